@@ -1,0 +1,3 @@
+//! Runs OCI images as microVM sandboxes.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Runs a VirtioDevice as a vhost-user backend.

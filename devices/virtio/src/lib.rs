@@ -1,0 +1,1 @@
+//! virtio-mmio transport, queues, the VirtioDevice trait and its conformance tests.

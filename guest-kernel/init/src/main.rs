@@ -1,0 +1,3 @@
+//! PID 1 and agent of a guest.
+
+fn main() {}

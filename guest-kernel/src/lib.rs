@@ -1,0 +1,1 @@
+//! The guest's kernel and init, as bytes.

@@ -1,0 +1,1 @@
+//! Sandboxes: run directories, disks, supervision, the session with the guest's agent.

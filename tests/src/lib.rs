@@ -1,0 +1,1 @@
+//! Whole-system tests: real images, real guests, real registry.

@@ -1,0 +1,1 @@
+//! Traits a virtualization backend implements, guest RAM, doorbells and interrupt lines.

@@ -1,0 +1,1 @@
+//! Boots and runs one guest: spec to machine; the embedding API.

@@ -1,0 +1,3 @@
+//! The project's own commands: kernel, testbed, demo, test, ci, bench, fuzz.
+
+fn main() {}
