@@ -1,1 +1,223 @@
-//! Plain data that describes one virtual machine.
+//! Plain data that describes one virtual machine: no I/O, no handles, no behaviour.
+//!
+//! A [`VmSpec`] travels as JSON from the process that wants a machine to the process that becomes it. Files
+//! are named by path or by the number of an inherited descriptor.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of [`VmSpec`] this crate writes and reads.
+pub const SPEC_VERSION: u32 = 1;
+
+/// One virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmSpec {
+    /// [`SPEC_VERSION`].
+    pub version: u32,
+    /// Names the machine in logs and thread names.
+    pub name: String,
+    /// Number of vCPUs, 1 to 64.
+    pub vcpus: u8,
+    /// Guest RAM.
+    pub ram: RamSpec,
+    /// What is booted.
+    pub kernel: KernelSpec,
+    /// Devices in the order of their addresses on the bus; at most 19.
+    pub devices: Vec<DeviceSpec>,
+    /// Where the text of the 8250 (early console of a foreign kernel, panics) goes.
+    #[serde(default)]
+    pub serial: Sink,
+}
+
+/// Guest RAM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RamSpec {
+    /// Size in MiB, at least 32.
+    pub size_mib: u32,
+    /// Shared (memfd) instead of private anonymous memory: for templates and vhost-user front ends.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// What is booted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelSpec {
+    /// An ELF vmlinux with a PVH entry note (x86_64) or an `Image` (aarch64).
+    pub image: FileRef,
+    /// Concatenated in order; each an initramfs (newc cpio).
+    #[serde(default)]
+    pub initrd: Vec<FileRef>,
+    /// Words of the kernel command line, beside what the machine itself adds.
+    #[serde(default)]
+    pub command_line: String,
+}
+
+/// A file that is there when the machine is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FileRef {
+    /// By path.
+    Path(PathBuf),
+    /// An inherited descriptor's number.
+    Fd(i32),
+}
+
+/// Where text from the guest goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sink {
+    /// Nowhere.
+    #[default]
+    Discard,
+    /// An inherited descriptor's number.
+    Fd(i32),
+    /// A file, appended to.
+    Path(PathBuf),
+}
+
+/// A device on the machine's bus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DeviceSpec {
+    /// virtio-vsock; at most one.
+    Vsock(VsockSpec),
+    /// virtio-blk.
+    Block(BlockSpec),
+    /// virtio-fs; at most one, it serves every share.
+    Fs(FsSpec),
+    /// virtio-console.
+    Console(ConsoleSpec),
+    /// virtio-rng, fed from the host's generator.
+    Rng,
+}
+
+/// A socket device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VsockSpec {
+    /// The guest's context id, from 3.
+    pub guest_cid: u32,
+    /// Where connections lead.
+    pub backend: VsockBackend,
+}
+
+/// Where a guest's connections lead to and the host's come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum VsockBackend {
+    /// An inherited SOCK_SEQPACKET socket over which stream sockets are handed, one a connection.
+    Handoff {
+        /// The descriptor's number.
+        fd: i32,
+    },
+    /// Unix sockets: the host connects to `path` and says `CONNECT port\n`, the guest's connections to host
+    /// port P arrive at `path_P` (Firecracker's convention).
+    Unix {
+        /// Path of the listening socket.
+        path: PathBuf,
+    },
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockSpec {
+    /// What the driver reads as the disk's serial, at most 20 bytes of ASCII.
+    pub serial: String,
+    /// Its content.
+    pub backend: BlockBackend,
+}
+
+/// A disk's content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BlockBackend {
+    /// Read-only: pieces of files one after the other.
+    Concat {
+        /// The pieces, in order.
+        parts: Vec<BlockPart>,
+    },
+    /// One raw file, sparse, written in place.
+    Raw {
+        /// The file, a multiple of 512 bytes long.
+        file: FileRef,
+        /// The driver cannot write.
+        #[serde(default)]
+        read_only: bool,
+    },
+}
+
+/// A piece of a read-only disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockPart {
+    /// The file it lies in, or nothing for zeroes.
+    pub file: Option<FileRef>,
+    /// Where it begins in the file, bytes.
+    #[serde(default)]
+    pub offset_bytes: u64,
+    /// Its length, a multiple of 512 bytes; what lies past the file's end reads as zeroes.
+    pub len_bytes: u64,
+}
+
+/// The file-sharing device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FsSpec {
+    /// The tag the guest mounts, at most 36 bytes.
+    pub tag: String,
+    /// What lies below its synthetic root.
+    pub shares: Vec<Share>,
+}
+
+/// A directory or file of the host that the guest sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// Its name below the synthetic root; unique, no `/`.
+    pub name: String,
+    /// The directory, or the single file.
+    pub source: FileRef,
+    /// Writes are refused by the host.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// A console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleSpec {
+    /// Where the guest's output goes.
+    pub output: Sink,
+    /// An inherited descriptor whose bytes the guest reads.
+    #[serde(default)]
+    pub input: Option<i32>,
+}
+
+/// How a machine ended; one line of JSON on the lifeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum VmExit {
+    /// The guest powered off.
+    PowerOff,
+    /// The guest asked for a reboot.
+    Reboot,
+    /// The guest's kernel panicked.
+    Panic {
+        /// The end of its log, at most 64 KiB.
+        text: String,
+    },
+    /// x86: the guest's kernel is lost.
+    TripleFault,
+    /// The hypervisor could not go on.
+    InternalError {
+        /// What it said.
+        detail: String,
+    },
+    /// The machine was ended from outside.
+    Killed,
+}

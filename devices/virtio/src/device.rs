@@ -1,0 +1,100 @@
+//! The life cycle of a virtio device.
+//!
+//! ```text
+//!        start(Activation)                 stop() -> Vec<QueueState>
+//! idle ───────────────────────▶ running ───────────────────────────────▶ idle
+//!  ▲  reset by the driver: stop(), states dropped │
+//!  └──────────────────────────────────────────────┘
+//! snapshot: stop(), save(); restore: restore(state), start(Activation with the saved queue states)
+//! ```
+
+use crate::{Activation, QueueState};
+
+/// A device's number (VIRTIO 1.3 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DeviceType {
+    /// §5.1
+    Net = 1,
+    /// §5.2
+    Block = 2,
+    /// §5.3
+    Console = 3,
+    /// §5.4
+    Rng = 4,
+    /// §5.5
+    Balloon = 5,
+    /// §5.10
+    Vsock = 19,
+    /// §5.11
+    Fs = 26,
+}
+
+/// Why a device could not start, stop or take a state back.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The driver handed over a number of queues the device does not have.
+    #[error("the driver set up {got} queues, the device has {expected}")]
+    QueueCount {
+        /// How many came.
+        got: usize,
+        /// How many the device has.
+        expected: usize,
+    },
+    /// The operating system refused something the device needs (a thread, a descriptor).
+    #[error("{what}: {source}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A saved state that is not this device's, or whose version is unknown.
+    #[error("saved state does not fit this device: {0}")]
+    State(String),
+}
+
+/// A virtio device behind any transport.
+///
+/// Feature bits of the transport and the rings (VERSION_1, EVENT_IDX, INDIRECT_DESC) are the device's to offer as
+/// well, so that what the driver acknowledged is one number.
+pub trait VirtioDevice: Send {
+    /// Which device this is.
+    fn device_type(&self) -> DeviceType;
+
+    /// The feature bits offered (VIRTIO 1.3 §2.2).
+    fn features(&self) -> u64;
+
+    /// The largest size of each queue, a power of two up to 32768; its length is the number of queues.
+    fn queue_max_sizes(&self) -> &[u16];
+
+    /// Fills `data` from the device's configuration space at `offset_bytes`; what lies beyond reads as zero.
+    fn read_config(&self, offset_bytes: u64, data: &mut [u8]);
+
+    /// Takes the driver's write to the configuration space; most devices have nothing writable.
+    fn write_config(&mut self, offset_bytes: u64, data: &[u8]) {
+        let _ = (offset_bytes, data);
+    }
+
+    /// The driver is ready (DRIVER_OK): the device owns its queues from here to [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// [`DeviceError`]; the transport then sets DEVICE_NEEDS_RESET.
+    fn start(&mut self, activation: Activation) -> Result<(), DeviceError>;
+
+    /// Ends all work in flight and gives the queues back; an idle device gives nothing.
+    fn stop(&mut self) -> Vec<QueueState>;
+
+    /// The device's own state beside its queues, versioned; called when stopped.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes back what [`save`](Self::save) gave; called when stopped.
+    ///
+    /// # Errors
+    /// [`DeviceError::State`] where the bytes are not this device's.
+    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
+        if state.is_empty() { Ok(()) } else { Err(DeviceError::State("unexpected bytes".into())) }
+    }
+}

@@ -1,0 +1,145 @@
+//! The traits of a backend: host → VM → vCPU.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use crate::{CpuIo, Event, Gpa, Gsi, IrqLine, VcpuExit};
+
+/// A virtualization interface of the host.
+pub trait Hypervisor: Sized {
+    /// What goes wrong in it.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// A virtual machine of it.
+    type Vm: Vm<Error = Self::Error>;
+
+    /// Makes an empty virtual machine with its interrupt controller and room for `vcpus` vCPUs.
+    ///
+    /// # Errors
+    /// The backend's, saying what the host lacks.
+    fn create_vm(&self, vcpus: u8) -> Result<Self::Vm, Self::Error>;
+}
+
+/// What the guest may do with a range of RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Read, write, execute.
+    ReadWriteExecute,
+    /// Read and execute; a write is an access to the bus.
+    ReadExecute,
+}
+
+/// A handle of one mapped RAM range, given by [`Vm::map_ram`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RamSlot(pub u32);
+
+/// Where and with what width a write rings a doorbell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoorbellAddress {
+    /// Guest physical address of the register, 4 bytes wide.
+    pub gpa: Gpa,
+    /// The value whose write rings it (a virtqueue's index).
+    pub value: u32,
+}
+
+/// A doorbell: an [`Event`] that the hypervisor raises when the guest writes to its address.
+#[derive(Debug)]
+pub struct Doorbell(pub Event);
+
+impl AsFd for Doorbell {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A virtual machine: RAM, interrupt lines, doorbells, vCPUs.
+pub trait Vm: Send + Sync {
+    /// What goes wrong in it.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// A vCPU that has not yet found its thread.
+    type Unbound: BindVcpu<Error = Self::Error>;
+
+    /// Maps `host` (page-aligned start and length, 16 KiB pages at worst) into the guest at `gpa`.
+    ///
+    /// # Safety
+    /// `host` must stay mapped and must not be handed out as a Rust reference until the range is
+    /// unmapped or the machine is gone.
+    ///
+    /// # Errors
+    /// The backend's; ranges that overlap or are not aligned.
+    #[allow(unsafe_code, reason = "a declaration; callers live in modules that may be unsafe")]
+    unsafe fn map_ram(
+        &self,
+        gpa: Gpa,
+        host: *mut u8,
+        len_bytes: usize,
+        protection: Protection,
+    ) -> Result<RamSlot, Self::Error>;
+
+    /// Takes a range out of the guest.
+    ///
+    /// # Errors
+    /// The backend's; an unknown slot.
+    fn unmap(&self, slot: RamSlot) -> Result<(), Self::Error>;
+
+    /// The interrupt line at input pin `gsi`.
+    ///
+    /// # Errors
+    /// The backend's; a pin that does not exist or is taken.
+    fn irq_line(&self, gsi: Gsi) -> Result<Arc<dyn IrqLine>, Self::Error>;
+
+    /// A doorbell at `address`, or `None` where the host has none and the write arrives at
+    /// [`CpuIo::mmio_write`] instead (the transport then raises the event itself).
+    ///
+    /// # Errors
+    /// The backend's.
+    fn doorbell(&self, address: DoorbellAddress) -> Result<Option<Doorbell>, Self::Error>;
+
+    /// vCPU number `index`, to be bound on the thread that will run it.
+    ///
+    /// # Errors
+    /// The backend's; an index past the number the machine was made for.
+    fn create_vcpu(&self, index: u8) -> Result<Self::Unbound, Self::Error>;
+}
+
+/// A vCPU on its way to its thread.
+pub trait BindVcpu: Send {
+    /// What goes wrong in it.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// The vCPU once bound; it never leaves its thread.
+    type Bound: Vcpu<Error = Self::Error>;
+    /// How the vCPU starts (x86_64: PVH entry and start-info address; secondary vCPUs wait for INIT).
+    type Start: Send;
+
+    /// Binds the vCPU to the calling thread and sets its registers.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn bind(self, start: Self::Start) -> Result<Self::Bound, Self::Error>;
+}
+
+/// A vCPU on its thread.
+pub trait Vcpu {
+    /// What goes wrong in it.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// Kicks it from other threads.
+    type Handle: VcpuHandle;
+
+    /// A handle for other threads.
+    fn handle(&self) -> Self::Handle;
+
+    /// Runs the guest until something other than a device access happens.
+    ///
+    /// # Errors
+    /// The backend's; the machine must end.
+    fn run(&mut self, io: &impl CpuIo) -> Result<VcpuExit, Self::Error>;
+}
+
+/// Makes a running vCPU leave [`Vcpu::run`] with [`VcpuExit::Kicked`]; a kick before the run is not lost.
+pub trait VcpuHandle: Send + Sync + Clone + 'static {
+    /// Kicks the vCPU.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn kick(&self) -> io::Result<()>;
+}
