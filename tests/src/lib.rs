@@ -1,1 +1,3 @@
-//! Whole-system tests: real images, real guests, real registry.
+//! Whole-system tests: real images, real guests, real registry. This library holds what they share.
+
+pub mod tree;
