@@ -1,0 +1,168 @@
+//! What a guest becomes: its root, its mounts, its name.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ByteString;
+
+/// The serial of the disk that holds the image (EROFS).
+pub const ROOT_SERIAL: &str = "root";
+
+/// The serial of the disk that takes the writes (ext4).
+pub const SCRATCH_SERIAL: &str = "scratch";
+
+/// The tag of the one file-sharing device.
+pub const SHARE_TAG: &str = "monocore";
+
+/// Everything init needs to know before it runs a command; sent once, first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configure {
+    /// The host's [`crate::VERSION`].
+    pub version: u32,
+    /// What `/` is.
+    pub root: Root,
+    /// Mounted in order after the root; a target may lie below an earlier one's.
+    pub mounts: Vec<Mount>,
+    /// The host name, at most 64 bytes.
+    pub hostname: String,
+    /// Lines added to `/etc/hosts`.
+    pub hosts: Vec<HostEntry>,
+    /// What `/etc/resolv.conf` says; without it, the image's own file stays.
+    pub resolver: Option<Resolver>,
+    /// Size of `/dev/shm`, bytes.
+    pub shm_bytes: u64,
+    /// Kernel parameters, `net.ipv4.ip_forward` and its value.
+    pub sysctls: Vec<(String, String)>,
+    /// Fed to the guest's random number generator, and credited to it; at most 512 bytes.
+    pub entropy: ByteString,
+    /// The host's wall clock, nanoseconds since 1970; without it, the machine's own clock stands.
+    pub unix_time_ns: Option<u64>,
+}
+
+impl Configure {
+    /// The configuration with nothing but a root: 64 MiB of `/dev/shm` as Docker gives it, no mounts, hostname
+    /// `localhost`.
+    pub fn new(root: Root) -> Self {
+        Self {
+            version: crate::VERSION,
+            root,
+            mounts: Vec::new(),
+            hostname: "localhost".to_owned(),
+            hosts: Vec::new(),
+            resolver: None,
+            shm_bytes: 64 << 20,
+            sysctls: Vec::new(),
+            entropy: ByteString::default(),
+            unix_time_ns: None,
+        }
+    }
+}
+
+/// What the guest's `/` is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// The EROFS image on the disk [`ROOT_SERIAL`].
+    Image {
+        /// Where writes go.
+        upper: Upper,
+    },
+    /// A shared directory.
+    Share {
+        /// Its name below the file-sharing device's root.
+        name: String,
+        /// Where writes go; without it, into the shared directory itself.
+        upper: Option<Upper>,
+    },
+    /// The file system init finds itself in; for tests of the agent on a host, where init mounts nothing.
+    Current,
+}
+
+/// Where writes to the root go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upper {
+    /// To a disk.
+    Disk(ScratchDisk),
+    /// To memory.
+    Memory {
+        /// Most bytes; half the RAM without it.
+        size_bytes: Option<u64>,
+    },
+    /// Nowhere: the root is read-only once every mount is made.
+    ReadOnly,
+}
+
+/// The disk that takes the writes, an ext4 on the disk [`SCRATCH_SERIAL`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScratchDisk {
+    /// The file system is grown to the disk's size before its first use.
+    pub grow: bool,
+}
+
+/// Something mounted at a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// An absolute path in the guest; made, with its parents, when it is not there.
+    pub target: ByteString,
+    /// No writes through this mount.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A directory or a single file of the host.
+    Share {
+        /// Its name below the file-sharing device's root.
+        name: String,
+        /// If the share is an empty directory, what the image has at the target is copied into it first
+        /// (what Docker does for named volumes).
+        populate: bool,
+    },
+    /// Memory.
+    Tmpfs(Tmpfs),
+    /// A place of the sandbox's own that starts with what the image has there and stays writable when the root is
+    /// not (what an image's `VOLUME` asks for).
+    Volume,
+}
+
+/// Options of a memory file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// Most bytes; half the RAM without it.
+    pub size_bytes: Option<u64>,
+    /// Mode of its root, 0 to 0o7777; 0o1777 without it.
+    pub mode: Option<u32>,
+    /// Owner of its root.
+    pub uid: u32,
+    /// Group of its root.
+    pub gid: u32,
+    /// Programs on it may run (Docker's default is no).
+    pub exec: bool,
+    /// Set-user-id programs on it work (Docker's default is no).
+    pub suid: bool,
+    /// Device nodes on it work (Docker's default is no).
+    pub dev: bool,
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// The address.
+    pub address: IpAddr,
+    /// Its names.
+    pub names: Vec<String>,
+}
+
+/// What `/etc/resolv.conf` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// Servers, tried in order.
+    pub servers: Vec<IpAddr>,
+    /// Domains to look names up in.
+    pub search: Vec<String>,
+    /// Words of its `options` line.
+    pub options: Vec<String>,
+}
