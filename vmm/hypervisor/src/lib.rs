@@ -8,6 +8,7 @@
 mod addr;
 mod event;
 mod exit;
+pub mod layout;
 pub mod memory;
 mod traits;
 
@@ -16,5 +17,5 @@ pub use event::{Event, IrqLine};
 pub use exit::{CpuIo, VcpuExit};
 pub use memory::{GuestRam, GuestRegion};
 pub use traits::{
-    BindVcpu, Doorbell, DoorbellAddress, Hypervisor, Protection, RamSlot, Vcpu, VcpuHandle, Vm,
+    BindVcpu, Doorbell, DoorbellAddress, Hypervisor, Protection, RamSlot, Vcpu, VcpuHandle, VcpuStart, Vm,
 };

@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::{CpuIo, Event, Gpa, Gsi, IrqLine, VcpuExit};
 
 /// A virtualization interface of the host.
@@ -58,6 +61,8 @@ pub trait Vm: Send + Sync {
     type Error: std::error::Error + Send + Sync + 'static;
     /// A vCPU that has not yet found its thread.
     type Unbound: BindVcpu<Error = Self::Error>;
+    /// Interrupt controllers and clock, as they are kept in a snapshot.
+    type State: Serialize + DeserializeOwned + Send;
 
     /// Maps `host` (page-aligned start and length, 16 KiB pages at worst) into the guest at `gpa`.
     ///
@@ -100,44 +105,83 @@ pub trait Vm: Send + Sync {
     /// # Errors
     /// The backend's; an index past the number the machine was made for.
     fn create_vcpu(&self, index: u8) -> Result<Self::Unbound, Self::Error>;
+
+    /// The state of interrupt controllers and clock, while no vCPU runs.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn save(&self) -> Result<Self::State, Self::Error>;
+
+    /// Takes back what [`save`](Self::save) gave, before the first vCPU runs.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn restore(&self, state: &Self::State) -> Result<(), Self::Error>;
+}
+
+/// How a vCPU starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VcpuStart {
+    /// The boot processor: execution begins at `entry` with `argument` where the boot protocol wants it (x86_64: PVH, 32-bit
+    /// protected mode, `rbx` = start info; aarch64: `x0` = device tree).
+    Boot {
+        /// First instruction.
+        entry: Gpa,
+        /// What the guest is handed.
+        argument: Gpa,
+    },
+    /// Another processor: it waits until the guest starts it (x86_64: INIT and SIPI; aarch64: PSCI CPU_ON).
+    Wait,
 }
 
 /// A vCPU on its way to its thread.
-pub trait BindVcpu: Send {
+pub trait BindVcpu: Send + 'static {
     /// What goes wrong in it.
     type Error: std::error::Error + Send + Sync + 'static;
     /// The vCPU once bound; it never leaves its thread.
     type Bound: Vcpu<Error = Self::Error>;
-    /// How the vCPU starts (x86_64: PVH entry and start-info address; secondary vCPUs wait for INIT).
-    type Start: Send;
+    /// Kicks it from other threads.
+    type Handle: VcpuHandle;
+
+    /// A handle for other threads, good before the vCPU has found its thread and after it is gone.
+    fn handle(&self) -> Self::Handle;
 
     /// Binds the vCPU to the calling thread and sets its registers.
     ///
     /// # Errors
     /// The backend's.
-    fn bind(self, start: Self::Start) -> Result<Self::Bound, Self::Error>;
+    fn bind(self, start: VcpuStart) -> Result<Self::Bound, Self::Error>;
 }
 
 /// A vCPU on its thread.
 pub trait Vcpu {
     /// What goes wrong in it.
     type Error: std::error::Error + Send + Sync + 'static;
-    /// Kicks it from other threads.
-    type Handle: VcpuHandle;
-
-    /// A handle for other threads.
-    fn handle(&self) -> Self::Handle;
+    /// Everything the guest can see of the vCPU, as it is kept in a snapshot.
+    type State: Serialize + DeserializeOwned + Send;
 
     /// Runs the guest until something other than a device access happens.
     ///
     /// # Errors
     /// The backend's; the machine must end.
     fn run(&mut self, io: &impl CpuIo) -> Result<VcpuExit, Self::Error>;
+
+    /// The vCPU's state, while it does not run.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn save(&mut self) -> Result<Self::State, Self::Error>;
+
+    /// Takes back what [`save`](Self::save) gave.
+    ///
+    /// # Errors
+    /// The backend's, most likely that the state needs what this host lacks.
+    fn restore(&mut self, state: &Self::State) -> Result<(), Self::Error>;
 }
 
 /// Makes a running vCPU leave [`Vcpu::run`] with [`VcpuExit::Kicked`]; a kick before the run is not lost.
 pub trait VcpuHandle: Send + Sync + Clone + 'static {
-    /// Kicks the vCPU.
+    /// Kicks the vCPU; one that is gone takes no notice.
     ///
     /// # Errors
     /// The operating system's.

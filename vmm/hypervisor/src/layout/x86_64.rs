@@ -1,0 +1,76 @@
+//! The x86_64 machine: RAM from 0 with a hole from 3 GiB to 4 GiB, in which devices and the interrupt controllers lie.
+//!
+//! ```text
+//! 0          start info, memory map, kernel command line (below 640 KiB)
+//! 0x9fc00    MP table (last KiB of base memory)
+//! 0x100000   kernel (at its ELF file's own addresses, 16 MiB) and initramfs (end of RAM below the hole)
+//! 0xd0000000 virtio-mmio windows, 4 KiB each
+//! 0xfec00000 I/O APIC      0xfee00000 local APICs      0xfffbc000 KVM's identity map and TSS
+//! 4 GiB      the rest of RAM
+//! ```
+
+use vm_memory::GuestAddress;
+
+use crate::{Gpa, Gsi};
+
+/// End of RAM below the hole, in bytes.
+pub const MMIO_HOLE_START: u64 = 3 << 30;
+/// End of the hole: where RAM goes on.
+pub const MMIO_HOLE_END: u64 = 4 << 30;
+/// The first virtio-mmio window.
+pub const VIRTIO_MMIO_START: Gpa = Gpa(0xd000_0000);
+/// Length of a virtio-mmio window, in bytes.
+pub const VIRTIO_MMIO_LEN: u64 = 0x1000;
+/// The interrupt of the first virtio-mmio window; the following ones follow.
+pub const VIRTIO_GSI_START: Gsi = Gsi(5);
+/// How many virtio-mmio devices there is an interrupt pin for: pins 5 to 23 of the I/O APIC.
+pub const VIRTIO_DEVICES_MAX: usize = 19;
+/// Interrupt of the 8250.
+pub const SERIAL_GSI: Gsi = Gsi(4);
+/// I/O port of the 8250.
+pub const SERIAL_PORT: u16 = 0x3f8;
+/// I/O port of the exit device.
+pub const EXIT_PORT: u16 = 0x600;
+/// The I/O APIC's registers.
+pub const IO_APIC: Gpa = Gpa(0xfec0_0000);
+/// The local APICs' registers.
+pub const LOCAL_APIC: Gpa = Gpa(0xfee0_0000);
+/// One page for KVM's identity map; three more after it for its task state segment.
+pub const KVM_IDENTITY_MAP: Gpa = Gpa(0xfffb_c000);
+
+/// PVH start info.
+pub const START_INFO: Gpa = Gpa(0x6000);
+/// PVH memory map.
+pub const MEMORY_MAP: Gpa = Gpa(0x7000);
+/// PVH module list.
+pub const MODULE_LIST: Gpa = Gpa(0x7800);
+/// The kernel command line.
+pub const COMMAND_LINE: Gpa = Gpa(0x2_0000);
+/// Longest kernel command line with its final zero, in bytes (Linux `COMMAND_LINE_SIZE`).
+pub const COMMAND_LINE_MAX: usize = 2048;
+/// The MP table, where Linux looks second: the last KiB of 640 KiB.
+pub const MP_TABLE: Gpa = Gpa(0x9_fc00);
+/// Start of memory that is RAM again after the BIOS area; kernels load above it.
+pub const HIGH_RAM_START: Gpa = Gpa(0x10_0000);
+
+/// The ranges of RAM of a machine with `size_bytes` of it, a multiple of 2 MiB.
+pub fn ram_ranges(size_bytes: u64) -> Vec<(GuestAddress, usize)> {
+    // The cast cannot truncate: x86_64.
+    let range = |start: u64, len: u64| (GuestAddress(start), usize::try_from(len).unwrap_or(usize::MAX));
+    if size_bytes <= MMIO_HOLE_START {
+        return vec![range(0, size_bytes)];
+    }
+    vec![range(0, MMIO_HOLE_START), range(MMIO_HOLE_END, size_bytes - MMIO_HOLE_START)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ram_goes_round_the_hole() {
+        assert_eq!(ram_ranges(256 << 20), [(GuestAddress(0), 256 << 20)]);
+        assert_eq!(ram_ranges(3 << 30), [(GuestAddress(0), 3 << 30)]);
+        assert_eq!(ram_ranges(4 << 30), [(GuestAddress(0), 3 << 30), (GuestAddress(4 << 30), 1 << 30)]);
+    }
+}
