@@ -3,7 +3,7 @@
 //! ```text
 //!        start(Activation)                 stop() -> Vec<QueueState>
 //! idle ───────────────────────▶ running ───────────────────────────────▶ idle
-//!  ▲  reset by the driver: stop(), states dropped │
+//!  ▲  reset by the driver: stop(), reset()       │
 //!  └──────────────────────────────────────────────┘
 //! snapshot: stop(), save(); restore: restore(state), start(Activation with the saved queue states)
 //! ```
@@ -82,8 +82,12 @@ pub trait VirtioDevice: Send {
     /// [`DeviceError`]; the transport then sets DEVICE_NEEDS_RESET.
     fn start(&mut self, activation: Activation) -> Result<(), DeviceError>;
 
-    /// Ends all work in flight and gives the queues back; an idle device gives nothing.
+    /// Ends all work in flight and gives the queues back, by index; an idle device gives nothing.
     fn stop(&mut self) -> Vec<QueueState>;
+
+    /// The driver reset the device; called when stopped. What belonged to that driver (connections, handles)
+    /// is dropped; a plain stop and start keeps it.
+    fn reset(&mut self) {}
 
     /// The device's own state beside its queues, versioned; called when stopped.
     fn save(&self) -> Vec<u8> {

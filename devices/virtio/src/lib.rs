@@ -1,13 +1,35 @@
 //! virtio devices, seen from both sides: the life cycle every device has ([`VirtioDevice`]), what it
-//! is handed when the driver is ready ([`Activation`]), and the virtio-mmio transport.
+//! is handed when the driver is ready ([`Activation`]), the rings it serves ([`Ring`], [`Chain`],
+//! [`Buffers`]), the thread it runs on ([`Worker`], [`serve`]), and the virtio-mmio transport
+//! ([`MmioTransport`]).
 //!
 //! A device knows queues and an [`Interrupt`]; it names neither its transport nor a hypervisor. So the same
 //! device also runs behind a vhost-user socket.
 //!
+//! The driver is not trusted: what it puts into rings and registers is copied once, checked in the copy, and
+//! answered with DEVICE_NEEDS_RESET where it breaks the rules ([`GuestFault`]).
+//!
 //! Source: VIRTIO 1.3, §2 (facilities), §4.2 (MMIO transport).
 
 mod activation;
+mod chain;
 mod device;
+mod fault;
+pub mod features;
+mod mmio;
+mod poller;
+mod queue;
+mod ring;
+mod sys;
+mod worker;
 
 pub use activation::{Activation, ActiveQueue, Interrupt, QueueState};
+pub use chain::{Chain, MAX_DESCRIPTORS};
 pub use device::{DeviceError, DeviceType, VirtioDevice};
+pub use fault::{GuestFault, ServiceError};
+pub use mmio::{MmioTransport, TransportError, TransportState};
+pub use poller::{Interest, Poller, Ready};
+pub use queue::QueueError;
+pub use ring::Ring;
+pub use sys::buffers::Buffers;
+pub use worker::{Service, ThreadSetup, Worker, serve};

@@ -1,0 +1,130 @@
+//! A device's end of one virtqueue: take chains, give them back, tell the driver when it wants to know.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use monocore_hypervisor::{Doorbell, GuestRam};
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::chain::{Limits, Table};
+use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, features};
+
+/// VIRTQ_AVAIL_F_NO_INTERRUPT (VIRTIO 1.3 §2.7.6).
+const AVAIL_NO_INTERRUPT: u16 = 1;
+
+/// A queue at work, on its device's worker thread.
+pub struct Ring<'m> {
+    ram: &'m GuestRam,
+    index: u16,
+    queue: Queue,
+    kick: Doorbell,
+    interrupt: Arc<dyn Interrupt>,
+    limits: Limits,
+    /// Buffers were given back since the driver was last considered for a notification.
+    used: bool,
+}
+
+impl<'m> Ring<'m> {
+    /// Takes over `active`; chains of more than `max_bytes` are the driver's fault. `features` are those
+    /// the driver acknowledged.
+    pub fn new(
+        ram: &'m GuestRam,
+        active: ActiveQueue,
+        interrupt: Arc<dyn Interrupt>,
+        features: u64,
+        max_bytes: u64,
+    ) -> Self {
+        let ActiveQueue { index, queue, kick } = active;
+        let limits = Limits { max_bytes, indirect: features & features::INDIRECT_DESC != 0 };
+        Self { ram, index, queue, kick, interrupt, limits, used: false }
+    }
+
+    /// The queue's number within its device.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// The number of descriptors the driver chose.
+    pub fn size(&self) -> u16 {
+        self.queue.size()
+    }
+
+    /// What the driver raises when it made buffers available.
+    pub fn kick(&self) -> &Doorbell {
+        &self.kick
+    }
+
+    /// Takes the next chain the driver made available into `chain` and says whether there was one.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where ring or chain break the rules.
+    pub fn pop(&mut self, chain: &mut Chain<'m>) -> Result<bool, GuestFault> {
+        let Some(head) = self.queue.iter(self.ram)?.next().map(|found| found.head_index()) else {
+            return Ok(false);
+        };
+        let table = Table { addr: self.queue.desc_table(), size: u32::from(self.queue.size()) };
+        chain.walk(self.ram, head, table, self.limits)?;
+        Ok(true)
+    }
+
+    /// Takes back the last `count` calls of [`pop`](Self::pop): those chains are available again. None of
+    /// them may have been given back with [`push`](Self::push).
+    pub fn undo_pops(&mut self, count: u16) {
+        self.queue.set_next_avail(self.queue.next_avail().wrapping_sub(count));
+    }
+
+    /// Gives the chain that begins at descriptor `head` back, `written_bytes` of its writable part filled.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the used ring cannot be written.
+    pub fn push(&mut self, head: u16, written_bytes: u32) -> Result<(), GuestFault> {
+        self.queue.add_used(self.ram, head, written_bytes)?;
+        self.used = true;
+        Ok(())
+    }
+
+    /// Notifies the driver of what was given back since the last call, if anything was and it wants to know.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the ring cannot be read.
+    pub fn notify(&mut self) -> Result<(), GuestFault> {
+        if !std::mem::take(&mut self.used) {
+            return Ok(());
+        }
+        // Also the fence between used index and the driver's wish.
+        let mut wanted = self.queue.needs_notification(self.ram)?;
+        if !self.queue.event_idx_enabled() {
+            let flags: u16 = self
+                .ram
+                .load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed)
+                .map_err(virtio_queue::Error::GuestMemory)?;
+            wanted = u16::from_le(flags) & AVAIL_NO_INTERRUPT == 0;
+        }
+        if wanted {
+            self.interrupt.notify_queue(self.index);
+        }
+        Ok(())
+    }
+
+    /// Asks the driver for a kick at the next chain, and says whether one came in the meantime.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the ring cannot be written.
+    pub fn rearm(&mut self) -> Result<bool, GuestFault> {
+        Ok(self.queue.enable_notification(self.ram)?)
+    }
+
+    /// Asks the driver for no kicks; without EVENT_IDX it would kick at every chain.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the ring cannot be written.
+    pub fn disarm(&mut self) -> Result<(), GuestFault> {
+        Ok(self.queue.disable_notification(self.ram)?)
+    }
+
+    /// The queue's state, for [`VirtioDevice::stop`](crate::VirtioDevice::stop).
+    pub fn state(&self) -> QueueState {
+        QueueState::of(&self.queue)
+    }
+}
