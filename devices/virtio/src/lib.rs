@@ -13,6 +13,8 @@
 
 mod activation;
 mod chain;
+#[cfg(any(test, feature = "test-driver"))]
+pub mod conformance;
 mod device;
 mod fault;
 pub mod features;
@@ -21,6 +23,8 @@ mod poller;
 mod queue;
 mod ring;
 mod sys;
+#[cfg(any(test, feature = "test-driver"))]
+pub mod test_driver;
 mod worker;
 
 pub use activation::{Activation, ActiveQueue, Interrupt, QueueState};

@@ -8,7 +8,7 @@ use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::chain::{Limits, Table};
-use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, features};
+use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, ServiceError, features};
 
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (VIRTIO 1.3 §2.7.6).
 const AVAIL_NO_INTERRUPT: u16 = 1;
@@ -121,6 +121,14 @@ impl<'m> Ring<'m> {
     /// [`GuestFault`] where the ring cannot be written.
     pub fn disarm(&mut self) -> Result<(), GuestFault> {
         Ok(self.queue.disable_notification(self.ram)?)
+    }
+
+    /// Raises the queue's own doorbell: more work is there, but others, and a stop, come first.
+    ///
+    /// # Errors
+    /// [`ServiceError::Host`] where it cannot be raised.
+    pub fn again(&self) -> Result<(), ServiceError> {
+        self.kick.0.raise().map_err(ServiceError::host("raising a doorbell"))
     }
 
     /// The queue's state, for [`VirtioDevice::stop`](crate::VirtioDevice::stop).
