@@ -1,0 +1,119 @@
+//! `cargo xtask testbed -- CMD…`: a machine with AMD-V, emulated in software, that runs CMD over this machine's files.
+//!
+//! CMD sees the caller's environment and folder, a real `/dev/kvm`, fresh `/tmp`, `/run` and `/dev/shm`, no network but
+//! loopback, and no input. Its output streams stay apart and are passed on while it runs; its exit status is ours.
+//! One testbed runs at a time: it takes every core.
+
+mod bzimage;
+mod image;
+mod job;
+mod machine;
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::project;
+pub(crate) use machine::Outcome;
+
+/// What `cargo xtask testbed` is asked for.
+#[derive(Args)]
+pub(crate) struct TestbedArgs {
+    /// Count instructions: one CPU, and 1 virtual millisecond is 1 million instructions.
+    #[arg(long)]
+    icount: bool,
+    /// Memory of the machine, in MiB.
+    #[arg(long, default_value_t = 3072)]
+    memory: u32,
+    /// After so many seconds the machine is ended, with status 124.
+    #[arg(long, default_value_t = 1800)]
+    timeout: u64,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// A run of the testbed's machine.
+pub(crate) struct Testbed {
+    /// Whether the clock counts instructions.
+    pub(crate) icount: bool,
+    /// Memory in MiB.
+    pub(crate) memory_mib: u32,
+    /// How long the whole run may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Testbed {
+    fn default() -> Self {
+        Self { icount: false, memory_mib: 3072, timeout: Duration::from_secs(1800) }
+    }
+}
+
+/// The command of this name: its exit status is the job's, 124 if it ran out of time.
+pub(crate) fn run(args: &TestbedArgs) -> Result<ExitCode> {
+    let testbed =
+        Testbed { icount: args.icount, memory_mib: args.memory, timeout: Duration::from_secs(args.timeout) };
+    match testbed.run(&args.command)? {
+        Outcome::Exited(status) => Ok(ExitCode::from(status)),
+        Outcome::TimedOut => {
+            eprintln!("the testbed was ended after {} s", args.timeout);
+            Ok(ExitCode::from(124))
+        }
+    }
+}
+
+impl Testbed {
+    /// Runs `argv` with this process's environment, folder and output streams.
+    ///
+    /// # Errors
+    /// If the machine cannot be made or started, or ends without saying how the job ended; the error shows the end of
+    /// the machine's console then.
+    pub(crate) fn run(&self, argv: &[OsString]) -> Result<Outcome> {
+        let image = image::image()?;
+        let dir = project::cache_dir("l1")?;
+        let _alone = lock(&dir.join("lock"))?;
+        let job = JobFile::create(&dir, argv)?;
+        machine::run(self, &image, &job.0, &dir.join("console.log"))
+    }
+}
+
+/// The job's script, removed when the run ends.
+struct JobFile(PathBuf);
+
+impl JobFile {
+    fn create(dir: &Path, argv: &[OsString]) -> Result<Self> {
+        let path = dir.join(format!("job-{}.sh", std::process::id()));
+        let cwd = std::env::current_dir().context("the current folder is gone")?;
+        fs::write(&path, job::script(argv, &cwd, &job::environment()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for JobFile {
+    fn drop(&mut self) {
+        // It lies in a cache: left behind it does no harm.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => eprintln!("waiting for another testbed to end"),
+        Err(TryLockError::Error(error)) => return Err(locking(error)),
+    }
+    file.lock().map_err(locking)?;
+    Ok(file)
+}
+
+fn locking(error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("cannot take the testbed's lock")
+}
