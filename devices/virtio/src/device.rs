@@ -102,3 +102,11 @@ pub trait VirtioDevice: Send {
         if state.is_empty() { Ok(()) } else { Err(DeviceError::State("unexpected bytes".into())) }
     }
 }
+
+/// For [`VirtioDevice::read_config`]: fills `data` from `offset_bytes` of `space`, with zeroes beyond its end.
+pub fn read_config_bytes(space: &[u8], offset_bytes: u64, data: &mut [u8]) {
+    let rest = usize::try_from(offset_bytes).ok().and_then(|offset| space.get(offset..)).unwrap_or_default();
+    let count = rest.len().min(data.len());
+    data[..count].copy_from_slice(&rest[..count]);
+    data[count..].fill(0);
+}
