@@ -1,1 +1,3 @@
 //! Sandboxes: run directories, disks, supervision, the session with the guest's agent.
+
+pub mod session;

@@ -1,0 +1,285 @@
+//! A session with the agent in a guest: its connections, the commands it runs, their streams and how they end.
+//!
+//! ```text
+//!  caller ── Session, Process ──▶ driver thread ◀─▶ control connection ─▶ agent
+//!  local descriptors ◀─▶ one pump thread per stream ◀─▶ stream connection ─▶ agent
+//! ```
+//!
+//! [`Session::start`] spawns the driver thread; it owns every connection until a stream's is paired with the
+//! command it belongs to and moves into a pump thread of its own. The caller's threads never touch a connection.
+//! The guest is not trusted: what it dials without being asked for is closed, what it says is bounded, and nothing
+//! it does can block more than its own session.
+
+mod connections;
+mod driver;
+mod error;
+mod opening;
+mod process;
+mod pump;
+mod signals;
+mod streams;
+mod sys;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use monocore_protocol::{
+    Answer, ByteString, Configure, Exec, ExecId, FileStat, Mount, Request, RequestId, Stats, Stdin, Stdio,
+};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
+
+pub use connections::{Connections, Handoff, Listener};
+pub use error::SessionError;
+pub use process::{Process, Waited};
+pub use signals::{Outcome, Signals, Terminal, run_to_end};
+pub use streams::{Input, Output, Streams};
+
+use driver::{Command, Driver};
+use process::Progress;
+
+/// A session with one guest, usable from any thread. Dropping it ends the session; the guest is not told.
+#[derive(Debug)]
+pub struct Session {
+    link: Arc<Link>,
+}
+
+/// The callers' way to the driver.
+#[derive(Debug)]
+struct Link {
+    commands: Sender<Command>,
+    wake: OwnedFd,
+    next_id: AtomicU32,
+}
+
+impl Session {
+    /// Begins a session: the guest that dials through `connections` is told to become what `configure` says. Returns
+    /// at once; commands may be given before the guest is there.
+    ///
+    /// # Errors
+    /// No descriptor or thread is to be had.
+    pub fn start(
+        connections: impl Connections + 'static,
+        configure: Configure,
+    ) -> Result<Self, SessionError> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| SessionError::io("making an event", error))?;
+        let driver_wake = wake.try_clone().map_err(|error| SessionError::io("making an event", error))?;
+        let (commands, inbox) = mpsc::channel();
+        let driver = Driver::new(Box::new(connections), configure, inbox, driver_wake)?;
+        std::thread::Builder::new()
+            .name("session".to_owned())
+            .stack_size(128 << 10)
+            .spawn(move || driver.run())
+            .map_err(|error| SessionError::io("spawning the session's thread", error))?;
+        Ok(Self { link: Arc::new(Link { commands, wake, next_id: AtomicU32::new(1) }) })
+    }
+
+    /// Runs a command in the guest. Its `id` and `stdio` are the session's to choose, the latter by `streams`.
+    ///
+    /// # Errors
+    /// The session has ended, or no descriptor is to be had. That the guest refuses the command is told by
+    /// [`Process::wait`].
+    pub fn exec(&self, mut exec: Exec, streams: Streams) -> Result<Process, SessionError> {
+        exec.id = ExecId(self.link.next_id());
+        exec.stdio = match &streams {
+            Streams::Pipes { stdin: Input::Empty, .. } => Stdio::Pipes { stdin: Stdin::Empty },
+            Streams::Pipes { .. } => Stdio::Pipes { stdin: Stdin::Stream },
+            Streams::Terminal { size, .. } => Stdio::Terminal(*size),
+        };
+        let progress = Arc::new(Progress::new()?);
+        let id = exec.id;
+        let command = Command::Exec { exec: Box::new(exec), streams, progress: Arc::clone(&progress) };
+        self.link.send(command)?;
+        Ok(Process::new(id, progress, Arc::clone(&self.link)))
+    }
+
+    /// Asks whether the agent is there.
+    ///
+    /// # Errors
+    /// It is not, or said nothing within `timeout`.
+    pub fn ping(&self, timeout: Duration) -> Result<(), SessionError> {
+        self.ask(timeout, Request::Ping).map(drop)
+    }
+
+    /// The guest's use of resources.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn stats(&self, timeout: Duration) -> Result<Stats, SessionError> {
+        match self.ask(timeout, Request::Stats)? {
+            Answer::Stats(stats) => Ok(stats),
+            other => Err(SessionError::Answer(format!("{other:?}"))),
+        }
+    }
+
+    /// A file's metadata.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn stat_file(
+        &self,
+        path: impl Into<ByteString>,
+        timeout: Duration,
+    ) -> Result<FileStat, SessionError> {
+        let path = path.into();
+        match self.ask(timeout, |id| Request::StatFile { id, path })? {
+            Answer::File(stat) => Ok(stat),
+            other => Err(SessionError::Answer(format!("{other:?}"))),
+        }
+    }
+
+    /// Reads a file of the guest into `output`; returns when all of it is there.
+    ///
+    /// # Errors
+    /// The guest's, or it took longer than `timeout`.
+    pub fn read_file(
+        &self,
+        path: impl Into<ByteString>,
+        output: Output,
+        timeout: Duration,
+    ) -> Result<(), SessionError> {
+        let path = path.into();
+        self.transfer(timeout, Transfer::Read(output), |id| Request::ReadFile { id, path })
+    }
+
+    /// Writes `input` into a file of the guest, made with permissions `mode` or replaced.
+    ///
+    /// # Errors
+    /// The guest's, or it took longer than `timeout`.
+    pub fn write_file(
+        &self,
+        path: impl Into<ByteString>,
+        mode: u32,
+        input: Input,
+        timeout: Duration,
+    ) -> Result<(), SessionError> {
+        let path = path.into();
+        self.transfer(timeout, Transfer::Write(input), |id| Request::WriteFile { id, path, mode })
+    }
+
+    /// Mounts something more in the guest.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn add_mount(&self, mount: Mount, timeout: Duration) -> Result<(), SessionError> {
+        self.ask(timeout, |id| Request::AddMount { id, mount }).map(drop)
+    }
+
+    /// Unmounts what is at `target` in the guest.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn remove_mount(&self, target: impl Into<ByteString>, timeout: Duration) -> Result<(), SessionError> {
+        let target = target.into();
+        self.ask(timeout, |id| Request::RemoveMount { id, target }).map(drop)
+    }
+
+    /// Sets the guest's wall clock, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn set_time(&self, unix_time_ns: u64, timeout: Duration) -> Result<(), SessionError> {
+        self.ask(timeout, |id| Request::SetTime { id, unix_time_ns }).map(drop)
+    }
+
+    /// Stirs the guest's random number generator with at most 512 bytes.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn reseed(&self, entropy: impl Into<ByteString>, timeout: Duration) -> Result<(), SessionError> {
+        let entropy = entropy.into();
+        self.ask(timeout, |id| Request::Reseed { id, entropy }).map(drop)
+    }
+
+    /// Has the guest write everything down.
+    ///
+    /// # Errors
+    /// The guest's, or it was not done within `timeout`.
+    pub fn sync(&self, timeout: Duration) -> Result<(), SessionError> {
+        self.ask(timeout, Request::Sync).map(drop)
+    }
+
+    /// Has the guest end every process and write everything down; then the machine may be ended.
+    ///
+    /// # Errors
+    /// The guest's, or it was not done within `timeout`.
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), SessionError> {
+        self.ask(timeout, Request::Shutdown).map(drop)
+    }
+
+    fn ask(
+        &self,
+        timeout: Duration,
+        request: impl FnOnce(RequestId) -> Request,
+    ) -> Result<Answer, SessionError> {
+        let (reply, answer) = mpsc::channel();
+        let id = RequestId(self.link.next_id());
+        self.link.send(Command::Ask { id, request: Box::new(request(id)), reply, transfer: None })?;
+        receive(&answer, timeout)
+    }
+
+    fn transfer(
+        &self,
+        timeout: Duration,
+        transfer: Transfer,
+        request: impl FnOnce(RequestId) -> Request,
+    ) -> Result<(), SessionError> {
+        let (reply, answer) = mpsc::channel();
+        let (done, copied) = mpsc::channel();
+        let id = RequestId(self.link.next_id());
+        let command =
+            Command::Ask { id, request: Box::new(request(id)), reply, transfer: Some((transfer, done)) };
+        self.link.send(command)?;
+        receive(&answer, timeout)?;
+        // The answer is the guest's; ours is whether the bytes also reached their local end.
+        match copied.recv_timeout(timeout) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(SessionError::io("copying a file", error)),
+            Err(_) => Err(SessionError::Timeout),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // An error says that the driver has already ended.
+        let _ = self.link.send(Command::Close);
+    }
+}
+
+/// The local end of a file's stream.
+#[derive(Debug)]
+enum Transfer {
+    Read(Output),
+    Write(Input),
+}
+
+type Reply = Result<Answer, SessionError>;
+
+fn receive(answer: &Receiver<Reply>, timeout: Duration) -> Reply {
+    match answer.recv_timeout(timeout) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(SessionError::Timeout),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(SessionError::Lost),
+    }
+}
+
+impl Link {
+    fn next_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn send(&self, command: Command) -> Result<(), SessionError> {
+        self.commands.send(command).map_err(|_| SessionError::Lost)?;
+        match rustix::io::write(&self.wake, &1u64.to_ne_bytes()) {
+            // A counter that is full has long woken the driver.
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(error) => Err(SessionError::io("waking the session's thread", error)),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Signals to this process, passed on to a command in the guest.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use monocore_protocol::{ExitStatus, TermSize};
+
+use super::process::{Process, Waited};
+use super::{SessionError, sys};
+
+/// Signals to this process taken as values instead of by their default effect: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
+/// SIGUSR1, SIGUSR2 and SIGWINCH.
+///
+/// Made before any other thread, else a thread that does not block them gets them. Child processes spawned by
+/// `std::process::Command` start with nothing blocked.
+#[derive(Debug)]
+pub struct Signals(sys::SignalFd);
+
+impl Signals {
+    /// Takes the signals from here on, until it is dropped.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn block() -> Result<Self, SessionError> {
+        sys::SignalFd::block().map(Self).map_err(|error| SessionError::io("taking over signals", error))
+    }
+
+    /// The number of a signal that has arrived, if one has.
+    pub fn take(&self) -> Option<u8> {
+        self.0.take()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// This process's terminal, whose size a command's terminal in the guest follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal<'a>(BorrowedFd<'a>);
+
+impl<'a> Terminal<'a> {
+    /// The terminal `fd` is open on.
+    pub fn new(fd: BorrowedFd<'a>) -> Self {
+        Self(fd)
+    }
+
+    /// Its size now; nothing if it is no terminal.
+    pub fn size(self) -> Option<TermSize> {
+        let size = rustix::termios::tcgetwinsize(self.0).ok()?;
+        Some(TermSize { rows: size.ws_row, columns: size.ws_col })
+    }
+}
+
+/// How a command that was waited for by [`run_to_end`] came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// By itself.
+    Exited(ExitStatus),
+    /// The user asked a second time, by this signal; the command may still run.
+    Insisted(u8),
+    /// The deadline passed; the command may still run.
+    TimedOut,
+}
+
+/// Waits for a command's end and meanwhile passes signals on: a change of the terminal's size as a resize, others as
+/// they are. A second SIGINT or SIGTERM ends the wait: the caller then ends the machine.
+///
+/// # Errors
+/// As [`Process::wait`].
+pub fn run_to_end(
+    process: &Process,
+    signals: &Signals,
+    terminal: Option<Terminal<'_>>,
+    deadline: Option<Instant>,
+) -> Result<Outcome, SessionError> {
+    let mut asked = false;
+    loop {
+        let signal = match process.wait_until(deadline, Some(signals))? {
+            Waited::Ended(status) => return Ok(Outcome::Exited(status)),
+            Waited::TimedOut => return Ok(Outcome::TimedOut),
+            Waited::Signal(signal) => signal,
+        };
+        match sys::kind(signal) {
+            sys::Kind::WindowChange => {
+                if let Some(size) = terminal.and_then(Terminal::size) {
+                    process.resize(size)?;
+                }
+            }
+            sys::Kind::End if asked => return Ok(Outcome::Insisted(signal)),
+            sys::Kind::End => {
+                asked = true;
+                process.signal(signal)?;
+            }
+            sys::Kind::Other => process.signal(signal)?,
+        }
+    }
+}
