@@ -1,1 +1,27 @@
-//! Boots and runs one guest: spec to machine; the embedding API.
+//! Boots and runs one guest: [`VmSpec`](monocore_spec::VmSpec) to [`Machine`]; the embedding API is [`Builder`].
+//!
+//! Threads: one per vCPU, one or more per busy device, and the caller's, which waits for the end. Device accesses are
+//! served on the vCPU's thread under that device's own lock; nothing there waits for a backend.
+//!
+//! Trust: the spec and the files it names come from whoever starts the machine. The guest is hostile: what it writes to ports,
+//! registers and rings may end its own machine, never this process by a panic.
+
+mod boot;
+mod builder;
+mod bus;
+mod devices;
+mod error;
+mod files;
+mod host;
+mod machine;
+mod outcome;
+mod sys;
+
+pub use builder::Builder;
+pub use bus::BusCounts;
+pub use devices::Attachments;
+pub use error::Error;
+pub use host::HostHypervisor;
+pub use machine::{Machine, MachineHandle, Running};
+pub use monocore_spec::{self as spec, VmExit, VmSpec};
+pub use outcome::Mark;

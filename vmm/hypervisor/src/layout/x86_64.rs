@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0          start info, memory map, kernel command line (below 640 KiB)
-//! 0x9fc00    MP table (last KiB of base memory)
+//! 0x9e000    MP table; its floating pointer at 0x9fc00 (last KiB of base memory)
 //! 0x100000   kernel (at its ELF file's own addresses, 16 MiB) and initramfs (end of RAM below the hole)
 //! 0xd0000000 virtio-mmio windows, 4 KiB each
 //! 0xfec00000 I/O APIC      0xfee00000 local APICs      0xfffbc000 KVM's identity map and TSS
@@ -48,8 +48,12 @@ pub const MODULE_LIST: Gpa = Gpa(0x7800);
 pub const COMMAND_LINE: Gpa = Gpa(0x2_0000);
 /// Longest kernel command line with its final zero, in bytes (Linux `COMMAND_LINE_SIZE`).
 pub const COMMAND_LINE_MAX: usize = 2048;
-/// The MP table, where Linux looks second: the last KiB of 640 KiB.
-pub const MP_TABLE: Gpa = Gpa(0x9_fc00);
+/// End of base memory the guest may use; the MP table follows.
+pub const BASE_RAM_END: Gpa = MP_CONFIG;
+/// The MP table's entries; room for 64 processors.
+pub const MP_CONFIG: Gpa = Gpa(0x9_e000);
+/// The MP table's floating pointer, where Linux looks second: the last KiB of 640 KiB.
+pub const MP_POINTER: Gpa = Gpa(0x9_fc00);
 /// Start of memory that is RAM again after the BIOS area; kernels load above it.
 pub const HIGH_RAM_START: Gpa = Gpa(0x10_0000);
 

@@ -1,0 +1,4 @@
+//! Which hypervisor this build runs on.
+
+/// KVM on Linux.
+pub type HostHypervisor = monocore_kvm::Kvm;
