@@ -11,4 +11,4 @@ mod mp_table;
 mod pvh;
 
 pub(crate) use arch::load;
-pub(crate) use command_line::CommandLine;
+pub(crate) use command_line::{CommandLine, virtio_window};

@@ -156,10 +156,10 @@ mod tests {
 
     impl PortDevice for Echo {
         fn read(&mut self, offset: u16, data: &mut [u8]) {
-            data.fill(self.0 + offset as u8);
+            data.fill(self.0.wrapping_add(u8::try_from(offset).unwrap()));
         }
         fn write(&mut self, offset: u16, data: &[u8]) {
-            self.0 = data[0] - offset as u8;
+            self.0 = data[0].wrapping_sub(u8::try_from(offset).unwrap());
         }
     }
 

@@ -6,6 +6,7 @@
 //! Trust: the spec and the files it names come from whoever starts the machine. The guest is hostile: what it writes to ports,
 //! registers and rings may end its own machine, never this process by a panic.
 
+mod attachments;
 mod boot;
 mod builder;
 mod bus;
@@ -17,9 +18,10 @@ mod machine;
 mod outcome;
 mod sys;
 
+pub use attachments::{Attachments, Confinement, ThreadKind, Unconfined};
 pub use builder::Builder;
 pub use bus::BusCounts;
-pub use devices::Attachments;
+
 pub use error::Error;
 pub use host::HostHypervisor;
 pub use machine::{Machine, MachineHandle, Running};

@@ -1,8 +1,12 @@
-//! Inherited descriptors.
-#![allow(unsafe_code, reason = "a descriptor's number in a specification is turned into a descriptor")]
+//! Inherited descriptors, and RAM handed to the hypervisor.
+#![allow(unsafe_code, reason = "numbers become descriptors, and host memory becomes the guest's")]
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use monocore_hypervisor::memory::GuestRegion;
+use monocore_hypervisor::{Gpa, Protection, RamSlot, Vm};
+use vm_memory::GuestMemoryRegion;
 
 /// A descriptor of our own of what `number` stands for; the inherited one stays open.
 ///
@@ -15,4 +19,15 @@ pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the number is not -1, and it is borrowed for one `fcntl`, which says itself whether it is open.
     let inherited = unsafe { BorrowedFd::borrow_raw(number) };
     inherited.try_clone_to_owned()
+}
+
+/// Gives `region` to the guest. [`Machine`](crate::Machine) and [`Running`](crate::Running) hold the RAM it is of until the VM is gone.
+///
+/// # Errors
+/// The hypervisor's.
+pub(crate) fn map_region<V: Vm>(vm: &V, region: &GuestRegion) -> Result<RamSlot, V::Error> {
+    let (gpa, len) = (Gpa(region.start_addr().0), region.size());
+    // SAFETY: the region's mapping lives as long as the RAM it is of, which the machine drops after its VM; all access to it
+    // goes through `vm-memory`'s volatile slices.
+    unsafe { vm.map_ram(gpa, region.as_ptr(), len, Protection::ReadWriteExecute) }
 }

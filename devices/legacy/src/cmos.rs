@@ -74,7 +74,7 @@ fn register(index: u8, unix_s: u64) -> u8 {
 /// Two decimal digits, one in each half byte.
 fn decimal(value: u64) -> u8 {
     let value = u8::try_from(value % 100).unwrap_or(0);
-    (value / 10) << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 /// Year, month and day of month of a day counted from 1970-01-01.

@@ -60,7 +60,9 @@ pub(super) fn read(file: &File) -> Result<Headers, &'static str> {
     for raw in table.chunks_exact(size) {
         let (kind, segment) = program_header(raw).ok_or("strange program headers")?;
         match kind {
-            PT_LOAD if segment.file_len > segment.memory_len => return Err("a segment longer than its memory"),
+            PT_LOAD if segment.file_len > segment.memory_len => {
+                return Err("a segment longer than its memory");
+            }
             PT_LOAD => headers.segments.push(segment),
             PT_NOTE => entry = entry.or(pvh_entry(file, &segment)),
             _ => {}

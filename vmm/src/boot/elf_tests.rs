@@ -10,8 +10,11 @@ pub(crate) fn sample() -> Vec<u8> {
     image[32..40].copy_from_slice(&64u64.to_le_bytes());
     image[54..56].copy_from_slice(&56u16.to_le_bytes());
     image[56..58].copy_from_slice(&3u16.to_le_bytes());
-    let headers =
-        [(PT_LOAD, 5, 4096, 0x100_0000, 4096, 4096), (PT_LOAD, 6, 8192, 0x100_1000, 4096, 8192), (PT_NOTE, 4, 512, 0, 20, 20)];
+    let headers = [
+        (PT_LOAD, 5, 4096, 0x100_0000, 4096, 4096),
+        (PT_LOAD, 6, 8192, 0x100_1000, 4096, 8192),
+        (PT_NOTE, 4, 512, 0, 20, 20),
+    ];
     for (index, (kind, flags, offset, gpa, file_len, memory_len)) in headers.into_iter().enumerate() {
         let raw = &mut image[64 + 56 * index..][..56];
         raw[0..4].copy_from_slice(&u32::to_le_bytes(kind));

@@ -6,9 +6,9 @@ use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_
 use monocore_hypervisor::{Gpa, GuestRam, layout};
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
+use super::CommandLine;
 use super::initrd::Initrd;
 use super::kernel::ram_mib;
-use super::CommandLine;
 use crate::Error;
 
 const MAGIC: u32 = 0x336e_c578;
@@ -45,7 +45,8 @@ pub(super) fn write(ram: &GuestRam, line: &CommandLine, initrd: Option<Initrd>) 
 
 /// RAM as the guest may use it: base memory up to the MP table, then everything from 1 MiB on.
 fn memory_map(ram: &GuestRam) -> Vec<hvm_memmap_table_entry> {
-    let entry = |addr, end: u64| hvm_memmap_table_entry { addr, size: end - addr, type_: E820_RAM, reserved: 0 };
+    let entry =
+        |addr, end: u64| hvm_memmap_table_entry { addr, size: end - addr, type_: E820_RAM, reserved: 0 };
     let mut map = vec![entry(0, layout::BASE_RAM_END.0)];
     for region in ram.iter() {
         let start = region.start_addr().0.max(layout::HIGH_RAM_START.0);
@@ -79,9 +80,8 @@ mod tests {
         let at = write(&ram, &line, Some(initrd)).unwrap();
         let info: hvm_start_info = ram.read_obj(GuestAddress(at.0)).unwrap();
         assert_eq!((info.magic, info.memmap_entries, info.nr_modules), (MAGIC, 3, 1));
-        let entries: [hvm_memmap_table_entry; 3] = std::array::from_fn(|i| {
-            ram.read_obj(GuestAddress(info.memmap_paddr + 24 * i as u64)).unwrap()
-        });
+        let entries: [hvm_memmap_table_entry; 3] =
+            std::array::from_fn(|i| ram.read_obj(GuestAddress(info.memmap_paddr + 24 * i as u64)).unwrap());
         let ranges = entries.map(|e| (e.addr, e.size));
         assert_eq!(ranges, [(0, 0x9_e000), (1 << 20, (3 << 30) - (1 << 20)), (4 << 30, 64 << 20)]);
         let module: hvm_modlist_entry = ram.read_obj(GuestAddress(info.modlist_paddr)).unwrap();

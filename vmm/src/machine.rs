@@ -1,0 +1,227 @@
+//! A machine: built from its specification, started, waited for.
+
+mod handle;
+mod vcpu;
+
+use std::sync::Arc;
+
+use monocore_hypervisor::memory::{self, Backing};
+use monocore_hypervisor::{GuestRam, Hypervisor, VcpuStart, Vm, layout};
+use monocore_legacy::{Cmos, ExitDevice, KeyboardController, Serial, SystemControl};
+use monocore_spec::{SPEC_VERSION, VmExit, VmSpec};
+use vm_memory::GuestMemoryBackend;
+
+use crate::attachments::{Attachments, ThreadKind};
+use crate::boot::{self, CommandLine};
+use crate::bus::Bus;
+use crate::outcome::Outcome;
+use crate::{BusCounts, Error, Mark, devices, files, sys};
+use handle::Control;
+pub use handle::MachineHandle;
+use vcpu::VcpuThread;
+
+/// The most vCPUs of a machine: what the MP table has room for.
+const VCPUS_MAX: u8 = 64;
+/// Less RAM than this holds no kernel.
+const RAM_MIN_MIB: u32 = 32;
+
+type Unbound<H> = <<H as Hypervisor>::Vm as Vm>::Unbound;
+
+/// A machine that is built and has not run yet.
+pub struct Machine<H: Hypervisor> {
+    // Dropped in this order: vCPUs and devices before the VM, the VM before the RAM it maps.
+    vcpus: Vec<Unbound<H>>,
+    bus: Arc<Bus>,
+    vm: H::Vm,
+    ram: GuestRam,
+    boot: VcpuStart,
+    outcome: Arc<Outcome>,
+    attachments: Attachments,
+}
+
+impl<H: Hypervisor> Machine<H> {
+    /// Builds what `spec` describes on `hypervisor`.
+    ///
+    /// # Errors
+    /// [`Error`], naming the file, device or number it is about.
+    pub fn build(hypervisor: &H, spec: &VmSpec, mut attachments: Attachments) -> Result<Self, Error> {
+        check(spec)?;
+        let outcome = Arc::new(Outcome::new().map_err(Error::os("eventfd"))?);
+        let backing = if spec.ram.shared { Backing::Shared } else { Backing::Private };
+        let ram = memory::allocate(&layout::ram_ranges(u64::from(spec.ram.size_mib) << 20), backing)?;
+        let line = CommandLine::new(&spec.kernel.command_line, spec.devices.len())?;
+        let boot = boot::load(&spec.kernel, &line, &ram, backing, spec.vcpus)?;
+        let vm = hypervisor.create_vm(spec.vcpus).map_err(Error::hypervisor)?;
+        for region in ram.iter() {
+            sys::map_region(&vm, region).map_err(Error::hypervisor)?;
+        }
+        let vcpus = (0..spec.vcpus)
+            .map(|index| vm.create_vcpu(index).map_err(Error::hypervisor))
+            .collect::<Result<_, _>>()?;
+        let mut bus = Bus::new(Arc::clone(&outcome));
+        add_legacy(&mut bus, &vm, spec, &outcome)?;
+        devices::add(&mut bus, &vm, &ram, spec, &mut attachments)?;
+        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, attachments })
+    }
+
+    /// Starts the vCPUs, each on a thread of its own.
+    ///
+    /// # Errors
+    /// [`Error::Os`] where there is no thread; [`Error::Hypervisor`] comes later, as the machine's end.
+    pub fn start(self) -> Result<Running<H>, Error> {
+        let control = Arc::new(Control::default());
+        let mut threads = Vec::with_capacity(self.vcpus.len());
+        for (index, unbound) in self.vcpus.into_iter().enumerate() {
+            let start = if index == 0 { self.boot } else { VcpuStart::Wait };
+            let thread = VcpuThread::spawn(
+                index,
+                unbound,
+                start,
+                vcpu::Shared {
+                    bus: Arc::clone(&self.bus),
+                    outcome: Arc::clone(&self.outcome),
+                    control: Arc::clone(&control),
+                    setup: self.attachments.confinement.thread_setup(ThreadKind::Vcpu),
+                },
+            );
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    // Those that run already must not outlive this.
+                    self.outcome.end_as(VmExit::Killed);
+                    stop(&threads, &control);
+                    threads.into_iter().for_each(VcpuThread::join);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Running { threads, control, bus: self.bus, outcome: self.outcome, _vm: self.vm, _ram: self.ram })
+    }
+
+    /// Runs the machine to its end.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub fn run(self) -> Result<VmExit, Error> {
+        Ok(self.start()?.wait())
+    }
+}
+
+/// A machine whose vCPUs run; dropping it ends them.
+pub struct Running<H: Hypervisor> {
+    threads: Vec<VcpuThread<Unbound<H>>>,
+    control: Arc<Control>,
+    bus: Arc<Bus>,
+    outcome: Arc<Outcome>,
+    _vm: H::Vm,
+    _ram: GuestRam,
+}
+
+impl<H: Hypervisor> Running<H> {
+    /// Ends the machine from other threads.
+    pub fn handle(&self) -> MachineHandle {
+        MachineHandle::new(Arc::clone(&self.outcome))
+    }
+
+    /// Waits for the machine's end, and stops and joins everything it ran on.
+    pub fn wait(mut self) -> VmExit {
+        handle::wait(&self.outcome);
+        self.finish();
+        self.outcome.exit()
+    }
+
+    /// Keeps every vCPU out of the guest until [`resume`](Self::resume), and stops the devices.
+    ///
+    /// # Errors
+    /// [`Error::Os`] where a vCPU cannot be kicked.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.control.pause();
+        for thread in &self.threads {
+            thread.kick()?;
+        }
+        self.control.wait_paused(self.threads.len(), &self.outcome);
+        self.bus.virtio().for_each(|mut device| device.pause());
+        Ok(())
+    }
+
+    /// Lets devices and vCPUs go on after a [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// [`Error::Device`] where a device does not start again.
+    pub fn resume(&self) -> Result<(), Error> {
+        for (index, mut device) in self.bus.virtio().enumerate() {
+            device.resume().map_err(|error| Error::Device {
+                index,
+                kind: "resume",
+                source: Box::new(error),
+            })?;
+        }
+        self.control.resume();
+        Ok(())
+    }
+
+    /// What the guest asked of this process so far.
+    pub fn counts(&self) -> BusCounts {
+        self.bus.counts()
+    }
+
+    /// The points of its boot the guest reported so far.
+    pub fn marks(&self) -> Vec<Mark> {
+        self.outcome.marks().clone()
+    }
+
+    fn finish(&mut self) {
+        stop(&self.threads, &self.control);
+        self.threads.drain(..).for_each(VcpuThread::join);
+        self.bus.virtio().for_each(|mut device| device.pause());
+    }
+}
+
+impl<H: Hypervisor> Drop for Running<H> {
+    fn drop(&mut self) {
+        self.outcome.end_as(VmExit::Killed);
+        self.finish();
+    }
+}
+
+fn stop<U: monocore_hypervisor::BindVcpu>(threads: &[VcpuThread<U>], control: &Control) {
+    control.resume();
+    for thread in threads {
+        if let Err(error) = thread.kick() {
+            tracing::error!(%error, "a vCPU cannot be kicked");
+        }
+    }
+}
+
+fn check(spec: &VmSpec) -> Result<(), Error> {
+    let refuse = |text: String| Err(Error::Spec(text));
+    if spec.version != SPEC_VERSION {
+        return refuse(format!("version {}, this program reads {SPEC_VERSION}", spec.version));
+    }
+    if spec.vcpus == 0 || spec.vcpus > VCPUS_MAX {
+        return refuse(format!("{} vCPUs, 1 to {VCPUS_MAX} are possible", spec.vcpus));
+    }
+    if spec.ram.size_mib < RAM_MIN_MIB || !spec.ram.size_mib.is_multiple_of(2) {
+        return refuse(format!(
+            "{} MiB of RAM; an even number from {RAM_MIN_MIB} on is needed",
+            spec.ram.size_mib
+        ));
+    }
+    if spec.devices.len() > layout::VIRTIO_DEVICES_MAX {
+        return refuse(format!("{} devices, {} at most", spec.devices.len(), layout::VIRTIO_DEVICES_MAX));
+    }
+    Ok(())
+}
+
+fn add_legacy<V: Vm>(bus: &mut Bus, vm: &V, spec: &VmSpec, outcome: &Arc<Outcome>) -> Result<(), Error> {
+    let requests = || Arc::clone(outcome) as Arc<dyn monocore_legacy::GuestRequests>;
+    bus.add_ports(layout::EXIT_PORT, ExitDevice::PORTS, Box::new(ExitDevice::new(requests())));
+    bus.add_ports(KeyboardController::PORT, 1, Box::new(KeyboardController::new(requests())));
+    bus.add_ports(SystemControl::PORT, 1, Box::new(SystemControl));
+    bus.add_ports(Cmos::PORT, Cmos::PORTS, Box::new(Cmos::default()));
+    if let Some(output) = files::open_writer(&spec.serial)? {
+        let line = vm.irq_line(layout::SERIAL_GSI).map_err(Error::hypervisor)?;
+        bus.add_ports(layout::SERIAL_PORT, Serial::PORTS, Box::new(Serial::new(output, Some(line))));
+    }
+    Ok(())
+}
