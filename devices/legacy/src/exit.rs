@@ -119,7 +119,7 @@ mod tests {
         let log = Arc::new(Log::default());
         let mut device = ExitDevice::new(log.clone());
         for i in 0..5 * PANIC_TEXT_MAX_BYTES + 11 {
-            device.write(4, &[(i % 251) as u8]);
+            device.write(4, &[u8::try_from(i % 251).unwrap()]);
         }
         device.write(4, b"!");
         device.write(0, &[3]);

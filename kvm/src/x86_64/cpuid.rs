@@ -16,6 +16,7 @@ const LEAF_1_ECX_TM2: u32 = 1 << 8;
 const LEAF_1_ECX_PDCM: u32 = 1 << 15;
 const LEAF_1_ECX_DCA: u32 = 1 << 18;
 const LEAF_1_ECX_TSC_DEADLINE: u32 = 1 << 24;
+const LEAF_1_ECX_XSAVE: u32 = 1 << 26;
 const LEAF_1_ECX_HYPERVISOR: u32 = 1 << 31;
 const LEAF_1_EDX_MCE: u32 = 1 << 7;
 const LEAF_1_EDX_MTRR: u32 = 1 << 12;
@@ -91,6 +92,13 @@ fn xsave_area_len(entries: &[kvm_cpuid_entry2]) -> u32 {
     const LEGACY_AND_HEADER: u32 = 576;
     let user = entries.iter().filter(|e| e.function == 0xd && (2..63).contains(&e.index) && e.ecx & 1 == 0);
     user.map(|e| e.eax.saturating_add(e.ebx)).fold(LEGACY_AND_HEADER, u32::max)
+}
+
+/// Every state component a guest may enable in XCR0; `None` without XSAVE.
+pub(super) fn xfeatures(entries: &[kvm_cpuid_entry2]) -> Option<u64> {
+    let has_xsave = entries.iter().any(|e| e.function == 1 && e.ecx & LEAF_1_ECX_XSAVE != 0);
+    let main = entries.iter().find(|e| e.function == 0xd && e.index == 0)?;
+    has_xsave.then_some(u64::from(main.eax) | (u64::from(main.edx) << 32))
 }
 
 /// Makes vCPU `index` one of `vcpus` single-threaded cores of one package.

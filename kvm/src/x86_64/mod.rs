@@ -45,6 +45,9 @@ pub(crate) fn prepare_vcpu(vcpu: &VcpuFd, mut entries: CpuId, start: VcpuStart) 
         cpuid::set_tsc_frequency(&mut entries, tsc_khz);
     }
     vcpu.set_cpuid2(&entries).call("KVM_SET_CPUID2")?;
+    if let Some(value) = cpuid::xfeatures(entries.as_slice()) {
+        registers::enable_xfeatures(vcpu, value)?;
+    }
     match start {
         VcpuStart::Boot { entry, argument } => registers::boot(vcpu, entry, argument),
         VcpuStart::Wait => {

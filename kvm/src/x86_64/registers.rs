@@ -3,7 +3,7 @@
 //! Source: Xen docs/misc/pvh.pandoc ("x86/HVM direct boot ABI"): 32-bit protected mode without paging, flat segments,
 //! `ebx` the address of the start info.
 
-use kvm_bindings::{kvm_regs, kvm_segment};
+use kvm_bindings::{kvm_regs, kvm_segment, kvm_xcr, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
 use monocore_hypervisor::Gpa;
 
@@ -53,4 +53,14 @@ fn flat(type_: u8, selector: u16) -> kvm_segment {
         g: 1,
         ..Default::default()
     }
+}
+
+/// Sets XCR0 to `value`, which Linux would set as well.
+///
+/// KVM derives the XSAVE area's length in CPUID leaf 0xd from the XCR0 it knows of. An emulated AMD-V does not tell it of a
+/// guest's XSETBV; the guest then finds a length that does not fit and complains.
+pub(super) fn enable_xfeatures(vcpu: &VcpuFd, value: u64) -> Result<(), Error> {
+    let mut registers = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
+    registers.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value };
+    vcpu.set_xcrs(&registers).call("KVM_SET_XCRS")
 }
