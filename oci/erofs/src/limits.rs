@@ -1,0 +1,39 @@
+//! What one image may cost.
+
+/// Bounds on what a layer or an image may make us store or hold in memory.
+///
+/// The defaults admit every image met in practice and keep a conversion's memory well under 256 MiB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one layer's uncompressed tar stream.
+    pub layer_bytes: u64,
+    /// Entries in one layer, and in one image's merged tree.
+    pub entries: u64,
+    /// Bytes of memory the merged tree may take: names, attributes, extents, nodes.
+    pub tree_bytes: u64,
+    /// Bytes of one path or link target (Linux' PATH_MAX, its NUL included).
+    pub path_bytes: usize,
+    /// Depth of one path once symbolic links in it are resolved.
+    pub depth: u16,
+    /// Bytes of one PAX or GNU long-name header.
+    pub header_bytes: u64,
+    /// Size of one file in bytes, holes included (ext4's bound, so that an unpacking tool would agree).
+    pub file_bytes: u64,
+    /// Data segments of one sparse file.
+    pub sparse_segments: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            layer_bytes: 64 << 30,
+            entries: 2_000_000,
+            tree_bytes: 144 << 20,
+            path_bytes: 4096,
+            depth: 2048,
+            header_bytes: 1 << 20,
+            file_bytes: (16 << 40) - 4096,
+            sparse_segments: 65_536,
+        }
+    }
+}
