@@ -357,7 +357,7 @@ impl FileWriter {
 /// however large the holes.
 fn chunk_bits(size: u64, data_segments: usize, data_bytes: u64) -> u8 {
     let dense = data_bytes == size;
-    let entries_max = 64 + 2 * blocks(data_bytes) + 16 * data_segments as u64;
+    let entries_max = 64 + 2 * blocks(data_bytes) + 256 * data_segments as u64;
     let least = if dense { DENSE_CHUNK_BITS } else { 0 };
     (least..MAX_CHUNK_BITS)
         .find(|bits| size.div_ceil(BLOCK_BYTES << bits) <= entries_max)

@@ -1,0 +1,105 @@
+//! `index.json`: which references the store knows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Read};
+
+use crate::digest::Digest;
+use crate::error::{Result, at};
+use crate::manifest::{DOCUMENT_BYTES, Descriptor, Index, OCI_INDEX, read};
+use crate::reference::Reference;
+use crate::store::{Shared, sync_directory};
+
+/// The reference an entry is stored under, in full (OCI image spec 1.1 `annotations.md`).
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Digest of what the registry had under the reference: an index perhaps, of which the entry is one part.
+pub(crate) const REMOTE_DIGEST: &str = "dev.monocore.remote.digest";
+
+/// The store's index.
+#[derive(Debug)]
+pub(crate) struct StoreIndex(Index);
+
+impl StoreIndex {
+    pub(crate) fn manifests(&self) -> &[Descriptor] {
+        &self.0.manifests
+    }
+
+    /// The entry of a reference: by its full name, or, for a digest, by that.
+    pub(crate) fn find(&self, reference: &Reference) -> Option<&Descriptor> {
+        let name = reference.to_string();
+        let by_name = self.0.manifests.iter().find(|entry| annotation(entry, REF_NAME) == Some(&name));
+        by_name.or_else(|| {
+            let digest = reference.digest()?;
+            let repository = |entry: &&Descriptor| {
+                let stored = annotation(entry, REF_NAME).and_then(|name| name.parse::<Reference>().ok());
+                stored.is_some_and(|stored| {
+                    stored.registry() == reference.registry() && stored.repository() == reference.repository()
+                })
+            };
+            let remote = digest.to_string();
+            self.0
+                .manifests
+                .iter()
+                .filter(repository)
+                .find(|entry| entry.digest == *digest || annotation(entry, REMOTE_DIGEST) == Some(&remote))
+        })
+    }
+
+    /// Puts an entry in place of whatever had its reference.
+    pub(crate) fn put(&mut self, mut entry: Descriptor, reference: &str, remote: Option<&Digest>) {
+        self.remove(reference);
+        let annotations = entry.annotations.get_or_insert_with(BTreeMap::new);
+        annotations.insert(REF_NAME.to_owned(), reference.to_owned());
+        if let Some(remote) = remote {
+            annotations.insert(REMOTE_DIGEST.to_owned(), remote.to_string());
+        }
+        self.0.manifests.push(entry);
+    }
+
+    /// Removes the entry of a reference; returns whether there was one.
+    pub(crate) fn remove(&mut self, reference: &str) -> bool {
+        let before = self.0.manifests.len();
+        self.0.manifests.retain(|entry| annotation(entry, REF_NAME) != Some(reference));
+        self.0.manifests.len() < before
+    }
+
+    /// Removes entries.
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&Descriptor) -> bool) {
+        self.0.manifests.retain(keep);
+    }
+}
+
+/// An annotation of an entry.
+pub(crate) fn annotation<'e>(entry: &'e Descriptor, key: &str) -> Option<&'e str> {
+    entry.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+impl Shared {
+    /// Reads the index; an absent one is empty.
+    pub(crate) fn index(&self) -> Result<StoreIndex> {
+        let path = self.paths.index();
+        let mut raw = Vec::new();
+        match fs::File::open(&path).and_then(|file| file.take(DOCUMENT_BYTES + 1).read_to_end(&mut raw)) {
+            Ok(_) => read("index of the store", &raw).map(StoreIndex),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let media_type = Some(OCI_INDEX.to_owned());
+                Ok(StoreIndex(Index { schema_version: 2, media_type, manifests: Vec::new() }))
+            }
+            Err(error) => Err(at("read", path)(error)),
+        }
+    }
+
+    /// Changes the index while nobody else does.
+    pub(crate) fn change_index<T>(&self, change: impl FnOnce(&mut StoreIndex) -> T) -> Result<T> {
+        let _lock = self.paths.lock_index()?;
+        let mut index = self.index()?;
+        let result = change(&mut index);
+        let raw = serde_json::to_vec_pretty(&index.0).map_err(|error| crate::Error::Document {
+            what: "index of the store",
+            reason: error.to_string(),
+        })?;
+        self.write_whole(&self.paths.index(), &raw)?;
+        sync_directory(self.paths.root())?;
+        Ok(result)
+    }
+}
