@@ -1,5 +1,7 @@
 //! What an image becomes, compared with what umoci unpacks: entry by entry, `/` included.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::os::unix::fs::FileExt;
