@@ -166,6 +166,17 @@ impl<'m> Buffers<'m> {
         retry(|| unsafe { libc::pwritev(fd, vecs, count, offset) })
     }
 
+    /// Writes the list once to the end of `file` (`pwritev2` with `RWF_APPEND`) and returns the count.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn append_to(&self, file: impl AsFd) -> io::Result<usize> {
+        let fd = file.as_fd().as_raw_fd();
+        let (vecs, count) = self.raw();
+        // SAFETY: as in `write_at`.
+        retry(|| unsafe { libc::pwritev2(fd, vecs, count, 0, libc::RWF_APPEND) })
+    }
+
     /// Reads once from `stream` into the list (`readv`) and returns the count, 0 at its end.
     ///
     /// # Errors
@@ -319,6 +330,20 @@ mod tests {
         assert!(!list.push(&ram, GuestAddress(0x2fff), 2));
         assert!(!Buffers::new().push(&ram, GuestAddress(u64::MAX), 2));
         assert!(list.len_bytes() <= 1);
+    }
+
+    #[test]
+    fn appending_goes_to_the_end_of_a_file() {
+        let ram = ram();
+        let mut list = Buffers::new();
+        assert!(list.push(&ram, GuestAddress(0x10), 4));
+        list.copy_from(0, b"1234");
+        let fd = rustix::fs::memfd_create("append", rustix::fs::MemfdFlags::empty()).unwrap();
+        assert_eq!((list.append_to(&fd).unwrap(), list.append_to(&fd).unwrap()), (4, 4));
+        assert_eq!(list.read_at(&fd, 6).unwrap(), 2);
+        let mut seen = [0; 4];
+        list.copy_to(0, &mut seen);
+        assert_eq!(&seen, b"3434");
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! One node.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::host::FileId;
+use crate::share::Share;
+use crate::wire::Name;
+
+/// Where a node was seen last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The device's root, which lists the shares.
+    Root,
+    /// The directory that stands for a share of a single file.
+    FileDir,
+    /// The share's own directory or file.
+    ShareRoot,
+    /// An entry of a directory.
+    At {
+        /// The directory's node.
+        parent: u64,
+        /// A checked name.
+        name: CString,
+    },
+    /// It has no name, or none that is known.
+    Nowhere,
+}
+
+/// A file that the guest knows.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Nothing for the root.
+    pub(crate) share: Option<Arc<Share>>,
+    pub(crate) file: FileId,
+    pub(crate) place: Place,
+    /// The guest's references.
+    pub(crate) lookups: u64,
+    /// Nodes whose place is below this one.
+    pub(super) children: u32,
+    pub(crate) handles: u32,
+    /// The descriptor of an open handle, as long as there is any handle.
+    pub(super) opened: Option<Arc<OwnedFd>>,
+    /// A descriptor held for its own sake.
+    pub(super) cached: Option<Arc<OwnedFd>>,
+    /// `cached` stays.
+    pub(super) pinned: bool,
+    /// It has a place in the queue of those that are asked to let go.
+    pub(super) queued: bool,
+    /// `cached` was used since the last look for one to let go.
+    pub(super) used: bool,
+    /// The guest has changed it and nothing was written back since.
+    pub(crate) dirty: bool,
+    /// Known to have neither set-id bits nor capabilities that a write would have to take away.
+    pub(crate) unprivileged: bool,
+}
+
+impl Node {
+    pub(super) fn root() -> Self {
+        let file = FileId::default();
+        Self { lookups: 1, ..Self::bare(None, file, Place::Root) }
+    }
+
+    pub(super) fn new(share: Arc<Share>, file: FileId, place: Place) -> Self {
+        Self { lookups: 1, ..Self::bare(Some(share), file, place) }
+    }
+
+    fn bare(share: Option<Arc<Share>>, file: FileId, place: Place) -> Self {
+        Self {
+            share,
+            file,
+            place,
+            lookups: 0,
+            children: 0,
+            handles: 0,
+            opened: None,
+            cached: None,
+            pinned: false,
+            queued: false,
+            used: false,
+            dirty: false,
+            unprivileged: false,
+        }
+    }
+
+    /// Whether it is a directory of our own making.
+    pub(crate) fn is_synthetic(&self) -> bool {
+        matches!(self.place, Place::Root | Place::FileDir)
+    }
+
+    /// Whether a descriptor stands for it now.
+    pub(crate) fn has_anchor(&self) -> bool {
+        self.cached.is_some() || self.opened.is_some()
+    }
+
+    /// Whether it is known by this name.
+    pub(crate) fn is_at(&self, dir: u64, entry: Name<'_>) -> bool {
+        matches!(&self.place, Place::At { parent, name } if *parent == dir && **name == *entry.as_c_str())
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| share.is_gone())
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.lookups > 0 || self.children > 0 || self.handles > 0 || self.dirty
+    }
+
+    pub(super) fn parent(&self) -> Option<u64> {
+        match self.place {
+            Place::At { parent, .. } => Some(parent),
+            _ => None,
+        }
+    }
+}
