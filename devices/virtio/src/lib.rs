@@ -36,4 +36,5 @@ pub use poller::{Interest, Poller, Ready};
 pub use queue::QueueError;
 pub use ring::Ring;
 pub use sys::buffers::Buffers;
+pub use sys::epoll::ReadySet;
 pub use worker::{Service, ThreadSetup, Worker, serve};

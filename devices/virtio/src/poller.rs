@@ -7,7 +7,7 @@ use std::time::Duration;
 use monocore_hypervisor::{Doorbell, Event};
 
 use crate::Interrupt;
-use crate::sys::epoll::Epoll;
+use crate::sys::epoll::ReadySet;
 
 /// The stop request's token; devices count theirs from 0.
 const STOP: u64 = u64::MAX;
@@ -42,7 +42,7 @@ pub struct Ready {
 
 /// Waits on several descriptors at once, level-triggered.
 pub struct Poller {
-    epoll: Epoll,
+    epoll: ReadySet,
     ready: Vec<Ready>,
     pause: Duration,
 }
@@ -53,7 +53,7 @@ impl Poller {
     /// # Errors
     /// The operating system's, most likely that no descriptor is free.
     pub fn new(stop: &Event) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
+        let epoll = ReadySet::new()?;
         epoll.add(stop, STOP, Interest::Read)?;
         Ok(Self { epoll, ready: Vec::new(), pause: REANNOUNCE.0 })
     }

@@ -113,8 +113,16 @@ impl<D: VirtioDevice> TestDriver<D> {
     /// Puts `bytes` into guest RAM and returns their address.
     pub fn put(&mut self, bytes: &[u8]) -> u64 {
         let addr = self.alloc(bytes.len());
-        self.ram.write_slice(bytes, GuestAddress(addr)).expect("buffers lie in RAM");
+        self.overwrite(addr, bytes);
         addr
+    }
+
+    /// Puts `bytes` into guest RAM at `addr`.
+    ///
+    /// # Panics
+    /// Where there is no RAM.
+    pub fn overwrite(&self, addr: u64, bytes: &[u8]) {
+        self.ram.write_slice(bytes, GuestAddress(addr)).expect("buffers lie in RAM");
     }
 
     /// `len_bytes` of guest RAM at `addr`.

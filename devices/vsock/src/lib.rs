@@ -1,1 +1,37 @@
-//! virtio-vsock device.
+//! virtio-vsock (VIRTIO 1.3 §5.10): stream sockets between guest and host.
+//!
+//! Every connection is carried by one stream socket of the host, whatever lies behind it: a socket handed to
+//! another process ([`Handoff`]), a Unix socket by Firecracker's convention ([`UnixSockets`]), or a function of
+//! this program ([`Handlers`]). A [`Backend`] makes and accepts those sockets; the device moves bytes.
+//!
+//! One worker thread owns everything. Bytes go straight between sockets and guest buffers; only what a full
+//! socket does not take at once is kept, once, within the credit granted to the guest. A connection that
+//! stands still holds up no other: it is not read while the guest has no credit or no buffers, and what it
+//! does not take waits in its own backlog.
+//!
+//! The guest is not trusted: it may ask for any port (the backend decides), it cannot make the worker keep
+//! more than the credit of [`Limits::connections`] connections, and packets that break the rules end their
+//! connection.
+//!
+//! System calls of the worker: `sendmsg`, `recvmsg`, `sendto`, `shutdown`, `close`, `epoll_create1`,
+//! `epoll_ctl`, `epoll_wait`, `write` (eventfd), `socketpair`, and for [`UnixSockets`] `socket`, `connect`,
+//! `accept4`, `recvfrom`.
+
+mod backend;
+mod connection;
+mod credit;
+mod device;
+mod inbound;
+mod outbound;
+mod packet;
+mod service;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use backend::handlers::{Dialer, Handlers};
+pub use backend::handoff::{Handoff, HandoffKind, HandoffMessage};
+pub use backend::unix::UnixSockets;
+pub use backend::{Accepted, Backend, Request};
+pub use device::{Limits, Metrics, Vsock};
+pub use packet::{Header, Op};

@@ -1,6 +1,7 @@
 //! Readiness of descriptors by epoll.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -15,17 +16,26 @@ const BATCH: usize = 32;
 /// epoll counts milliseconds in 31 bits; whoever wants to wait longer wakes up in between.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-pub(crate) struct Epoll {
+/// Descriptors with what is awaited of each, level-triggered; itself readable when one of them is ready.
+#[derive(Debug)]
+pub struct ReadySet {
     fd: OwnedFd,
-    events: Vec<epoll::Event>,
 }
 
-impl Epoll {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { fd: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(BATCH) })
+impl ReadySet {
+    /// An empty set.
+    ///
+    /// # Errors
+    /// The operating system's, most likely that no descriptor is free.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { fd: epoll::create(CreateFlags::CLOEXEC)? })
     }
 
-    pub(crate) fn add(&self, source: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+    /// Adds a descriptor.
+    ///
+    /// # Errors
+    /// The operating system's; `PermissionDenied` for a regular file, which is always ready.
+    pub fn add(&self, source: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.fd, source, EventData::new_u64(token), flags(interest))?)
     }
 
@@ -34,26 +44,39 @@ impl Epoll {
         Ok(epoll::add(&self.fd, source, EventData::new_u64(token), EventFlags::IN | EventFlags::ET)?)
     }
 
-    pub(crate) fn modify(&self, source: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+    /// Changes what is awaited of a descriptor.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn modify(&self, source: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::modify(&self.fd, source, EventData::new_u64(token), flags(interest))?)
     }
 
-    pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
+    /// Takes a descriptor out.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn remove(&self, source: impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.fd, source)?)
     }
 
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    /// Waits until something is ready or `timeout` is over, and puts what is ready into `ready`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         ready.clear();
-        self.events.clear();
+        let mut events = [MaybeUninit::uninit(); BATCH];
         let timeout = timeout.map(|t| t.min(LONGEST_WAIT)).map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(0),
             tv_nsec: t.subsec_nanos().into(),
         });
-        match epoll::wait(&self.fd, rustix::buffer::spare_capacity(&mut self.events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let found = match epoll::wait(&self.fd, &mut events, timeout.as_ref()) {
+            Ok((found, _)) => found,
+            Err(Errno::INTR) => return Ok(()),
             Err(e) => return Err(e.into()),
-        }
-        ready.extend(self.events.drain(..).map(|event| {
+        };
+        ready.extend(found.iter().map(|event| {
             // Copied out: the kernel's structure is packed.
             let (flags, data) = (event.flags, event.data);
             Ready {
@@ -64,6 +87,12 @@ impl Epoll {
             }
         }));
         Ok(())
+    }
+}
+
+impl AsFd for ReadySet {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

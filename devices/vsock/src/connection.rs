@@ -1,0 +1,235 @@
+//! One connection: a stream socket of the host, and what both sides owe each other.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use monocore_virtio::{Buffers, Interest};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
+
+use crate::credit::{GuestCredit, HostWindow};
+use crate::packet::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND};
+
+/// A backlog's room is given back when it is empty and larger than this, in bytes.
+const KEPT_BACKLOG: usize = 16 << 10;
+/// Guest buffers filled by the first read of a connection.
+pub(crate) const FIRST_BURST: usize = 4;
+/// Guest buffers filled by one read at most; 256 KiB of them as Linux makes them.
+pub(crate) const LARGEST_BURST: usize = 64;
+
+/// A connection's name on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) host_port: u32,
+    pub(crate) guest_port: u32,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The guest was asked and has not answered.
+    Asked { greet: bool },
+    /// Bytes may flow.
+    Open,
+    /// The guest is done with it; what it sent is still on its way to the host.
+    Draining,
+    /// The host is done with it; the guest has yet to confirm by a reset.
+    Closing,
+}
+
+/// What holds up bytes on their way to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Nothing; the socket is watched.
+    Free,
+    /// No guest buffers; it waits in the session's queue for them.
+    NoBuffers,
+    /// No credit; a packet of the guest will bring some.
+    NoCredit,
+    /// There will be none any more.
+    Ended,
+}
+
+/// What became of bytes sent to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// All is well, whether sent or kept.
+    Fine,
+    /// Nobody on the host will ever read them.
+    Unread,
+    /// The socket is broken.
+    Broken,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) key: Key,
+    pub(crate) stream: OwnedFd,
+    pub(crate) phase: Phase,
+    pub(crate) flow: Flow,
+    pub(crate) credit: GuestCredit,
+    pub(crate) window: HostWindow,
+    /// Bytes of the guest that the socket did not take yet, at most the window.
+    backlog: VecDeque<u8>,
+    /// SHUT_* as the guest announced them.
+    pub(crate) guest_shut: u32,
+    /// SHUT_* as they were announced to the guest.
+    pub(crate) host_shut: u32,
+    /// Guest buffers that the next read fills.
+    pub(crate) burst: usize,
+    /// A credit update is queued.
+    pub(crate) update_queued: bool,
+    /// What the poller watches the socket for, if it does.
+    pub(crate) watched: Option<Interest>,
+    /// The socket's other end was seen to be gone.
+    pub(crate) hung_up: bool,
+    /// When the session loses patience with it.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Connection {
+    pub(crate) fn new(key: Key, stream: OwnedFd, phase: Phase, window_bytes: u32) -> Self {
+        Self {
+            key,
+            stream,
+            phase,
+            flow: Flow::Free,
+            credit: GuestCredit::default(),
+            window: HostWindow::new(window_bytes),
+            backlog: VecDeque::new(),
+            guest_shut: 0,
+            host_shut: 0,
+            burst: FIRST_BURST,
+            update_queued: false,
+            watched: None,
+            hung_up: false,
+            deadline: None,
+        }
+    }
+
+    /// Whether bytes of the host may go to the guest at all.
+    pub(crate) fn may_receive(&self) -> bool {
+        self.phase == Phase::Open && self.flow != Flow::Ended
+    }
+
+    /// What the poller should watch the socket for; `None` for nothing at all, not even its end.
+    pub(crate) fn wanted(&self) -> Option<Interest> {
+        let write = !self.backlog.is_empty() && self.host_shut & SHUT_RECEIVE == 0;
+        match self.phase {
+            Phase::Asked { .. } | Phase::Closing => None,
+            Phase::Draining => write.then_some(Interest::Write),
+            Phase::Open => match (self.flow, write) {
+                (Flow::Free, false) => Some(Interest::Read),
+                (Flow::Free, true) => Some(Interest::ReadWrite),
+                (_, true) => Some(Interest::Write),
+                // After its end, only whether the other end is gone altogether.
+                (Flow::Ended, false) if !self.hung_up => Some(Interest::None),
+                // The end of a socket would be reported over and over while nobody can read up to it.
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether `len_bytes` more are within what the guest was granted.
+    pub(crate) fn is_within_window(&self, len_bytes: usize) -> bool {
+        self.backlog.len() + len_bytes <= self.window.size_bytes() as usize
+    }
+
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Sends `payload` to the host as far as it goes and keeps the rest.
+    pub(crate) fn deliver(&mut self, payload: &mut Buffers<'_>) -> Delivery {
+        if self.host_shut & SHUT_RECEIVE != 0 {
+            self.forwarded(payload.len_bytes());
+            return Delivery::Fine;
+        }
+        if self.backlog.is_empty() {
+            match payload.send(&self.stream) {
+                Ok(count) => {
+                    self.forwarded(count);
+                    payload.advance(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.forwarded(payload.len_bytes());
+                    return self.failed(&error);
+                }
+            }
+        }
+        let (kept, more) = (self.backlog.len(), payload.len_bytes());
+        if more > 0 {
+            self.backlog.resize(kept + more, 0);
+            payload.copy_to(0, &mut self.backlog.make_contiguous()[kept..]);
+        }
+        Delivery::Fine
+    }
+
+    /// Sends what was kept, as far as it goes.
+    pub(crate) fn drain(&mut self) -> Delivery {
+        while let (Some(bytes), _) = (first_slice(&self.backlog), ()) {
+            match send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    self.backlog.drain(..count);
+                    self.forwarded(count);
+                }
+                Err(Errno::AGAIN) => return Delivery::Fine,
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    self.forwarded(self.backlog.len());
+                    self.backlog = VecDeque::new();
+                    return self.failed(&error.into());
+                }
+            }
+        }
+        if self.backlog.capacity() > KEPT_BACKLOG {
+            self.backlog = VecDeque::new();
+        }
+        if self.guest_shut & SHUT_SEND != 0 {
+            self.shut(Shutdown::Write);
+        }
+        Delivery::Fine
+    }
+
+    /// Takes the guest's word that it sends or receives no more.
+    pub(crate) fn guest_shuts(&mut self, flags: u32) {
+        self.guest_shut |= flags & SHUT_BOTH;
+        if self.guest_shut & SHUT_RECEIVE != 0 {
+            self.flow = Flow::Ended;
+            self.shut(Shutdown::Read);
+        }
+        if self.guest_shut & SHUT_SEND != 0 && self.backlog.is_empty() {
+            self.shut(Shutdown::Write);
+        }
+    }
+
+    /// Ends the socket for everybody who holds its other end.
+    pub(crate) fn shut_both(&mut self) {
+        self.backlog = VecDeque::new();
+        self.shut(Shutdown::Both);
+    }
+
+    fn shut(&self, how: Shutdown) {
+        // Not connected any more is as good.
+        let _ = shutdown(self.stream.as_fd(), how);
+    }
+
+    fn forwarded(&mut self, count: usize) {
+        // Counts are modulo 2^32.
+        #[allow(clippy::cast_possible_truncation, reason = "counts are modulo 2^32")]
+        self.window.forward(count as u32);
+    }
+
+    fn failed(&mut self, error: &io::Error) -> Delivery {
+        if error.kind() == io::ErrorKind::BrokenPipe { Delivery::Unread } else { Delivery::Broken }
+    }
+}
+
+fn first_slice(bytes: &VecDeque<u8>) -> Option<&[u8]> {
+    let (first, _) = bytes.as_slices();
+    (!first.is_empty()).then_some(first)
+}

@@ -1,0 +1,92 @@
+//! Credit: how much either side may send before the other has taken it (VIRTIO 1.3 §5.10.6.3).
+
+/// What the guest granted for what goes to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GuestCredit {
+    buf_alloc: u32,
+    fwd_cnt: u32,
+    /// Bytes sent so far, modulo 2^32.
+    sent: u32,
+}
+
+impl GuestCredit {
+    /// Takes what a packet of the guest says.
+    pub(crate) fn update(&mut self, buf_alloc: u32, fwd_cnt: u32) {
+        self.buf_alloc = buf_alloc;
+        self.fwd_cnt = fwd_cnt;
+    }
+
+    /// Bytes that may be sent now; none where the guest's counts cannot be.
+    pub(crate) fn free_bytes(self) -> u32 {
+        self.buf_alloc.saturating_sub(self.sent.wrapping_sub(self.fwd_cnt))
+    }
+
+    pub(crate) fn spend(&mut self, bytes: u32) {
+        self.sent = self.sent.wrapping_add(bytes);
+    }
+}
+
+/// What is granted to the guest for what comes from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostWindow {
+    buf_alloc: u32,
+    /// Bytes passed on so far, modulo 2^32.
+    forwarded: u32,
+    /// The value of `forwarded` the guest knows.
+    told: u32,
+}
+
+impl HostWindow {
+    pub(crate) fn new(buf_alloc: u32) -> Self {
+        Self { buf_alloc, forwarded: 0, told: 0 }
+    }
+
+    /// Bytes granted in all.
+    pub(crate) fn size_bytes(self) -> u32 {
+        self.buf_alloc
+    }
+
+    pub(crate) fn forward(&mut self, bytes: u32) {
+        self.forwarded = self.forwarded.wrapping_add(bytes);
+    }
+
+    /// Whether the guest should hear of the room there is now: it knows of less than half of it.
+    pub(crate) fn is_update_due(self) -> bool {
+        self.forwarded.wrapping_sub(self.told) >= self.buf_alloc / 2
+    }
+
+    /// `buf_alloc` and `fwd_cnt` for a packet that is sent now.
+    pub(crate) fn tell(&mut self) -> (u32, u32) {
+        self.told = self.forwarded;
+        (self.buf_alloc, self.forwarded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_wraps_and_never_exceeds_the_grant() {
+        let mut credit = GuestCredit { buf_alloc: 0, fwd_cnt: u32::MAX - 9, sent: u32::MAX - 9 };
+        credit.update(100, u32::MAX - 9);
+        credit.spend(60);
+        assert_eq!(credit.free_bytes(), 40);
+        credit.update(100, 50);
+        assert_eq!(credit.free_bytes(), 100);
+        // More taken than was sent.
+        credit.update(100, 51);
+        assert_eq!(credit.free_bytes(), 0);
+    }
+
+    #[test]
+    fn the_guest_is_told_when_half_the_window_is_news() {
+        let mut window = HostWindow::new(100);
+        window.forward(49);
+        assert!(!window.is_update_due());
+        window.forward(1);
+        assert!(window.is_update_due());
+        assert_eq!(window.tell(), (100, 50));
+        assert!(!window.is_update_due());
+    }
+}

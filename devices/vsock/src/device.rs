@@ -1,0 +1,190 @@
+//! The device: its backend, its connections, and a worker while it runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use monocore_hypervisor::Event;
+use monocore_virtio::{
+    Activation, ActiveQueue, Chain, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker,
+    features, read_config_bytes, serve,
+};
+
+use crate::backend::Backend;
+use crate::inbound::Inbound;
+use crate::service::VsockService;
+use crate::session::Session;
+
+/// Receive, transmit, events. The guest fills the receive queue with buffers of 4 KiB at boot.
+const QUEUE_SIZES: [u16; 3] = [128, 128, 4];
+/// A packet of the largest size a Linux guest sends, 64 KiB, and room to spare.
+const MAX_CHAIN_BYTES: u64 = 1 << 20;
+/// A saved state; connections are not saved, their other ends live on the host.
+const STATE: [u8; 1] = [1];
+
+/// How much a guest may make the host keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes that all connections together may wait to be taken by the host; a connection is granted a share
+    /// of what is left, 1 MiB at most, and never less than 32 KiB.
+    pub window_budget_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1024, window_budget_bytes: 32 << 20 }
+    }
+}
+
+/// What the device counts.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Connections established.
+    pub opened: AtomicU64,
+    /// Connections ended.
+    pub closed: AtomicU64,
+    /// Connections refused by either side.
+    pub refused: AtomicU64,
+    /// Payload towards the guest.
+    pub bytes_to_guest: AtomicU64,
+    /// Payload from the guest.
+    pub bytes_from_guest: AtomicU64,
+    /// Packets towards the guest.
+    pub packets_to_guest: AtomicU64,
+    /// Packets from the guest.
+    pub packets_from_guest: AtomicU64,
+    /// Breaches of the rules by the driver, each ended by a reset.
+    pub guest_faults: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// What the worker holds while it runs.
+struct Parts {
+    session: Session,
+    backend: Box<dyn Backend>,
+}
+
+/// A socket device.
+pub struct Vsock {
+    guest_cid: u32,
+    limits: Limits,
+    queue_sizes: &'static [u16],
+    parts: Arc<Mutex<Parts>>,
+    worker: Option<Worker<Vec<QueueState>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Vsock {
+    /// A device whose guest has the context id `guest_cid`, from 3, and whose connections lead to `backend`.
+    pub fn new(guest_cid: u32, backend: Box<dyn Backend>, limits: Limits) -> Self {
+        Self {
+            guest_cid,
+            limits,
+            queue_sizes: &QUEUE_SIZES,
+            parts: Arc::new(Mutex::new(Parts { session: Session::new(limits), backend })),
+            worker: None,
+            metrics: Arc::new(Metrics::default()),
+        }
+    }
+
+    /// The device for a transport that serves the event queue itself, as vhost-user front ends do.
+    #[must_use]
+    pub fn without_event_queue(mut self) -> Self {
+        self.queue_sizes = &QUEUE_SIZES[..2];
+        self
+    }
+
+    /// What the device counts.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+}
+
+impl VirtioDevice for Vsock {
+    fn device_type(&self) -> DeviceType {
+        DeviceType::Vsock
+    }
+
+    fn features(&self) -> u64 {
+        features::RING_FEATURES
+    }
+
+    fn queue_max_sizes(&self) -> &[u16] {
+        self.queue_sizes
+    }
+
+    /// The guest's context id, 64 bits (§5.10.4).
+    fn read_config(&self, offset_bytes: u64, data: &mut [u8]) {
+        read_config_bytes(&u64::from(self.guest_cid).to_le_bytes(), offset_bytes, data);
+    }
+
+    fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {
+        let (rx, tx, events) = if self.queue_sizes.len() == QUEUE_SIZES.len() {
+            let [rx, tx, events] = activation.take_queues()?;
+            (rx, tx, Some(events))
+        } else {
+            let [rx, tx] = activation.take_queues()?;
+            (rx, tx, None)
+        };
+        let Activation { ram, features, interrupt, thread_setup, .. } = activation;
+        let (parts, metrics) = (Arc::clone(&self.parts), Arc::clone(&self.metrics));
+        let guest_cid = u64::from(self.guest_cid);
+        let body = move |stop: Event| {
+            let mut parts = lock(&parts);
+            let Parts { session, backend } = &mut *parts;
+            let ring = |queue: ActiveQueue| {
+                Ring::new(&ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES)
+            };
+            let mut service = VsockService {
+                inbound: Inbound::new(ring(rx), guest_cid),
+                tx: ring(tx),
+                events: events.map(ring),
+                packet: Chain::new(),
+                session,
+                backend: backend.as_mut(),
+                metrics: &metrics,
+                listening: false,
+                tx_held: false,
+            };
+            serve("vsock", &mut service, interrupt.as_ref(), &stop, &metrics.guest_faults);
+            let rings = [Some(&service.inbound.ring), Some(&service.tx), service.events.as_ref()];
+            rings.into_iter().flatten().map(Ring::state).collect()
+        };
+        self.worker = Some(Worker::spawn("vsock", &thread_setup, body)?);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Vec<QueueState> {
+        self.worker.take().and_then(Worker::stop).unwrap_or_default()
+    }
+
+    fn reset(&mut self) {
+        lock(&self.parts).session = Session::new(self.limits);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        STATE.to_vec()
+    }
+
+    /// The guest is told that its connections are gone (§5.10.6.7), and reads its context id again.
+    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
+        if state != STATE {
+            return Err(DeviceError::State("not of a socket device".into()));
+        }
+        let mut session = Session::new(self.limits);
+        session.announce_loss = true;
+        lock(&self.parts).session = session;
+        Ok(())
+    }
+}
+
+/// A worker that panicked leaves sessions and backends as usable as any error does.
+fn lock(parts: &Mutex<Parts>) -> MutexGuard<'_, Parts> {
+    parts.lock().unwrap_or_else(PoisonError::into_inner)
+}
