@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use monocore_spec::DeviceSpec;
 use monocore_virtio::ThreadSetup;
 
 /// What a thread of a machine does, as far as the system calls it needs go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ThreadKind {
     /// Runs the guest.
     Vcpu,
@@ -22,6 +23,17 @@ pub enum ThreadKind {
 }
 
 impl ThreadKind {
+    /// The kind of a device's threads.
+    pub fn of(device: &DeviceSpec) -> Self {
+        match device {
+            DeviceSpec::Vsock(_) => Self::Vsock,
+            DeviceSpec::Block(_) => Self::Block,
+            DeviceSpec::Fs(_) => Self::Fs,
+            DeviceSpec::Console(_) => Self::Console,
+            DeviceSpec::Rng => Self::Rng,
+        }
+    }
+
     /// A short name for logs, errors and threads.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +51,12 @@ impl ThreadKind {
 pub trait Confinement: Send + Sync {
     /// What a thread of this kind calls first; a failure keeps it from running.
     fn thread_setup(&self, kind: ThreadKind) -> ThreadSetup;
+
+    /// Whether devices must start on the thread that waits for the machine's end, because a thread that a vCPU's thread
+    /// started would inherit what confines that one. Somebody must then wait all the time.
+    fn starts_on_waiting_thread(&self) -> bool {
+        false
+    }
 }
 
 /// No confinement: a machine inside a process of the embedder's.

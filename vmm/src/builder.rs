@@ -39,6 +39,7 @@ impl Builder {
             kernel,
             devices: Vec::new(),
             serial: Sink::Discard,
+            timeline: Sink::Discard,
         };
         Self::from_spec(spec)
     }

@@ -1,37 +1,50 @@
 //! Devices from their specifications, each behind its window.
 
-use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, GuestRam, Vm, layout};
-use monocore_spec::{DeviceSpec, VmSpec};
+mod make;
+mod starter;
+
+use std::sync::Arc;
+
+use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, GuestRam, Vm};
 use monocore_virtio::{MmioTransport, VirtioDevice};
 
 use crate::Error;
 use crate::attachments::{Attachments, ThreadKind};
 use crate::boot::virtio_window;
 use crate::bus::Bus;
+pub(crate) use make::make_all;
+use starter::StartedElsewhere;
+pub(crate) use starter::{StartQueue, Starter};
 
 /// Puts every device of `spec` on `bus`, in order.
+///
+/// # Errors
+/// [`Error`], naming the device.
 pub(crate) fn add<V: Vm>(
     bus: &mut Bus,
     vm: &V,
     ram: &GuestRam,
-    spec: &VmSpec,
-    attachments: &mut Attachments,
+    devices: Vec<(ThreadKind, Box<dyn VirtioDevice>)>,
+    attachments: &Attachments,
+    starter: &Starter,
 ) -> Result<(), Error> {
-    for (index, device) in spec.devices.iter().enumerate() {
-        let kind = thread_kind(device);
-        let made = make(device, attachments)?;
+    let confinement = Arc::clone(&attachments.confinement);
+    for (index, (kind, mut device)) in devices.into_iter().enumerate() {
+        if confinement.starts_on_waiting_thread() {
+            let starter = starter.try_clone().map_err(Error::os("eventfd"))?;
+            device = Box::new(StartedElsewhere::new(device, starter));
+        }
         let (base, gsi) = virtio_window(index);
         let doorbells = (0u32..)
-            .zip(made.queue_max_sizes())
+            .zip(device.queue_max_sizes())
             .map(|(queue, _)| doorbell(vm, Gpa(base + MmioTransport::NOTIFY_OFFSET_BYTES), queue))
             .collect::<Result<_, _>>()?;
         let line = vm.irq_line(gsi).map_err(Error::hypervisor)?;
-        let setup = attachments.confinement.thread_setup(kind);
-        let transport = MmioTransport::new(made, ram.clone(), line, doorbells, setup)
-            .map_err(|error| Error::Device { index, kind: kind.name(), source: Box::new(error) })?;
+        let transport =
+            MmioTransport::new(device, ram.clone(), line, doorbells, confinement.thread_setup(kind))
+                .map_err(|error| Error::Device { index, kind: kind.name(), source: Box::new(error) })?;
         bus.add_virtio(transport);
     }
-    debug_assert_eq!(layout::VIRTIO_MMIO_LEN, MmioTransport::LEN_BYTES);
     Ok(())
 }
 
@@ -44,16 +57,5 @@ fn doorbell<V: Vm>(vm: &V, gpa: Gpa, value: u32) -> Result<Doorbell, Error> {
     }
 }
 
-fn thread_kind(spec: &DeviceSpec) -> ThreadKind {
-    match spec {
-        DeviceSpec::Vsock(_) => ThreadKind::Vsock,
-        DeviceSpec::Block(_) => ThreadKind::Block,
-        DeviceSpec::Fs(_) => ThreadKind::Fs,
-        DeviceSpec::Console(_) => ThreadKind::Console,
-        DeviceSpec::Rng => ThreadKind::Rng,
-    }
-}
-
-fn make(spec: &DeviceSpec, _attachments: &mut Attachments) -> Result<Box<dyn VirtioDevice>, Error> {
-    Err(Error::Spec(format!("{} devices are not known yet", thread_kind(spec).name())))
-}
+/// Windows on the bus are as long as the transport's registers.
+const _: () = assert!(monocore_hypervisor::layout::VIRTIO_MMIO_LEN == MmioTransport::LEN_BYTES);

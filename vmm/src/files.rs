@@ -35,6 +35,14 @@ pub(crate) fn open(file: &FileRef) -> Result<File, Error> {
     .map_err(named(file))
 }
 
+/// Opens for reading and writing.
+pub(crate) fn open_writable(file: &FileRef) -> Result<File, Error> {
+    match file {
+        FileRef::Path(path) => OpenOptions::new().read(true).write(true).open(path),
+        FileRef::Fd(number) => sys::duplicate(*number).map(File::from),
+    }
+    .map_err(named(file))
+}
 
 /// Takes an inherited descriptor that is no file.
 pub(crate) fn descriptor(number: i32) -> Result<OwnedFd, Error> {

@@ -14,8 +14,10 @@ mod devices;
 mod error;
 mod files;
 mod host;
+pub mod jail;
 mod machine;
 mod outcome;
+pub mod process;
 mod sys;
 
 pub use attachments::{Attachments, Confinement, ThreadKind, Unconfined};
@@ -26,4 +28,3 @@ pub use error::Error;
 pub use host::HostHypervisor;
 pub use machine::{Machine, MachineHandle, Running};
 pub use monocore_spec::{self as spec, VmExit, VmSpec};
-pub use outcome::Mark;

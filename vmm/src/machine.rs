@@ -3,21 +3,23 @@
 mod handle;
 mod vcpu;
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use monocore_hypervisor::memory::{self, Backing};
 use monocore_hypervisor::{GuestRam, Hypervisor, VcpuStart, Vm, layout};
 use monocore_legacy::{Cmos, ExitDevice, KeyboardController, Serial, SystemControl};
-use monocore_spec::{SPEC_VERSION, VmExit, VmSpec};
+use monocore_spec::{SPEC_VERSION, TimelineEntry, VmExit, VmSpec};
 use vm_memory::GuestMemoryBackend;
 
 use crate::attachments::{Attachments, ThreadKind};
 use crate::boot::{self, CommandLine};
 use crate::bus::Bus;
+use crate::devices::StartQueue;
 use crate::outcome::Outcome;
-use crate::{BusCounts, Error, Mark, devices, files, sys};
-use handle::Control;
+use crate::{BusCounts, Error, devices, files, sys};
 pub use handle::MachineHandle;
+use handle::{Control, Woken};
 use vcpu::VcpuThread;
 
 /// The most vCPUs of a machine: what the MP table has room for.
@@ -36,6 +38,7 @@ pub struct Machine<H: Hypervisor> {
     ram: GuestRam,
     boot: VcpuStart,
     outcome: Arc<Outcome>,
+    starts: StartQueue,
     attachments: Attachments,
 }
 
@@ -60,8 +63,11 @@ impl<H: Hypervisor> Machine<H> {
             .collect::<Result<_, _>>()?;
         let mut bus = Bus::new(Arc::clone(&outcome));
         add_legacy(&mut bus, &vm, spec, &outcome)?;
-        devices::add(&mut bus, &vm, &ram, spec, &mut attachments)?;
-        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, attachments })
+        let made = devices::make_all(spec, &mut attachments)?;
+        let (starts, starter) = StartQueue::new().map_err(Error::os("eventfd"))?;
+        devices::add(&mut bus, &vm, &ram, made, &attachments, &starter)?;
+        outcome.record("built".into());
+        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments })
     }
 
     /// Starts the vCPUs, each on a thread of its own.
@@ -95,7 +101,15 @@ impl<H: Hypervisor> Machine<H> {
                 }
             }
         }
-        Ok(Running { threads, control, bus: self.bus, outcome: self.outcome, _vm: self.vm, _ram: self.ram })
+        Ok(Running {
+            threads,
+            control,
+            starts: Some(self.starts),
+            bus: self.bus,
+            outcome: self.outcome,
+            _vm: self.vm,
+            _ram: self.ram,
+        })
     }
 
     /// Runs the machine to its end.
@@ -111,6 +125,8 @@ impl<H: Hypervisor> Machine<H> {
 pub struct Running<H: Hypervisor> {
     threads: Vec<VcpuThread<Unbound<H>>>,
     control: Arc<Control>,
+    /// Gone once nobody waits any more, so that no vCPU waits for a device's start either.
+    starts: Option<StartQueue>,
     bus: Arc<Bus>,
     outcome: Arc<Outcome>,
     _vm: H::Vm,
@@ -125,8 +141,22 @@ impl<H: Hypervisor> Running<H> {
 
     /// Waits for the machine's end, and stops and joins everything it ran on.
     pub fn wait(mut self) -> VmExit {
-        handle::wait(&self.outcome);
+        let exit = self.wait_for_end(None);
         self.finish();
+        exit
+    }
+
+    /// Waits for the machine's end, which also comes when the other end of `lifeline` is closed; everything still runs then.
+    pub(crate) fn wait_for_end(&self, lifeline: Option<BorrowedFd<'_>>) -> VmExit {
+        while !self.outcome.has_ended() {
+            if let Some(starts) = &self.starts {
+                starts.serve();
+            }
+            let starts = self.starts.as_ref().map(StartQueue::event);
+            if handle::wait(&self.outcome, starts, lifeline) == Woken::LifelineCut {
+                self.outcome.end_as(VmExit::Killed);
+            }
+        }
         self.outcome.exit()
     }
 
@@ -139,7 +169,8 @@ impl<H: Hypervisor> Running<H> {
         for thread in &self.threads {
             thread.kick()?;
         }
-        self.control.wait_paused(self.threads.len(), &self.outcome);
+        let serve = || self.starts.iter().for_each(StartQueue::serve);
+        self.control.wait_paused(self.threads.len(), &self.outcome, serve);
         self.bus.virtio().for_each(|mut device| device.pause());
         Ok(())
     }
@@ -165,12 +196,13 @@ impl<H: Hypervisor> Running<H> {
         self.bus.counts()
     }
 
-    /// The points of its boot the guest reported so far.
-    pub fn marks(&self) -> Vec<Mark> {
-        self.outcome.marks().clone()
+    /// The points of its life the machine came to so far.
+    pub fn timeline(&self) -> Vec<TimelineEntry> {
+        self.outcome.timeline()
     }
 
     fn finish(&mut self) {
+        self.starts = None;
         stop(&self.threads, &self.control);
         self.threads.drain(..).for_each(VcpuThread::join);
         self.bus.virtio().for_each(|mut device| device.pause());

@@ -1,24 +1,15 @@
-//! How the machine ends: written once, by whoever is first.
+//! How the machine ends, written once by whoever is first, and when it came to which point before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use monocore_hypervisor::Event;
 use monocore_legacy::{GuestEnd, GuestRequests};
-use monocore_spec::VmExit;
+use monocore_spec::{TimelineEntry, VmExit};
+use rustix::time::{ClockId, clock_gettime};
 
-/// The most boot marks that are kept; a guest may write any number.
-const MARKS_MAX: usize = 64;
-
-/// A point of its boot that the guest reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// What the guest wrote.
-    pub value: u8,
-    /// How long after the machine was begun to be built.
-    pub after: Duration,
-}
+/// The most points of a machine's life that are kept; a guest may write any number of boot marks.
+const TIMELINE_MAX: usize = 64;
 
 /// The machine's end, and who waits for it.
 #[derive(Debug)]
@@ -26,8 +17,7 @@ pub(crate) struct Outcome {
     exit: OnceLock<VmExit>,
     ended: AtomicBool,
     event: Event,
-    began: Instant,
-    marks: Mutex<Vec<Mark>>,
+    timeline: Mutex<Vec<TimelineEntry>>,
 }
 
 impl Outcome {
@@ -36,15 +26,16 @@ impl Outcome {
             exit: OnceLock::new(),
             ended: AtomicBool::new(false),
             event: Event::new()?,
-            began: Instant::now(),
-            marks: Mutex::default(),
+            timeline: Mutex::default(),
         })
     }
 
     /// Ends the machine as `exit` says, unless it ended already.
     pub(crate) fn end_as(&self, exit: VmExit) {
         let _ = self.exit.set(exit);
-        self.ended.store(true, Ordering::Release);
+        if !self.ended.swap(true, Ordering::AcqRel) {
+            self.record("end".into());
+        }
         if let Err(error) = self.event.raise() {
             tracing::error!(%error, "the machine's end cannot be told");
         }
@@ -64,9 +55,28 @@ impl Outcome {
         self.exit.get().cloned().unwrap_or(VmExit::Killed)
     }
 
-    pub(crate) fn marks(&self) -> MutexGuard<'_, Vec<Mark>> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that the machine came to `event` now.
+    pub(crate) fn record(&self, event: String) {
+        let monotonic_ns = monotonic_ns();
+        let mut timeline = self.lock_timeline();
+        if timeline.len() < TIMELINE_MAX {
+            timeline.push(TimelineEntry { event, monotonic_ns });
+        }
     }
+
+    pub(crate) fn timeline(&self) -> Vec<TimelineEntry> {
+        self.lock_timeline().clone()
+    }
+
+    fn lock_timeline(&self) -> MutexGuard<'_, Vec<TimelineEntry>> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    part(now.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(now.tv_nsec))
 }
 
 impl GuestRequests for Outcome {
@@ -79,11 +89,7 @@ impl GuestRequests for Outcome {
     }
 
     fn mark(&self, value: u8) {
-        let after = self.began.elapsed();
-        let mut marks = self.marks();
-        if marks.len() < MARKS_MAX {
-            marks.push(Mark { value, after });
-        }
+        self.record(format!("mark:{value}"));
     }
 }
 
@@ -101,14 +107,18 @@ mod tests {
         assert!(outcome.has_ended());
         assert!(outcome.event().clear().unwrap());
         assert_eq!(outcome.exit(), VmExit::Panic { text: "Oops\u{fffd}".into() });
+        assert_eq!(outcome.timeline().len(), 1);
     }
 
     #[test]
-    fn marks_are_bounded() {
+    fn marks_are_bounded_and_in_order() {
         let outcome = Outcome::new().unwrap();
         for value in 0..=255 {
             outcome.mark(value);
         }
-        assert_eq!(outcome.marks().len(), MARKS_MAX);
+        let timeline = outcome.timeline();
+        assert_eq!(timeline.len(), TIMELINE_MAX);
+        assert_eq!(timeline[1].event, "mark:1");
+        assert!(timeline.is_sorted_by_key(|entry| entry.monotonic_ns));
     }
 }

@@ -21,6 +21,18 @@ pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     inherited.try_clone_to_owned()
 }
 
+/// Closes descriptors `first` to `last`, both included.
+///
+/// # Errors
+/// The operating system's: a kernel before 5.9.
+pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: a system call on numbers. Callers own none of the descriptors in a Rust type.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Gives `region` to the guest. [`Machine`](crate::Machine) and [`Running`](crate::Running) hold the RAM it is of until the VM is gone.
 ///
 /// # Errors

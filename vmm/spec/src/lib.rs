@@ -29,6 +29,9 @@ pub struct VmSpec {
     /// Where the text of the 8250 (early console of a foreign kernel, panics) goes.
     #[serde(default)]
     pub serial: Sink,
+    /// Where the machine writes when it came to which point of its life: [`TimelineEntry`]s, one JSON object a line.
+    #[serde(default)]
+    pub timeline: Sink,
 }
 
 /// Guest RAM.
@@ -196,6 +199,15 @@ pub struct ConsoleSpec {
     /// An inherited descriptor whose bytes the guest reads.
     #[serde(default)]
     pub input: Option<i32>,
+}
+
+/// A point of a machine's life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    /// `built`, `first_run` (before the guest's first instruction), `mark:N` (the guest wrote boot mark N), `end`.
+    pub event: String,
+    /// CLOCK_MONOTONIC, in nanoseconds.
+    pub monotonic_ns: u64,
 }
 
 /// How a machine ended; one line of JSON on the lifeline.

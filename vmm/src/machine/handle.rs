@@ -1,12 +1,19 @@
 //! Steering a running machine from other threads.
 
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use monocore_hypervisor::Event;
 use monocore_spec::VmExit;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use crate::outcome::Outcome;
+
+/// How often a pause looks whether a device waits to be started.
+const PAUSE_LOOK: Duration = Duration::from_millis(1);
 
 /// Ends a machine from any thread.
 #[derive(Clone, Debug)]
@@ -23,16 +30,41 @@ impl MachineHandle {
     }
 }
 
-/// Blocks until the machine has ended.
-pub(super) fn wait(outcome: &Outcome) {
-    while !outcome.has_ended() {
-        let mut fds = [PollFd::new(outcome.event(), PollFlags::IN)];
-        if let Err(error) = poll(&mut fds, None)
-            && error != Errno::INTR
-        {
+/// Why [`wait`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Something is to be looked at.
+    Event,
+    /// The other end of the lifeline is closed, or waiting itself fails.
+    LifelineCut,
+}
+
+/// Blocks until the machine has ended, a device waits to be started, or the lifeline is cut.
+pub(super) fn wait(outcome: &Outcome, starts: Option<&Event>, lifeline: Option<BorrowedFd<'_>>) -> Woken {
+    let mut fds = vec![PollFd::new(outcome.event(), PollFlags::IN)];
+    fds.extend(starts.map(|event| PollFd::new(event, PollFlags::IN)));
+    let others = fds.len();
+    fds.extend(lifeline.as_ref().map(|lifeline| PollFd::new(lifeline, PollFlags::IN)));
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => {
             tracing::error!(%error, "the machine's end cannot be waited for");
-            return;
+            return Woken::LifelineCut;
         }
+    }
+    let readable = fds.get(others).is_some_and(|fd| !fd.revents().is_empty());
+    match lifeline {
+        Some(lifeline) if readable && is_cut(lifeline) => Woken::LifelineCut,
+        _ => Woken::Event,
+    }
+}
+
+/// Takes what was written to the lifeline, which means nothing, and says whether that was its end.
+fn is_cut(lifeline: BorrowedFd<'_>) -> bool {
+    match recv(lifeline, &mut [0u8; 64], RecvFlags::DONTWAIT) {
+        Ok((_, 0)) => true,
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => false,
+        Err(_) => true,
     }
 }
 
@@ -64,9 +96,16 @@ impl Control {
     }
 
     /// Blocks until `vcpus` threads stand at the gate or the machine has ended.
-    pub(super) fn wait_paused(&self, vcpus: usize, outcome: &Outcome) {
-        let done = |state: &mut State| state.waiting < vcpus && !outcome.has_ended();
-        drop(self.changed.wait_while(self.lock(), done).unwrap_or_else(PoisonError::into_inner));
+    ///
+    /// A vCPU on its way may wait for a device's start, so `serve` is called again and again.
+    pub(super) fn wait_paused(&self, vcpus: usize, outcome: &Outcome, serve: impl Fn()) {
+        let mut state = self.lock();
+        while state.waiting < vcpus && !outcome.has_ended() {
+            drop(state);
+            serve();
+            let waited = self.changed.wait_timeout(self.lock(), PAUSE_LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// A vCPU thread's way through the gate: blocks while the machine is paused.

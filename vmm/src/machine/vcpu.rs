@@ -40,7 +40,7 @@ impl<U: BindVcpu> VcpuThread<U> {
             .name(format!("vcpu{index}"))
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let exit = run(unbound, start, &shared);
+                let exit = run(index, unbound, start, &shared);
                 tracing::debug!(vcpu = index, ?exit, "left the guest");
                 if let Some(exit) = exit {
                     shared.outcome.end_as(exit);
@@ -68,7 +68,7 @@ impl<U: BindVcpu> VcpuThread<U> {
 }
 
 /// Runs a vCPU until the machine ends, and says how it does where this vCPU decides that.
-fn run<U: BindVcpu>(unbound: U, start: VcpuStart, shared: &Shared) -> Option<VmExit> {
+fn run<U: BindVcpu>(index: usize, unbound: U, start: VcpuStart, shared: &Shared) -> Option<VmExit> {
     let failed = |error: &dyn std::error::Error| VmExit::InternalError { detail: error.to_string() };
     let mut vcpu = match unbound.bind(start) {
         Ok(vcpu) => vcpu,
@@ -76,6 +76,9 @@ fn run<U: BindVcpu>(unbound: U, start: VcpuStart, shared: &Shared) -> Option<VmE
     };
     if let Err(error) = (shared.setup)() {
         return Some(failed(&error));
+    }
+    if index == 0 {
+        shared.outcome.record("first_run".into());
     }
     loop {
         shared.control.pass();

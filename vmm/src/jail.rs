@@ -1,0 +1,122 @@
+//! The jail of a machine's process, entered after everything is open and before the first thread starts.
+//!
+//! In order: inherited descriptors nobody needs are closed, capabilities dropped, privileges can no longer be gained,
+//! Landlock takes away every path but the shares of the file device (where the kernel has it), and seccomp leaves
+//! each thread the system calls it needs. A violation ends the process. Every step that fails ends it too; only a
+//! kernel without Landlock is let through, and that is logged.
+//!
+//! Threads inherit the main thread's filter and add their own, so the main thread may do what any of them may.
+//! The user is not changed: without root there is no other one to become, and with root the files a machine was given open
+//! may belong to anyone. What is left of root is a user without capabilities whom Landlock denies every path.
+
+mod capabilities;
+mod descriptors;
+mod filesystem;
+mod filters;
+mod syscalls;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use monocore_spec::{DeviceSpec, VmSpec};
+use monocore_virtio::ThreadSetup;
+use seccompiler::BpfProgram;
+
+use crate::attachments::{Confinement, ThreadKind};
+pub use descriptors::{close_named, close_others, named_descriptors};
+
+/// Why a process could not be jailed; it must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum JailError {
+    /// Descriptors could not be closed.
+    #[error("close inherited descriptors: {0}")]
+    Descriptors(#[source] io::Error),
+    /// Capabilities could not be dropped.
+    #[error("drop capabilities: {0}")]
+    Capabilities(#[source] io::Error),
+    /// Landlock is there and refuses.
+    #[error("Landlock: {0}")]
+    Landlock(String),
+    /// A filter cannot be compiled or installed.
+    #[error("seccomp: {0}")]
+    Seccomp(String),
+    /// A shared directory cannot be opened to be let through.
+    #[error("share {name}: {source}")]
+    Share {
+        /// The share's name.
+        name: String,
+        /// Why.
+        source: crate::Error,
+    },
+}
+
+/// The jail of one process.
+pub struct Jail {
+    main: BpfProgram,
+    threads: Arc<ThreadFilters>,
+    shares: Vec<filesystem::OpenShare>,
+    keep_fs: bool,
+}
+
+impl Jail {
+    /// Prepares the jail of a machine like `spec`: compiles filters and opens what must stay reachable.
+    ///
+    /// # Errors
+    /// [`JailError`].
+    pub fn prepare(spec: &VmSpec) -> Result<Self, JailError> {
+        let mut kinds: Vec<_> = spec.devices.iter().map(ThreadKind::of).collect();
+        kinds.push(ThreadKind::Vcpu);
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut threads = HashMap::new();
+        for &kind in &kinds {
+            threads.insert(kind, Arc::new(filters::thread(kind)?));
+        }
+        let shares = match spec.devices.iter().find_map(fs_spec) {
+            Some(fs) => filesystem::open_shares(&fs.shares)?,
+            None => Vec::new(),
+        };
+        let keep_fs = kinds.contains(&ThreadKind::Fs);
+        Ok(Self { main: filters::main(&kinds)?, threads: Arc::new(ThreadFilters(threads)), shares, keep_fs })
+    }
+
+    /// What confines the machine's threads; it needs the process to [`enter`](Self::enter) the jail before they start.
+    pub fn confinement(&self) -> Arc<dyn Confinement> {
+        Arc::clone(&self.threads) as Arc<dyn Confinement>
+    }
+
+    /// Confines the calling thread and all it starts from now on; called before any other thread runs.
+    ///
+    /// # Errors
+    /// [`JailError`]; the process must end then.
+    pub fn enter(self) -> Result<(), JailError> {
+        capabilities::drop_all(self.keep_fs)?;
+        filesystem::restrict(self.shares)?;
+        seccompiler::apply_filter(&self.main).map_err(|error| JailError::Seccomp(error.to_string()))
+    }
+}
+
+fn fs_spec(device: &DeviceSpec) -> Option<&monocore_spec::FsSpec> {
+    match device {
+        DeviceSpec::Fs(fs) => Some(fs),
+        _ => None,
+    }
+}
+
+/// The filters of a jailed process's threads.
+struct ThreadFilters(HashMap<ThreadKind, Arc<BpfProgram>>);
+
+impl Confinement for ThreadFilters {
+    fn thread_setup(&self, kind: ThreadKind) -> ThreadSetup {
+        let Some(filter) = self.0.get(&kind).cloned() else {
+            // A kind no filter was made for must not run.
+            return Arc::new(|| Err(io::ErrorKind::PermissionDenied.into()));
+        };
+        Arc::new(move || seccompiler::apply_filter(&filter).map_err(io::Error::other))
+    }
+
+    fn starts_on_waiting_thread(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,110 @@
+//! A process that is one machine: what the hidden command `monocore vmm` runs.
+//!
+//! Its parent hands it a specification, the descriptors the specification names, and one end of a socket pair, the
+//! lifeline. The process ends when the machine does, after writing how as one line of JSON ([`VmExit`]) to the lifeline, or at
+//! once when the lifeline's other end is closed, however that came about.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::process::ExitCode;
+
+use monocore_spec::{TimelineEntry, VmExit, VmSpec};
+use rustix::net::{SendFlags, send};
+
+use crate::attachments::Attachments;
+use crate::jail::{self, Jail, JailError};
+use crate::{Error, HostHypervisor, Machine, files, sys};
+
+/// The longest specification that is read, in bytes.
+const SPEC_MAX_BYTES: u64 = 16 << 20;
+
+#[derive(Debug, thiserror::Error)]
+enum ProcessError {
+    #[error("read the machine's specification: {0}")]
+    ReadSpec(#[source] io::Error),
+    #[error("the machine's specification: {0}")]
+    ParseSpec(#[from] serde_json::Error),
+    #[error("jail: {0}")]
+    Jail(#[from] JailError),
+    #[error(transparent)]
+    Machine(#[from] Error),
+}
+
+/// Becomes the machine whose specification is read from descriptor `spec_fd`, until it ends or `lifeline_fd` is cut.
+///
+/// Called on the process's first thread before any other runs; it never returns while the machine lives.
+pub fn main(spec_fd: RawFd, lifeline_fd: RawFd) -> ExitCode {
+    let lifeline = match sys::duplicate(lifeline_fd) {
+        Ok(lifeline) => lifeline,
+        Err(error) => {
+            tracing::error!(%error, "the lifeline is no descriptor");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(spec_fd, &lifeline) {
+        Ok(exit) => {
+            report(&lifeline, &exit);
+            // Threads still run; their destructors have nothing to save.
+            std::process::exit(0)
+        }
+        Err(error) => {
+            tracing::error!(%error, "no machine");
+            report(&lifeline, &VmExit::InternalError { detail: error.to_string() });
+            std::process::exit(1)
+        }
+    }
+}
+
+fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
+    let spec = read_spec(spec_fd)?;
+    let named = jail::named_descriptors(&spec);
+    jail::close_others(&[&named[..], &[lifeline.as_raw_fd()]].concat())?;
+    let mut timeline = files::open_sink(&spec.timeline)?;
+    let jail = Jail::prepare(&spec)?;
+    let attachments = Attachments { confinement: jail.confinement() };
+    let hypervisor = HostHypervisor::open().map_err(Error::hypervisor)?;
+    let machine = Machine::build(&hypervisor, &spec, attachments)?;
+    drop(hypervisor);
+    jail::close_named(&named)?;
+    jail.enter()?;
+    let running = machine.start()?;
+    let exit = running.wait_for_end(Some(lifeline.as_fd()));
+    if let Some(file) = &mut timeline {
+        write_timeline(file, &running.timeline());
+    }
+    // Not dropped: the process ends with its threads where they are.
+    std::mem::forget(running);
+    Ok(exit)
+}
+
+fn read_spec(spec_fd: RawFd) -> Result<VmSpec, ProcessError> {
+    let file = File::from(sys::duplicate(spec_fd).map_err(ProcessError::ReadSpec)?);
+    let mut text = Vec::new();
+    file.take(SPEC_MAX_BYTES).read_to_end(&mut text).map_err(ProcessError::ReadSpec)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Tells the parent; one that is gone does not listen.
+fn report(lifeline: &OwnedFd, exit: &VmExit) {
+    let Ok(mut line) = serde_json::to_vec(exit) else { return };
+    line.push(b'\n');
+    let mut rest = &line[..];
+    while !rest.is_empty() {
+        match send(lifeline, rest, SendFlags::NOSIGNAL) {
+            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return tracing::debug!(%error, "nobody hears how the machine ended"),
+        }
+    }
+}
+
+fn write_timeline(file: &mut File, entries: &[TimelineEntry]) {
+    for entry in entries {
+        let Ok(mut line) = serde_json::to_vec(entry) else { continue };
+        line.push(b'\n');
+        if let Err(error) = file.write_all(&line) {
+            return tracing::warn!(%error, "the timeline is lost");
+        }
+    }
+}
