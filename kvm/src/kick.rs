@@ -53,13 +53,12 @@ impl KvmVcpuHandle {
     }
 
     /// Makes kicks reach the calling thread, whose vCPU's shared page is `run`; ended by dropping the result.
-    pub(crate) fn bind(&self, run: &mut kvm_run) -> Result<Binding, Error> {
-        install_handler()?;
+    pub(crate) fn bind(&self, run: &mut kvm_run) -> Binding {
         IMMEDIATE_EXIT.set(&raw mut run.immediate_exit);
         // SAFETY: a system call without arguments.
         let tid = unsafe { libc::gettid() };
         *self.0.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(tid);
-        Ok(Binding(self.clone()))
+        Binding(self.clone())
     }
 }
 
@@ -82,7 +81,11 @@ extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_v
     }
 }
 
-fn install_handler() -> Result<(), Error> {
+/// Sets the signal's handler for the whole process, once.
+///
+/// # Errors
+/// [`Error::Call`].
+pub(crate) fn install_handler() -> Result<(), Error> {
     static INSTALL: Once = Once::new();
     static FAILURE: OnceLock<i32> = OnceLock::new();
     INSTALL.call_once(|| {

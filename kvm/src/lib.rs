@@ -20,7 +20,7 @@ mod vm;
 #[path = "x86_64/mod.rs"]
 mod arch;
 
-pub use arch::{VcpuState, VmState};
+pub use arch::{BIND_REQUESTS, RUN_REQUESTS, VcpuState, VmState};
 pub use error::Error;
 pub use kick::KvmVcpuHandle;
 pub use probe::{HostFacts, Unusable, probe};

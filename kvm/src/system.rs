@@ -4,7 +4,7 @@ use kvm_bindings::CpuId;
 use monocore_hypervisor::Hypervisor;
 
 use crate::error::CallContext;
-use crate::{Error, KvmVm, arch, probe};
+use crate::{Error, KvmVm, arch, kick, probe};
 
 /// The host's KVM, opened and found usable.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ impl Kvm {
     /// [`Error::Unusable`] with a text for the user; [`Error::Call`] where it does not say what processors it offers.
     pub fn open() -> Result<Self, Error> {
         let fd = probe::open()?;
+        // Here, because vCPU threads may be confined by the time they start.
+        kick::install_handler()?;
         let cpuid = arch::supported_cpuid(&fd)?;
         Ok(Self { fd, cpuid })
     }

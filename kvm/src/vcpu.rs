@@ -36,7 +36,7 @@ impl BindVcpu for UnboundVcpu {
 
     fn bind(mut self, start: VcpuStart) -> Result<KvmVcpu, Error> {
         arch::prepare_vcpu(&self.fd, self.cpuid, start)?;
-        let binding = self.handle.bind(self.fd.get_kvm_run())?;
+        let binding = self.handle.bind(self.fd.get_kvm_run());
         tracing::debug!(vcpu = self.index, "bound");
         Ok(KvmVcpu {
             _binding: binding,

@@ -6,12 +6,13 @@ mod starter;
 use std::sync::Arc;
 
 use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, GuestRam, Vm};
-use monocore_virtio::{MmioTransport, VirtioDevice};
+use monocore_virtio::MmioTransport;
 
 use crate::Error;
-use crate::attachments::{Attachments, ThreadKind};
+use crate::attachments::Attachments;
 use crate::boot::virtio_window;
 use crate::bus::Bus;
+use make::Made;
 pub(crate) use make::make_all;
 use starter::StartedElsewhere;
 pub(crate) use starter::{StartQueue, Starter};
@@ -24,7 +25,7 @@ pub(crate) fn add<V: Vm>(
     bus: &mut Bus,
     vm: &V,
     ram: &GuestRam,
-    devices: Vec<(ThreadKind, Box<dyn VirtioDevice>)>,
+    devices: Vec<Made>,
     attachments: &Attachments,
     starter: &Starter,
 ) -> Result<(), Error> {

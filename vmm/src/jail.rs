@@ -25,6 +25,7 @@ use seccompiler::BpfProgram;
 
 use crate::attachments::{Confinement, ThreadKind};
 pub use descriptors::{close_named, close_others, named_descriptors};
+pub use filesystem::has_landlock;
 
 /// Why a process could not be jailed; it must not go on.
 #[derive(Debug, thiserror::Error)]

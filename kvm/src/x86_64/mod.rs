@@ -2,6 +2,7 @@
 
 mod cpuid;
 mod registers;
+mod requests;
 mod state;
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, KVM_MP_STATE_UNINITIALIZED, kvm_mp_state};
@@ -11,6 +12,7 @@ use monocore_hypervisor::{VcpuStart, layout};
 use crate::Error;
 use crate::error::CallContext;
 
+pub use requests::{BIND_REQUESTS, RUN_REQUESTS};
 pub use state::{VcpuState, VmState};
 pub(crate) use state::{restore_vcpu, restore_vm, save_vcpu, save_vm};
 

@@ -8,14 +8,14 @@ use monocore_virtio::VirtioDevice;
 use crate::attachments::{Attachments, ThreadKind};
 use crate::{Error, files};
 
-/// Makes every device of `spec`, in order, with the kind of thread it runs on.
+/// A device and the kind of thread it runs on.
+pub(crate) type Made = (ThreadKind, Box<dyn VirtioDevice>);
+
+/// Makes every device of `spec`, in order.
 ///
 /// # Errors
 /// [`Error`], naming the device or its file.
-pub(crate) fn make_all(
-    spec: &VmSpec,
-    attachments: &mut Attachments,
-) -> Result<Vec<(ThreadKind, Box<dyn VirtioDevice>)>, Error> {
+pub(crate) fn make_all(spec: &VmSpec, attachments: &mut Attachments) -> Result<Vec<Made>, Error> {
     let mut devices = Vec::with_capacity(spec.devices.len());
     for (index, device) in spec.devices.iter().enumerate() {
         devices.push((ThreadKind::of(device), make(index, device, attachments)?));

@@ -16,6 +16,13 @@ use crate::files;
 /// The newest interface this was written against; older kernels enforce what they know.
 const NEWEST: ABI = ABI::V6;
 
+/// Whether this kernel has Landlock, for diagnosis.
+pub fn has_landlock() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let handled = ruleset.handle_access(AccessFs::from_all(ABI::V1));
+    handled.and_then(Ruleset::create).is_ok()
+}
+
 /// A share's directory or file.
 pub(super) struct OpenShare {
     file: File,

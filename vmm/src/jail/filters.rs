@@ -9,11 +9,10 @@ use seccompiler::{
 
 use super::{JailError, syscalls};
 use crate::attachments::ThreadKind;
+use crate::host::{BIND_REQUESTS, RUN_REQUESTS};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// KVM_RUN, the only request a vCPU's thread makes once its registers are set.
-const KVM_RUN: u64 = 0xae80;
 /// CLONE_FS, with which the file server's thread gets a umask of its own.
 const CLONE_FS: u64 = 0x200;
 
@@ -38,7 +37,14 @@ pub(super) fn main(kinds: &[ThreadKind]) -> Result<BpfProgram, JailError> {
     for &kind in kinds {
         add_kind(&mut rules, kind)?;
     }
+    // A vCPU's thread sets its registers before it installs its own filter.
+    rules.insert(libc::SYS_ioctl, requests(&[RUN_REQUESTS, BIND_REQUESTS])?);
     compile(rules)
+}
+
+/// One rule for each ioctl request.
+fn requests(lists: &[&[u64]]) -> Result<Vec<SeccompRule>, JailError> {
+    lists.iter().copied().flatten().map(|&request| argument_is(1, request)).collect()
 }
 
 fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
@@ -47,7 +53,7 @@ fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
     }
     match kind {
         ThreadKind::Vsock => rules.insert(libc::SYS_socket, vec![argument_is(0, AF_UNIX)?]),
-        ThreadKind::Vcpu => rules.insert(libc::SYS_ioctl, vec![argument_is(1, KVM_RUN)?]),
+        ThreadKind::Vcpu => rules.insert(libc::SYS_ioctl, requests(&[RUN_REQUESTS])?),
         ThreadKind::Fs => rules.insert(libc::SYS_unshare, vec![argument_is(0, CLONE_FS)?]),
         _ => None,
     };

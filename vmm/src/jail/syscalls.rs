@@ -11,7 +11,7 @@ use libc::{
     SYS_mkdirat, SYS_mknodat, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat,
     SYS_openat2, SYS_ppoll, SYS_prctl, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_pwrite64, SYS_pwritev,
     SYS_pwritev2, SYS_read, SYS_readlinkat, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_removexattr,
-    SYS_renameat2, SYS_restart_syscall, SYS_rseq, SYS_rt_sigprocmask, SYS_rt_sigreturn,
+    SYS_renameat2, SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
     SYS_sched_getaffinity, SYS_sched_yield, SYS_seccomp, SYS_sendmsg, SYS_sendto, SYS_set_robust_list,
     SYS_setsockopt, SYS_setxattr, SYS_shutdown, SYS_sigaltstack, SYS_socketpair, SYS_statx, SYS_symlinkat,
     SYS_sync_file_range, SYS_syncfs, SYS_tgkill, SYS_umask, SYS_unlinkat, SYS_utimensat, SYS_write,
@@ -28,6 +28,8 @@ pub(super) const EVERY_THREAD: &[i64] = &[
     SYS_close,
     SYS_exit,
     SYS_exit_group,
+    // Debug builds ask whether a descriptor is open before they close it.
+    SYS_fcntl,
     SYS_futex,
     SYS_getpid,
     SYS_getrandom,
@@ -56,11 +58,11 @@ pub(super) const MAIN: &[i64] = &[
     SYS_epoll_create1,
     SYS_epoll_ctl,
     SYS_eventfd2,
-    SYS_fcntl,
     SYS_ppoll,
     SYS_prctl,
     SYS_recvfrom,
     SYS_rseq,
+    SYS_rt_sigaction,
     SYS_sched_getaffinity,
     SYS_seccomp,
     SYS_sendto,
@@ -69,7 +71,7 @@ pub(super) const MAIN: &[i64] = &[
 ];
 
 /// A worker's loop.
-const WORKER: &[i64] = &[SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_fcntl, SYS_ppoll];
+const WORKER: &[i64] = &[SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_ppoll];
 
 /// Reading, writing and shaping disks.
 const BLOCK: &[i64] =
