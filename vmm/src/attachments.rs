@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use monocore_spec::DeviceSpec;
 use monocore_virtio::ThreadSetup;
+use monocore_vsock::Backend as VsockConnections;
 
 /// What a thread of a machine does, as far as the system calls it needs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,10 +74,13 @@ impl Confinement for Unconfined {
 pub struct Attachments {
     /// Confines every thread the machine starts.
     pub confinement: Arc<dyn Confinement>,
+    /// Where the socket device's connections lead, if its specification says
+    /// [`VsockBackend::Attached`](monocore_spec::VsockBackend::Attached).
+    pub vsock: Option<Box<dyn VsockConnections>>,
 }
 
 impl Default for Attachments {
     fn default() -> Self {
-        Self { confinement: Arc::new(Unconfined) }
+        Self { confinement: Arc::new(Unconfined), vsock: None }
     }
 }

@@ -28,3 +28,4 @@ pub use error::Error;
 pub use host::HostHypervisor;
 pub use machine::{Machine, MachineHandle, Running};
 pub use monocore_spec::{self as spec, VmExit, VmSpec};
+pub use monocore_vsock::{Dialer, Handlers};

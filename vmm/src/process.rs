@@ -62,7 +62,7 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     jail::close_others(&[&named[..], &[lifeline.as_raw_fd()]].concat())?;
     let mut timeline = files::open_sink(&spec.timeline)?;
     let jail = Jail::prepare(&spec)?;
-    let attachments = Attachments { confinement: jail.confinement() };
+    let attachments = Attachments { confinement: jail.confinement(), ..Attachments::default() };
     let hypervisor = HostHypervisor::open().map_err(Error::hypervisor)?;
     let machine = Machine::build(&hypervisor, &spec, attachments)?;
     drop(hypervisor);

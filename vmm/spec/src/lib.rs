@@ -123,6 +123,8 @@ pub enum VsockBackend {
         /// Path of the listening socket.
         path: PathBuf,
     },
+    /// What the program that embeds the machine attaches to it; not for a machine in a process of its own.
+    Attached,
 }
 
 /// A disk.

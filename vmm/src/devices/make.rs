@@ -1,9 +1,11 @@
 //! One device from its specification.
 
-use monocore_blk::{Block, Concat, Disk, DiskError, Part, Raw};
+use monocore_blk::{Block, Concat, Disk, Part, Raw};
+use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_rng::Rng;
-use monocore_spec::{BlockBackend, DeviceSpec, VmSpec};
+use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
 use monocore_virtio::VirtioDevice;
+use monocore_vsock::{Backend as VsockConnections, Handoff, Limits, UnixSockets, Vsock};
 
 use crate::attachments::{Attachments, ThreadKind};
 use crate::{Error, files};
@@ -26,25 +28,70 @@ pub(crate) fn make_all(spec: &VmSpec, attachments: &mut Attachments) -> Result<V
 fn make(
     index: usize,
     spec: &DeviceSpec,
-    _attachments: &mut Attachments,
+    attachments: &mut Attachments,
 ) -> Result<Box<dyn VirtioDevice>, Error> {
-    let kind = ThreadKind::of(spec).name();
-    match spec {
-        DeviceSpec::Block(block) => {
-            let fail = |error: DiskError| Error::Device { index, kind, source: Box::new(error) };
-            let disk = disk(&block.backend, fail)?;
-            Block::new(disk, &block.serial).map(boxed).map_err(fail)
+    let fail = Fail { index, kind: ThreadKind::of(spec).name() };
+    Ok(match spec {
+        DeviceSpec::Vsock(vsock) => {
+            let backend = connections(&vsock.backend, attachments, &fail)?;
+            Box::new(Vsock::new(vsock.guest_cid, backend, Limits::default()))
         }
-        DeviceSpec::Rng => Ok(Box::new(Rng::new())),
-        _ => Err(Error::Spec(format!("{kind} devices are not known yet"))),
+        DeviceSpec::Block(block) => {
+            let disk = disk(&block.backend, &fail)?;
+            Box::new(Block::new(disk, &block.serial).map_err(|e| fail.because(e))?)
+        }
+        DeviceSpec::Fs(fs) => Box::new(Fs::new(fs_config(fs)?).map_err(|e| fail.because(e))?),
+        DeviceSpec::Rng => Box::new(Rng::new()),
+        DeviceSpec::Console(_) => return Err(Error::Spec("console devices are not known yet".into())),
+    })
+}
+
+/// Names a device in an error.
+struct Fail {
+    index: usize,
+    kind: &'static str,
+}
+
+impl Fail {
+    fn because(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::Device { index: self.index, kind: self.kind, source: Box::new(source) }
     }
 }
 
-fn boxed<D: VirtioDevice + 'static>(device: D) -> Box<dyn VirtioDevice> {
-    Box::new(device)
+fn connections(
+    backend: &VsockBackend,
+    attachments: &mut Attachments,
+    fail: &Fail,
+) -> Result<Box<dyn VsockConnections>, Error> {
+    match backend {
+        VsockBackend::Handoff { fd } => Ok(Box::new(Handoff::new(files::descriptor(*fd)?))),
+        VsockBackend::Unix { path } => Ok(Box::new(UnixSockets::bind(path).map_err(|e| fail.because(e))?)),
+        VsockBackend::Attached => {
+            let missing = || Error::Spec("a socket device whose connections nothing is attached to".into());
+            attachments.vsock.take().ok_or_else(missing)
+        }
+    }
 }
 
-fn disk(backend: &BlockBackend, fail: impl Fn(DiskError) -> Error) -> Result<Disk, Error> {
+fn fs_config(spec: &FsSpec) -> Result<FsConfig, Error> {
+    let mut shares = Vec::with_capacity(spec.shares.len());
+    for share in &spec.shares {
+        shares.push(FsShare {
+            name: share.name.clone(),
+            root: files::open(&share.source)?.into(),
+            read_only: share.read_only,
+            cache: CachePolicy::default(),
+        });
+    }
+    Ok(FsConfig {
+        tag: spec.tag.clone(),
+        request_queues: 1,
+        shares,
+        server: ServerConfig::for_this_process(),
+    })
+}
+
+fn disk(backend: &BlockBackend, fail: &Fail) -> Result<Disk, Error> {
     match backend {
         BlockBackend::Concat { parts } => {
             let mut opened = Vec::with_capacity(parts.len());
@@ -52,11 +99,11 @@ fn disk(backend: &BlockBackend, fail: impl Fn(DiskError) -> Error) -> Result<Dis
                 let file = part.file.as_ref().map(files::open).transpose()?;
                 opened.push(Part { file, offset_bytes: part.offset_bytes, len_bytes: part.len_bytes });
             }
-            Ok(Concat::new(opened).map_err(fail)?.into())
+            Ok(Concat::new(opened).map_err(|e| fail.because(e))?.into())
         }
         BlockBackend::Raw { file, read_only } => {
             let file = if *read_only { files::open(file)? } else { files::open_writable(file)? };
-            Ok(Raw::new(file, *read_only).map_err(fail)?.into())
+            Ok(Raw::new(file, *read_only).map_err(|e| fail.because(e))?.into())
         }
     }
 }

@@ -1,21 +1,19 @@
-//! Which system calls the threads of a machine make. No list holds `execve`, `ptrace`, `socket` for the Internet, `open` or `openat`.
+//! Which system calls the threads of a machine make. No list holds `execve`, `ptrace` or `socket` for the Internet,
+//! and only the file server's holds ways to open a path.
 
 use libc::{
     SYS_accept4, SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_clone, SYS_clone3, SYS_close,
     SYS_connect, SYS_copy_file_range, SYS_dup, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
-    SYS_eventfd2, SYS_exit, SYS_exit_group, SYS_fallocate, SYS_fchdir, SYS_fchmod, SYS_fchmodat, SYS_fchown,
-    SYS_fchownat, SYS_fcntl, SYS_fdatasync, SYS_fgetxattr, SYS_flistxattr, SYS_fremovexattr, SYS_fsetxattr,
-    SYS_fstat, SYS_fstatfs, SYS_fsync, SYS_ftruncate, SYS_futex, SYS_getdents64, SYS_getegid, SYS_geteuid,
-    SYS_getpid, SYS_getrandom, SYS_getsockname, SYS_getsockopt, SYS_gettid, SYS_getxattr, SYS_lgetxattr,
-    SYS_linkat, SYS_listxattr, SYS_llistxattr, SYS_lremovexattr, SYS_lseek, SYS_lsetxattr, SYS_madvise,
-    SYS_mkdirat, SYS_mknodat, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat,
-    SYS_openat2, SYS_ppoll, SYS_prctl, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_pwrite64, SYS_pwritev,
-    SYS_pwritev2, SYS_read, SYS_readlinkat, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_removexattr,
-    SYS_renameat2, SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
-    SYS_sched_getaffinity, SYS_sched_yield, SYS_seccomp, SYS_sendmsg, SYS_sendto, SYS_set_robust_list,
-    SYS_setsockopt, SYS_setxattr, SYS_shutdown, SYS_sigaltstack, SYS_socketpair, SYS_statx, SYS_symlinkat,
-    SYS_sync_file_range, SYS_syncfs, SYS_tgkill, SYS_umask, SYS_unlinkat, SYS_utimensat, SYS_write,
-    SYS_writev,
+    SYS_epoll_pwait2, SYS_eventfd2, SYS_exit, SYS_exit_group, SYS_fallocate, SYS_fchmodat, SYS_fchownat,
+    SYS_fcntl, SYS_fdatasync, SYS_fstatfs, SYS_fsync, SYS_ftruncate, SYS_futex, SYS_getdents64, SYS_getpid,
+    SYS_getrandom, SYS_getsockname, SYS_getsockopt, SYS_gettid, SYS_getxattr, SYS_lgetxattr, SYS_linkat,
+    SYS_listxattr, SYS_lseek, SYS_madvise, SYS_mkdirat, SYS_mknodat, SYS_mmap, SYS_mprotect, SYS_mremap,
+    SYS_munmap, SYS_nanosleep, SYS_openat, SYS_openat2, SYS_ppoll, SYS_prctl, SYS_pread64, SYS_preadv,
+    SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_read, SYS_readlinkat, SYS_readv, SYS_recvfrom, SYS_recvmsg,
+    SYS_removexattr, SYS_renameat2, SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask,
+    SYS_rt_sigreturn, SYS_sched_getaffinity, SYS_sched_yield, SYS_seccomp, SYS_sendmsg, SYS_sendto,
+    SYS_set_robust_list, SYS_setsockopt, SYS_setxattr, SYS_shutdown, SYS_sigaltstack, SYS_socketpair,
+    SYS_statx, SYS_symlinkat, SYS_tgkill, SYS_umask, SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev,
 };
 
 use crate::attachments::ThreadKind;
@@ -71,7 +69,7 @@ pub(super) const MAIN: &[i64] = &[
 ];
 
 /// A worker's loop.
-const WORKER: &[i64] = &[SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_ppoll];
+const WORKER: &[i64] = &[SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_ppoll];
 
 /// Reading, writing and shaping disks.
 const BLOCK: &[i64] =
@@ -95,55 +93,35 @@ const VSOCK: &[i64] = &[
 
 const CONSOLE: &[i64] = &[SYS_readv];
 
-/// Files beneath the shares. `openat` is not there: every open says with `openat2` that it stays beneath.
+/// Files beneath the shares, and `/proc/self/fd` to open again what is held already.
 const FS: &[i64] = &[
     SYS_copy_file_range,
-    SYS_dup,
     SYS_fallocate,
-    SYS_fchdir,
-    SYS_fchmod,
     SYS_fchmodat,
-    SYS_fchown,
     SYS_fchownat,
     SYS_fdatasync,
-    SYS_fgetxattr,
-    SYS_flistxattr,
-    SYS_fremovexattr,
-    SYS_fsetxattr,
-    SYS_fstat,
     SYS_fstatfs,
     SYS_fsync,
     SYS_ftruncate,
     SYS_getdents64,
-    SYS_getegid,
-    SYS_geteuid,
     SYS_getxattr,
     SYS_lgetxattr,
     SYS_linkat,
     SYS_listxattr,
-    SYS_llistxattr,
-    SYS_lremovexattr,
     SYS_lseek,
-    SYS_lsetxattr,
     SYS_mkdirat,
     SYS_mknodat,
-    SYS_newfstatat,
+    SYS_openat,
     SYS_openat2,
-    SYS_pread64,
     SYS_preadv,
-    SYS_preadv2,
-    SYS_pwrite64,
     SYS_pwritev,
     SYS_pwritev2,
     SYS_readlinkat,
-    SYS_readv,
     SYS_removexattr,
     SYS_renameat2,
     SYS_setxattr,
     SYS_statx,
     SYS_symlinkat,
-    SYS_sync_file_range,
-    SYS_syncfs,
     SYS_umask,
     SYS_unlinkat,
     SYS_utimensat,
