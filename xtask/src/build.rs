@@ -1,8 +1,6 @@
 //! `cargo xtask build`: the static `monocore` binary with kernel and init inside.
 
-use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
@@ -47,8 +45,7 @@ pub(crate) fn monocore(release: bool) -> Result<PathBuf> {
 /// Builds a package as a static executable and says where it is.
 pub(crate) fn static_binary(arch: Arch, package: &Package<'_>) -> Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", arch.name());
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(project::root());
+    let mut cargo = project::cargo();
     cargo.args(["build", "--package", package.name, "--profile", package.profile, "--target", &triple]);
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     run_command(&mut cargo)?;

@@ -3,14 +3,20 @@
 //! One module per command; `packages` names everything a machine must have installed, `project` where things lie.
 
 mod build;
+mod ci;
 mod cpio;
+mod demo;
 mod digest;
+mod fuzz;
 mod guest;
 mod kernel;
 mod packages;
 mod process;
 mod project;
+mod registry;
+mod test;
 mod testbed;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -33,6 +39,20 @@ enum Command {
     Guest,
     /// Build the static `monocore` binary, with the guest inside.
     Build(build::BuildArgs),
+    /// Check the rules of the house.
+    Ci(ci::CiArgs),
+    /// Install what the tests need, and run them all.
+    Test(test::TestArgs),
+    /// The part of `test` that runs inside the testbed.
+    #[command(hide = true)]
+    TestInside(test::InsideArgs),
+    /// Fuzz every parser of foreign bytes.
+    Fuzz(fuzz::FuzzArgs),
+    /// Everything at once: install, build, fill a registry on loopback, run commands in guests.
+    Demo,
+    /// The part of `demo` that runs where KVM works.
+    #[command(hide = true)]
+    DemoInside(demo::InsideArgs),
     /// Run a command in a machine with AMD-V, emulated in software, over this machine's file system.
     Testbed(testbed::TestbedArgs),
 }
@@ -52,6 +72,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kernel(args) => kernel::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Guest => guest::build().map(|()| ExitCode::SUCCESS),
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Ci(args) => ci::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::TestInside(args) => test::run_inside(&args),
+        Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Demo => demo::run(),
+        Command::DemoInside(args) => demo::run_inside(&args),
         Command::Testbed(args) => testbed::run(&args),
     }
 }

@@ -21,6 +21,23 @@ pub(crate) const TESTBED: &[&str] =
 /// The package whose dependency is the testbed's own kernel. It is unpacked into the cache, not installed.
 pub(crate) const TESTBED_KERNEL: &str = "linux-image-6.12-amd64";
 
+/// What the tests compare with and drive: oracles for images, a registry, QEMU as a client of vhost-user devices.
+pub(crate) const TEST: &[&str] = &[
+    "attr",
+    "busybox-static",
+    "docker-registry",
+    "e2fsprogs",
+    "erofs-utils",
+    "libcap2-bin",
+    "qemu-system-x86",
+    "skopeo",
+    "strace",
+    "umoci",
+];
+
+/// To make the images the demo and the benchmarks run, and the registry they are pulled from.
+pub(crate) const IMAGES: &[&str] = &["busybox-static", "docker-registry", "mmdebstrap", "skopeo", "umoci"];
+
 /// Installs those of `packages` that are missing.
 ///
 /// # Errors

@@ -55,6 +55,16 @@ impl Default for Testbed {
     }
 }
 
+/// Whether this machine's own KVM runs an unmodified kernel.
+///
+/// A `/dev/kvm` without AMD-V or VT-x in the CPU is a software KVM: there an unmodified kernel spins for ever.
+pub(crate) fn own_kvm_works() -> bool {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpu.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let virtualizes = flags.split_whitespace().any(|flag| flag == "svm" || flag == "vmx");
+    virtualizes && File::options().read(true).write(true).open("/dev/kvm").is_ok()
+}
+
 /// The command of this name: its exit status is the job's, 124 if it ran out of time.
 pub(crate) fn run(args: &TestbedArgs) -> Result<ExitCode> {
     let testbed =

@@ -1,0 +1,141 @@
+//! `cargo xtask test`: everything that is tested, in one go.
+//!
+//! Unit tests and what needs no KVM run here. What needs KVM runs in one boot of the testbed: the integration tests of
+//! `monocore-tests` except those named `host_…` or `vhost_user…`, and those named `kvm…` of any other crate. A test
+//! finds the binary in `MONOCORE_TEST_BINARY`.
+
+mod inside;
+mod tally;
+mod targets;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::build;
+use crate::packages;
+use crate::process::{read_text, step};
+use crate::project;
+use crate::testbed::{Outcome, Testbed};
+pub(crate) use inside::{InsideArgs, run as run_inside};
+use tally::Tally;
+use targets::{Place, TestTarget};
+
+/// Where tests look for the binary.
+const BINARY: &str = "MONOCORE_TEST_BINARY";
+
+/// How long all tests in the testbed together may take.
+const TESTBED_TIMEOUT: Duration = Duration::from_secs(40 * 60);
+
+/// What `cargo xtask test` is asked for.
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Only what runs on this machine, without the testbed.
+    #[arg(long, conflicts_with = "only_testbed")]
+    only_host: bool,
+    /// Only what runs in the testbed.
+    #[arg(long)]
+    only_testbed: bool,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// The command of this name.
+pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
+    let mut parts = Parts::default();
+    parts.part("packages", || packages::ensure(packages::TEST))?;
+    let binary = parts.part("guest and static binary", || build::monocore(false))?;
+    let targets = parts.part("test programs", targets::build)?;
+    let filter = args.filter.as_deref();
+    if !args.only_testbed {
+        parts.tests("tests on this machine", || on_host(&binary, &targets, filter));
+        parts.tests("documentation tests", || doc_tests(filter));
+    }
+    if !args.only_host {
+        parts.tests("tests in the testbed", || in_testbed(&binary, &targets, filter));
+    }
+    Ok(parts.finish())
+}
+
+fn on_host(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
+    let mut all = Tally::default();
+    for target in targets.iter().filter(|target| target.place == Place::Host) {
+        eprintln!("    {}", target.name);
+        all.add(tally::run(target.command(filter).env(BINARY, binary))?.1);
+    }
+    Ok(all)
+}
+
+fn doc_tests(filter: Option<&str>) -> Result<Tally> {
+    let mut doc = project::cargo();
+    doc.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(filter);
+    Ok(tally::run(&mut doc)?.1)
+}
+
+/// One boot for all of them: this program runs there again, as `test-inside`.
+fn in_testbed(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
+    let programs = targets.iter().filter(|target| target.place == Place::Testbed).map(|target| &target.path);
+    let programs: Vec<OsString> = programs.map(|path| path.clone().into_os_string()).collect();
+    if programs.is_empty() {
+        return Ok(Tally::default());
+    }
+    let xtask = std::env::current_exe().context("cannot find this program")?;
+    let counts = project::target_dir().join("testbed-tally");
+    let mut argv: Vec<OsString> = vec![xtask.into(), "test-inside".into()];
+    argv.extend(["--binary".into(), binary.into(), "--tally".into(), counts.clone().into()]);
+    if let Some(filter) = filter {
+        argv.extend(["--filter".into(), filter.into()]);
+    }
+    argv.extend(programs);
+    match (Testbed { timeout: TESTBED_TIMEOUT, ..Testbed::default() }).run(&argv)? {
+        Outcome::Exited(0) => read_text(&counts)?.parse(),
+        Outcome::Exited(status) => bail!("the testbed's half ended with status {status}"),
+        Outcome::TimedOut => bail!("the testbed's tests took more than {} s", TESTBED_TIMEOUT.as_secs()),
+    }
+}
+
+/// What was done, how long it took, and whether it passed.
+#[derive(Default)]
+struct Parts {
+    took: Vec<(&'static str, Duration, bool)>,
+    tests: Tally,
+}
+
+impl Parts {
+    /// Something the rest depends on.
+    fn part<T>(&mut self, what: &'static str, action: impl FnOnce() -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        let result = step(what, action);
+        self.took.push((what, start.elapsed(), result.is_ok()));
+        result
+    }
+
+    /// Tests, whose failure lets the rest go on.
+    fn tests(&mut self, what: &'static str, action: impl FnOnce() -> Result<Tally>) {
+        match self.part(what, action) {
+            Ok(tally) => {
+                self.tests.add(tally);
+                if let Some(last) = self.took.last_mut() {
+                    last.2 = tally.passes();
+                }
+            }
+            Err(error) => eprintln!("error: {error:#}"),
+        }
+    }
+
+    fn finish(self) -> ExitCode {
+        eprintln!("==> which part took how long");
+        let mut all = Duration::ZERO;
+        for (what, took, passed) in &self.took {
+            let result = if *passed { "ok" } else { "FAILED" };
+            eprintln!("    {:8.1} s  {result:<7} {what}", took.as_secs_f64());
+            all += *took;
+        }
+        eprintln!("{}; finished in {:.2}s", self.tests, all.as_secs_f64());
+        if self.took.iter().all(|(_, _, passed)| *passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
