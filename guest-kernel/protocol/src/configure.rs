@@ -15,6 +15,9 @@ pub const SCRATCH_SERIAL: &str = "scratch";
 /// The tag of the one file-sharing device.
 pub const SHARE_TAG: &str = "monocore";
 
+/// What a share's single file is called in the directory that stands for the share.
+pub const SHARED_FILE: &str = "file";
+
 /// Everything init needs to know before it runs a command; sent once, first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configure {
@@ -113,13 +116,18 @@ pub struct Mount {
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountSource {
-    /// A directory or a single file of the host.
+    /// A directory of the host.
     Share {
         /// Its name below the file-sharing device's root.
         name: String,
         /// If the share is an empty directory, what the image has at the target is copied into it first
         /// (what Docker does for named volumes).
         populate: bool,
+    },
+    /// A single file of the host: the file [`SHARED_FILE`] in the share's directory.
+    SharedFile {
+        /// The share's name below the file-sharing device's root.
+        name: String,
     },
     /// Memory.
     Tmpfs(Tmpfs),

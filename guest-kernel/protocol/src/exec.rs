@@ -19,7 +19,7 @@ pub struct Exec {
     pub argv: Vec<ByteString>,
     /// `NAME=value`. What is missing of PATH, HOSTNAME, HOME and (on a terminal) TERM is added as Docker does.
     pub env: Vec<ByteString>,
-    /// Working directory, made when missing; empty is `/`.
+    /// Working directory, made for a main command when missing; empty is `/`.
     pub cwd: ByteString,
     /// Who runs it: empty (root), or a name or number of a user, then perhaps `:` and one of a group, resolved in
     /// the guest's `/etc/passwd` and `/etc/group`.

@@ -21,7 +21,7 @@ mod tests;
 pub use bytes::ByteString;
 pub use configure::{
     Configure, HostEntry, Mount, MountSource, ROOT_SERIAL, Resolver, Root, SCRATCH_SERIAL, SHARE_TAG,
-    ScratchDisk, Tmpfs, Upper,
+    SHARED_FILE, ScratchDisk, Tmpfs, Upper,
 };
 pub use exec::{Exec, ExecId, ExitStatus, Purpose, Resource, Rlimit, Stdin, Stdio, TermSize};
 pub use frame::{DecodeError, Decoder, EncodeError, decode, encode, encode_into};

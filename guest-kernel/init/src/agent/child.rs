@@ -1,0 +1,342 @@
+//! Starting a command: its streams, its process, and why it could not be started.
+
+use std::ffi::CString;
+
+use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSize};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::slots::Ends;
+use crate::environment;
+use crate::identity::{self, Identity};
+use crate::sys::{self, Forked};
+
+/// Exit codes as a shell and Docker use them.
+const OURS: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// A command that was started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
+    /// What the host is to be connected with.
+    pub(crate) streams: Vec<Ends>,
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Why a command was not started.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn ours(message: impl Into<String>) -> Self {
+        Self { code: OURS, message: message.into() }
+    }
+
+    fn system(what: &str, errno: Errno) -> Self {
+        Self::ours(format!("{what}: {}", std::io::Error::from(errno)))
+    }
+
+    /// Docker's words and codes for a program that cannot be executed.
+    fn program(program: &str, errno: Errno, searched: bool) -> Self {
+        let code = match errno {
+            Errno::NOENT | Errno::NOTDIR => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        };
+        let reason = match errno {
+            Errno::NOENT if searched => "executable file not found in $PATH".to_owned(),
+            Errno::NOENT => "no such file or directory".to_owned(),
+            Errno::ACCESS => "permission denied".to_owned(),
+            Errno::ISDIR => "is a directory".to_owned(),
+            Errno::NOEXEC => "exec format error".to_owned(),
+            other => std::io::Error::from(other).to_string(),
+        };
+        Self { code, message: format!("exec: \"{program}\": {reason}") }
+    }
+}
+
+/// Everything a child needs, made before the fork.
+struct Plan {
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    /// Paths to try, in order.
+    candidates: Vec<CString>,
+    searched: bool,
+    cwd: Vec<u8>,
+    make_cwd: bool,
+    identity: Identity,
+    rlimits: Vec<Rlimit>,
+    streams: ChildStreams,
+}
+
+/// The child's side of the streams.
+enum ChildStreams {
+    Pipes([OwnedFd; 3]),
+    Terminal(OwnedFd),
+}
+
+/// Starts a command.
+pub(crate) fn start(exec: &Exec, hostname: &[u8]) -> Result<Started, Failure> {
+    let terminal = matches!(exec.stdio, Stdio::Terminal(_));
+    let identity = identity::resolve(&exec.user).map_err(Failure::ours)?;
+    let env = environment::complete(&exec.env, hostname, &identity.home, terminal);
+    let program = exec.argv.first().ok_or_else(|| Failure::ours("no command is given"))?;
+    let path = environment::value_of(env.iter().map(Vec::as_slice), b"PATH").unwrap_or_default();
+    let (candidates, searched) = candidates(program.as_bytes(), path);
+    let (streams, ends, terminal) = make_streams(&exec.stdio, &identity)?;
+    let plan = Plan {
+        argv: strings(exec.argv.iter().map(ByteString::as_bytes))?,
+        candidates: strings(candidates.iter().map(Vec::as_slice))?,
+        env: strings(env.iter().map(Vec::as_slice))?,
+        searched,
+        cwd: if exec.cwd.is_empty() { b"/".to_vec() } else { exec.cwd.as_bytes().to_vec() },
+        make_cwd: exec.purpose == Purpose::Main,
+        identity,
+        rlimits: exec.rlimits.clone(),
+        streams,
+    };
+    let pid = spawn(plan, &program.to_string())?;
+    Ok(Started { pid, streams: ends, terminal })
+}
+
+fn strings<'a>(all: impl Iterator<Item = &'a [u8]>) -> Result<Vec<CString>, Failure> {
+    all.map(|one| {
+        CString::new(one).map_err(|_| Failure::ours("an argument or variable contains a zero byte"))
+    })
+    .collect()
+}
+
+/// Where the program may be, and whether that is a search of PATH.
+fn candidates(program: &[u8], path: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    if program.contains(&b'/') {
+        return (vec![program.to_vec()], false);
+    }
+    if program.is_empty() {
+        return (Vec::new(), true);
+    }
+    let folders = path.split(|byte| *byte == b':');
+    let join = |folder: &[u8]| match folder {
+        b"" => [b"./", program].concat(),
+        folder => [folder, b"/", program].concat(),
+    };
+    (folders.map(join).collect(), true)
+}
+
+fn make_streams(
+    stdio: &Stdio,
+    identity: &Identity,
+) -> Result<(ChildStreams, Vec<Ends>, Option<OwnedFd>), Failure> {
+    let made = match stdio {
+        Stdio::Pipes { stdin } => make_pipes(*stdin, identity).map(|(child, ends)| (child, ends, None)),
+        Stdio::Terminal(size) => make_terminal(*size, identity),
+    };
+    made.map_err(|errno| Failure::system("cannot make the standard streams", errno))
+}
+
+fn make_pipes(stdin: Stdin, identity: &Identity) -> Result<(ChildStreams, Vec<Ends>), Errno> {
+    let mut ends = Vec::with_capacity(3);
+    let input = match stdin {
+        Stdin::Empty => open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?,
+        Stdin::Stream => {
+            let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
+            own(&theirs, identity)?;
+            ends.push(Ends::Stdin(unblocked(ours)?));
+            theirs
+        }
+    };
+    let (ours, output) = pipe_with(PipeFlags::CLOEXEC)?;
+    own(&output, identity)?;
+    ends.push(Ends::Stdout(unblocked(ours)?));
+    let (ours, errors) = pipe_with(PipeFlags::CLOEXEC)?;
+    own(&errors, identity)?;
+    ends.push(Ends::Stderr(unblocked(ours)?));
+    Ok((ChildStreams::Pipes([input, output, errors]), ends))
+}
+
+fn make_terminal(
+    size: TermSize,
+    identity: &Identity,
+) -> Result<(ChildStreams, Vec<Ends>, Option<OwnedFd>), Errno> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = unblocked(openpt(flags)?)?;
+    unlockpt(&ours)?;
+    resize(&ours, size)?;
+    let theirs = ioctl_tiocgptpeer(&ours, flags)?;
+    own(&theirs, identity)?;
+    let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
+    let ends = vec![Ends::Terminal { input: copy(&ours)?, output: copy(&ours)? }];
+    Ok((ChildStreams::Terminal(theirs), ends, Some(ours)))
+}
+
+/// Sets the size of a terminal.
+pub(crate) fn resize(terminal: &OwnedFd, size: TermSize) -> Result<(), Errno> {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size)
+}
+
+fn unblocked(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    Ok(fd)
+}
+
+/// A command that is not root must be able to open `/dev/stdout`.
+fn own(fd: &OwnedFd, identity: &Identity) -> Result<(), Errno> {
+    match identity.uid {
+        0 => Ok(()),
+        uid => fchown(fd, Some(Uid::from_raw(uid)), None),
+    }
+}
+
+/// Forks; the child reports through a pipe that a successful `execve` closes.
+fn spawn(plan: Plan, program: &str) -> Result<Pid, Failure> {
+    let failed = |errno| Failure::system("cannot start a process", errno);
+    let (report, reporter) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let pid = match sys::fork().map_err(failed)? {
+        Forked::Child => {
+            let failure = become_command(&plan, program);
+            let mut text = vec![failure.code];
+            text.extend_from_slice(failure.message.as_bytes());
+            // Less than a pipe's atomic size; if even that fails there is nobody to tell.
+            let _ = rustix::io::write(&reporter, &text[..text.len().min(4096)]);
+            sys::exit(i32::from(failure.code))
+        }
+        Forked::Parent(pid) => pid,
+    };
+    drop((reporter, plan));
+    let mut text = [0; 4096];
+    let count = loop {
+        match rustix::io::read(&report, &mut text) {
+            Err(Errno::INTR) => {}
+            other => break other.unwrap_or(0),
+        }
+    };
+    match text[..count].split_first() {
+        None => Ok(pid),
+        Some((code, message)) => {
+            Err(Failure { code: *code, message: String::from_utf8_lossy(message).into_owned() })
+        }
+    }
+}
+
+/// What the child does; returns only what went wrong.
+fn become_command(plan: &Plan, program: &str) -> Failure {
+    if let Err((what, errno)) = prepare(plan) {
+        return Failure::system(what, errno);
+    }
+    let cwd = String::from_utf8_lossy(&plan.cwd);
+    let entered = rustix::process::chdir(&plan.cwd[..]);
+    if let Err((what, errno)) = change_identity(&plan.identity) {
+        return Failure::system(what, errno);
+    }
+    // A directory that only root, or only the user, may enter is entered all the same.
+    if let Err(errno) = entered.or_else(|_| rustix::process::chdir(&plan.cwd[..])) {
+        let code = if errno == Errno::NOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+        return Failure {
+            code,
+            ..Failure::system(&format!("cannot enter the working directory {cwd}"), errno)
+        };
+    }
+    Failure::program(program, execute(plan), plan.searched)
+}
+
+fn prepare(plan: &Plan) -> Result<(), (&'static str, Errno)> {
+    rustix::process::setsid().map_err(|errno| ("cannot begin a session", errno))?;
+    let streams = match &plan.streams {
+        ChildStreams::Pipes(pipes) => pipes.each_ref(),
+        ChildStreams::Terminal(terminal) => {
+            rustix::process::ioctl_tiocsctty(terminal)
+                .map_err(|errno| ("cannot take the terminal", errno))?;
+            [terminal; 3]
+        }
+    };
+    let [input, output, errors] = streams;
+    rustix::stdio::dup2_stdin(input)
+        .and_then(|()| rustix::stdio::dup2_stdout(output))
+        .and_then(|()| rustix::stdio::dup2_stderr(errors))
+        .map_err(|errno| ("cannot redirect the standard streams", errno))?;
+    debug_assert!(input.as_raw_fd() > 2, "the standard streams are always taken");
+    for limit in &plan.rlimits {
+        sys::set_limit(limit).map_err(|errno| ("cannot set a limit", errno))?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    if plan.make_cwd {
+        make_folder(&plan.cwd).map_err(|errno| ("cannot make the working directory", errno))?;
+    }
+    sys::restore_signals();
+    Ok(())
+}
+
+fn make_folder(path: &[u8]) -> Result<(), Errno> {
+    if stat(path).is_ok() {
+        return Ok(());
+    }
+    let ends = (1..path.len()).filter(|at| path[*at] == b'/').chain([path.len()]);
+    for end in ends {
+        match mkdir(&path[..end], Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn change_identity(identity: &Identity) -> Result<(), (&'static str, Errno)> {
+    let groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    // The process has one thread, so what changes a thread changes the process.
+    rustix::thread::set_thread_groups(&groups)
+        .and_then(|()| rustix::thread::set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| rustix::thread::set_thread_res_uid(uid, uid, uid))
+        .map_err(|errno| ("cannot become the user", errno))
+}
+
+/// Tries the candidates. In a search one that is no executable file is passed over, as if it were not there.
+fn execute(plan: &Plan) -> Errno {
+    for candidate in &plan.candidates {
+        let errno = sys::execute(candidate, &plan.argv, &plan.env);
+        let file = stat(candidate.as_c_str()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if !plan.searched {
+            return match file {
+                Ok(FileType::Directory) => Errno::ISDIR,
+                _ => errno,
+            };
+        }
+        let executable = file == Ok(FileType::RegularFile)
+            && accessat(rustix::fs::CWD, candidate.as_c_str(), Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+        if executable {
+            return errno;
+        }
+    }
+    Errno::NOENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_searched_only_without_a_slash() {
+        assert_eq!(candidates(b"./x", b"/bin"), (vec![b"./x".to_vec()], false));
+        let (found, searched) = candidates(b"x", b"/bin::/usr/bin");
+        assert_eq!(found, [b"/bin/x".to_vec(), b"./x".to_vec(), b"/usr/bin/x".to_vec()]);
+        assert!(searched);
+        assert_eq!(candidates(b"", b"/bin"), (vec![], true));
+    }
+
+    #[test]
+    fn failures_have_dockers_codes() {
+        assert_eq!(Failure::program("x", Errno::NOENT, true).code, 127);
+        assert_eq!(Failure::program("x", Errno::ACCESS, false).code, 126);
+        assert_eq!(Failure::program("x", Errno::ISDIR, false).code, 126);
+        assert_eq!(Failure::program("x", Errno::NOEXEC, true).code, 126);
+    }
+}

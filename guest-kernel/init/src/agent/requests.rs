@@ -1,0 +1,168 @@
+//! What the host asks for.
+
+use monocore_protocol::{
+    Answer, Configure, Event, Exec, FileKind, FileStat, Opening, Purpose, Request, Root, StreamId, VERSION,
+};
+use rustix::fs::{FileType, lstat};
+use rustix::process::{Signal, kill_process};
+
+use super::child::{self, Failure, Started};
+use super::command::Command;
+use super::slots::Plan;
+use super::worker::{self, Job};
+use super::{Agent, stats};
+use crate::early::Early;
+use crate::error::{Doing, Error};
+use crate::setup::{self, System};
+use crate::sys;
+
+impl Agent {
+    /// Does what a request says, or begins to; whatever is wrong with it is answered.
+    pub(super) fn serve(&mut self, request: Request) {
+        match request {
+            Request::Configure(configure) => {
+                if let Err(error) = self.configure(&configure) {
+                    self.control.say(&Event::Failed { message: error.to_string(), fatal: true });
+                }
+            }
+            Request::Exec(exec) => self.exec(&exec),
+            Request::Signal { exec, signal } => {
+                let running = self.commands.get(&exec).filter(|command| command.ended.is_none());
+                if let (Some(command), Some(signal)) = (running, Signal::from_named_raw(i32::from(signal))) {
+                    // Its end may be on its way here.
+                    let _ = kill_process(command.pid, signal);
+                }
+            }
+            Request::Resize { exec, size } => {
+                if let Some(terminal) = self.commands.get(&exec).and_then(|command| command.terminal.as_ref())
+                {
+                    // A terminal whose command has just ended has no size.
+                    let _ = child::resize(terminal, size);
+                }
+            }
+            Request::CloseStdin { exec } => self.slots.close_inputs(exec),
+            Request::Ping(id) => self.answer(id, Ok(Answer::Done)),
+            Request::Stats(id) => self.answer(id, Ok(Answer::Stats(stats::read()))),
+            Request::SetTime { id, unix_time_ns } => {
+                self.answer(id, setup::set_time(unix_time_ns).map(done));
+            }
+            Request::Reseed { id, entropy } => {
+                let seeded = sys::add_entropy(entropy.as_bytes());
+                self.answer(id, seeded.doing("seed", "the random number generator").map(done));
+            }
+            Request::AddMount { id, mount } => {
+                let result = self.configured().and_then(|system| setup::mount(&mount, system));
+                self.answer(id, result.map(done));
+            }
+            Request::RemoveMount { id, target } => {
+                let result = self.configured().and_then(|_| setup::unmount(target.as_bytes()));
+                self.answer(id, result.map(done));
+            }
+            Request::StatFile { id, path } => self.answer(id, file_stat(path.as_bytes()).map(Answer::File)),
+            Request::ReadFile { id, path } => self.work(id, &Job::Read { id, path }),
+            Request::WriteFile { id, path, mode } => self.work(id, &Job::Write { id, path, mode }),
+            Request::Sync(id) => self.work(id, &Job::Sync),
+            Request::Shutdown(id) => {
+                sys::kill_everything();
+                self.work(id, &Job::Sync);
+            }
+        }
+    }
+
+    fn configure(&mut self, configure: &Configure) -> Result<(), Error> {
+        if configure.version != VERSION {
+            let versions = format!("{}, this agent version {VERSION}", configure.version);
+            return Err(Error::Refused(format!("the host speaks version {versions} of the protocol")));
+        }
+        if self.system.is_some() {
+            return Err(Error::Refused("the guest is configured already".to_owned()));
+        }
+        self.system = Some(match (&self.early, &configure.root) {
+            (Some(early), _) => setup::apply(configure, early)?,
+            (None, Root::Current) => {
+                System { hostname: configure.hostname.clone().into_bytes(), ..System::default() }
+            }
+            (None, _) => return Err(Error::Refused("an agent outside a machine mounts nothing".to_owned())),
+        });
+        // From here on the mounts hold themselves.
+        self.early = None::<Early>;
+        Ok(())
+    }
+
+    fn configured(&mut self) -> Result<&mut System, Error> {
+        self.system.as_mut().ok_or_else(|| Error::Refused("the guest is not configured yet".to_owned()))
+    }
+
+    fn exec(&mut self, exec: &Exec) {
+        match self.start(exec) {
+            Ok(pid) => self.control.say(&Event::Started { exec: exec.id, pid }),
+            Err(Failure { code, message }) => {
+                self.control.say(&Event::ExecFailed { exec: exec.id, code, message });
+            }
+        }
+    }
+
+    fn start(&mut self, exec: &Exec) -> Result<u32, Failure> {
+        let system = self.system.as_ref().ok_or_else(|| Failure::ours("the guest is not configured yet"))?;
+        if self.commands.contains_key(&exec.id) {
+            return Err(Failure::ours("a command of that name is running"));
+        }
+        let Started { pid, streams, terminal } = child::start(exec, &system.hostname)?;
+        let lives_for_guest = exec.purpose == Purpose::Main;
+        self.commands.insert(exec.id, Command { pid, lives_for_guest, ended: None, terminal });
+        for ends in streams {
+            let plan = Plan { exec: exec.id, ends };
+            // A stream the host does not take is a closed pipe to the command, which runs already.
+            let dialled = self.dialer.dial().map_err(|error| Error::NoHost(error.into()));
+            if let Err(error) = dialled.and_then(|socket| self.slots.dial(socket, plan, &self.poller)) {
+                self.control.say(&Event::Failed { message: error.to_string(), fatal: false });
+            }
+        }
+        Ok(pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    fn answer(&mut self, id: monocore_protocol::RequestId, result: Result<Answer, Error>) {
+        self.control.say(&Event::Answer { id, result: result.map_err(|error| error.to_string()) });
+    }
+
+    fn work(&mut self, id: monocore_protocol::RequestId, job: &Job) {
+        match worker::spawn(job, &self.dialer) {
+            Ok(pid) => self.workers.push((pid, id)),
+            Err(error) => self.answer(id, Err(error).doing("start", "a process")),
+        }
+    }
+}
+
+impl Job {
+    /// How the job's connection introduces itself, if it has one.
+    pub(super) fn opening(&self) -> Option<Opening> {
+        match self {
+            Self::Read { id, .. } | Self::Write { id, .. } => Some(Opening::Stream(StreamId::File(*id))),
+            Self::Sync => None,
+        }
+    }
+}
+
+fn done((): ()) -> Answer {
+    Answer::Done
+}
+
+fn file_stat(path: &[u8]) -> Result<FileStat, Error> {
+    let stat = lstat(path).doing("look at", path)?;
+    Ok(FileStat {
+        kind: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => FileKind::Regular,
+            FileType::Directory => FileKind::Directory,
+            FileType::Symlink => FileKind::Symlink,
+            _ => FileKind::Special,
+        },
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_ns: stat
+            .st_mtime
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+    })
+}

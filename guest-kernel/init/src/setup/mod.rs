@@ -1,0 +1,92 @@
+//! Becoming what [`Configure`] says: root, mounts, names, clock.
+//!
+//! Order matters: what needs paths of the initramfs (disks, the overlay's layers, generated files) comes before the
+//! new root covers it; what an image can bend with symbolic links (every mount's target) comes after, when links
+//! resolve beneath the new root.
+
+mod copy;
+mod disks;
+mod files;
+pub(crate) mod mounting;
+mod mounts;
+mod overlay;
+mod root;
+mod shares;
+mod standard;
+mod target;
+
+use monocore_protocol::{Configure, Root};
+use rustix::time::{ClockId, Timespec, clock_settime};
+
+pub(crate) use mounts::{mount, unmount};
+pub(crate) use root::Scratch;
+pub(crate) use shares::Shares;
+
+use crate::early::Early;
+use crate::error::{Doing, Error};
+use crate::{log, sys};
+
+/// What of the set-up is needed while the guest runs.
+#[derive(Debug, Default)]
+pub(crate) struct System {
+    pub(crate) hostname: Vec<u8>,
+    pub(crate) shares: Shares,
+    /// Where writes go that the root does not take.
+    pub(crate) scratch: Scratch,
+}
+
+/// Makes this machine what `configure` says.
+pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Error> {
+    let mut system = System { hostname: configure.hostname.clone().into_bytes(), ..System::default() };
+    if !configure.entropy.is_empty() {
+        sys::add_entropy(configure.entropy.as_bytes()).doing("seed", "the random number generator")?;
+    }
+    if let Some(now) = configure.unix_time_ns {
+        set_time(now)?;
+    }
+    rustix::system::sethostname(&system.hostname).doing("set the host name to", &configure.hostname)?;
+    if configure.root == Root::Current {
+        return Ok(system);
+    }
+    system.shares = Shares::new()?;
+    let read_only = root::enter(&configure.root, &mut system)?;
+    let generated = files::generate(configure)?;
+    root::switch()?;
+    standard::mount(early, configure.shm_bytes)?;
+    files::place(generated);
+    for wanted in &configure.mounts {
+        mounts::mount(wanted, &mut system)?;
+    }
+    if read_only {
+        mounting::make_read_only(b"/")?;
+    }
+    if let Err(error) = sys::raise_loopback() {
+        log::complain(&format!("no loopback interface: {error}"));
+    }
+    for (name, value) in &configure.sysctls {
+        set_kernel_parameter(name, value)?;
+    }
+    Ok(system)
+}
+
+/// Sets the wall clock, nanoseconds since 1970.
+pub(crate) fn set_time(unix_time_ns: u64) -> Result<(), Error> {
+    let time = Timespec {
+        tv_sec: i64::try_from(unix_time_ns / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(unix_time_ns % 1_000_000_000).unwrap_or(0),
+    };
+    clock_settime(ClockId::Realtime, time).doing("set", "the clock")
+}
+
+fn set_kernel_parameter(name: &str, value: &str) -> Result<(), Error> {
+    let sane = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    if name.contains("..") || name.starts_with('/') || !name.bytes().all(sane) {
+        return Err(Error::Refused(format!("{name}: not the name of a kernel parameter")));
+    }
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+        .and_then(|file| rustix::io::write(file, value.as_bytes()))
+        .doing("set the kernel parameter", name)
+        .map(drop)
+}

@@ -1,0 +1,22 @@
+//! The calls rustix has no safe form of.
+#![allow(unsafe_code, reason = "fork, execve, signal dispositions, vsock addresses and a few ioctls")]
+
+mod machine;
+#[cfg_attr(target_arch = "x86_64", path = "mark_x86_64.rs")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "mark_other.rs")]
+mod mark;
+mod process;
+
+pub(crate) use machine::{add_entropy, connect_vsock, raise_loopback};
+pub(crate) use mark::mark;
+pub(crate) use process::{
+    Forked, child_signals, close_from, execute, exit, fork, ignore_broken_pipes, kill_everything,
+    restore_signals, set_limit,
+};
+
+use rustix::io::Errno;
+
+/// The error of the call that just failed.
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
