@@ -122,7 +122,7 @@ impl Agent {
         let mut information = [0; 1024];
         while rustix::io::read(&self.child_signals, &mut information).is_ok() {}
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => self.ended(pid, status),
                 Ok(None) | Err(Errno::CHILD) => return Ok(()),
                 Err(Errno::INTR) => {}
