@@ -18,10 +18,12 @@ pub(crate) struct BuildArgs {
     release: bool,
 }
 
-/// A package with a binary of the same name, and how it is built.
+/// A package's binary, and how it is built.
 pub(crate) struct Package<'a> {
-    /// The package, which is also the binary.
+    /// The package.
     pub(crate) name: &'a str,
+    /// Its binary.
+    pub(crate) binary: &'a str,
     /// Cargo's profile.
     pub(crate) profile: &'a str,
 }
@@ -38,7 +40,7 @@ pub(crate) fn monocore(release: bool) -> Result<PathBuf> {
     guest::build()?;
     static_binary(
         Arch::host(),
-        &Package { name: "monocore", profile: if release { "release" } else { "dev" } },
+        &Package { name: "monocore", binary: "monocore", profile: if release { "release" } else { "dev" } },
     )
 }
 
@@ -46,9 +48,19 @@ pub(crate) fn monocore(release: bool) -> Result<PathBuf> {
 pub(crate) fn static_binary(arch: Arch, package: &Package<'_>) -> Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", arch.name());
     let mut cargo = project::cargo();
-    cargo.args(["build", "--package", package.name, "--profile", package.profile, "--target", &triple]);
+    cargo.args([
+        "build",
+        "--package",
+        package.name,
+        "--bin",
+        package.binary,
+        "--profile",
+        package.profile,
+        "--target",
+        &triple,
+    ]);
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     run_command(&mut cargo)?;
     let folder = if package.profile == "dev" { "debug" } else { package.profile };
-    Ok(project::target_dir().join(triple).join(folder).join(package.name))
+    Ok(project::target_dir().join(triple).join(folder).join(package.binary))
 }

@@ -14,7 +14,8 @@ use crate::project;
 pub(crate) fn build() -> Result<()> {
     let arch = Arch::host();
     let kernel = kernel::cached(arch)?;
-    let init = static_binary(arch, &Package { name: "monocore-init", profile: "guest" })?;
+    let init =
+        static_binary(arch, &Package { name: "monocore-init", binary: "monocore-init", profile: "guest" })?;
     let dir = project::guest_dir(arch.name());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let compressed = kernel.compressed();

@@ -2,6 +2,7 @@
 //!
 //! One module per command; `packages` names everything a machine must have installed, `project` where things lie.
 
+mod bench;
 mod build;
 mod ci;
 mod cpio;
@@ -46,6 +47,11 @@ enum Command {
     /// The part of `test` that runs inside the testbed.
     #[command(hide = true)]
     TestInside(test::InsideArgs),
+    /// Measure what monocore costs, beside its peers.
+    Bench(bench::BenchArgs),
+    /// The part of `bench` that runs where KVM works.
+    #[command(hide = true)]
+    BenchInside(bench::InsideArgs),
     /// Fuzz every parser of foreign bytes.
     Fuzz(fuzz::FuzzArgs),
     /// Everything at once: install, build, fill a registry on loopback, run commands in guests.
@@ -75,6 +81,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Ci(args) => ci::run(&args),
         Command::Test(args) => test::run(&args),
         Command::TestInside(args) => test::run_inside(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchInside(args) => bench::run_inside(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run(),
         Command::DemoInside(args) => demo::run_inside(&args),

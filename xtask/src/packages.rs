@@ -38,6 +38,9 @@ pub(crate) const TEST: &[&str] = &[
 /// To make the images the demo and the benchmarks run, and the registry they are pulled from.
 pub(crate) const IMAGES: &[&str] = &["busybox-static", "docker-registry", "mmdebstrap", "skopeo", "umoci"];
 
+/// To fetch and feed the benchmarks' peers.
+pub(crate) const PEERS: &[&str] = &["erofs-utils", "python3", "python3-pip", "qemu-system-x86"];
+
 /// Installs those of `packages` that are missing.
 ///
 /// # Errors

@@ -8,7 +8,6 @@
 
 mod microvm;
 mod peers;
-mod registry;
 
 use std::path::PathBuf;
 
@@ -35,10 +34,10 @@ struct Args {
     /// An EROFS image with `/bin/true`, the root of that guest.
     #[arg(long)]
     microvm_root: Option<PathBuf>,
-    /// The storage folder of a filled docker-registry.
+    /// Address of a registry on loopback, `127.0.0.1:5000`.
     #[arg(long)]
-    registry: PathBuf,
-    /// Repositories and tags in it (`busybox:latest`); the first is also run.
+    registry: String,
+    /// Repositories in it; the first is also run.
     #[arg(long = "image", required = true)]
     images: Vec<String>,
     /// Where everything measured lies; should be a tmpfs.
@@ -52,7 +51,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     monocore_benches::fresh_dir(&args.work)?;
-    let registry = registry::start(&args.registry, &args.work)?;
+    let reference = |image: &str| format!("{}/{image}:latest", args.registry);
     let mut tools: Vec<Box<dyn Tool>> = vec![Box::new(Monocore::new(&args.monocore, &args.work)?)];
     if let (Some(msb), Some(library)) = (&args.msb, &args.libkrunfw) {
         tools.push(Box::new(Msb::new(msb, library, &args.work)?));
@@ -60,14 +59,14 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     for tool in &tools {
         for image in &args.images {
-            let reference = registry.reference(image);
+            let reference = reference(image);
             let took = monocore_benches::median_of(args.tries, || {
                 tool.forget()?;
                 monocore_benches::timed(&mut tool.pull(&reference))
             })?;
             report(&mut rows, tool.name(), &format!("pull {image}"), took.as_secs_f64());
         }
-        let reference = registry.reference(&args.images[0]);
+        let reference = reference(&args.images[0]);
         // The first run may unpack what later ones find; only warm ones count.
         monocore_benches::timed(&mut tool.run(&reference, &["true"]))?;
         let took = monocore_benches::median_of(args.tries, || {

@@ -44,6 +44,11 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
+    /// The image a machine boots.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.dir.join(self.arch.product())
+    }
+
     /// The image a machine boots, compressed by zstd.
     pub(crate) fn compressed(&self) -> PathBuf {
         self.dir.join(format!("{}.zst", self.arch.product()))

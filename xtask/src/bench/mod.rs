@@ -1,0 +1,74 @@
+//! `cargo xtask bench`: what monocore costs, beside its peers, measured where KVM works.
+
+mod msb;
+mod run;
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::process::run as run_command;
+use crate::testbed::{self, Outcome, Testbed};
+
+/// How long one benchmark may take.
+const TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// What `cargo xtask bench` is asked for.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// Cold pull and warm run, beside microsandbox and QEMU's microvm.
+    Run,
+}
+
+/// What the outer half of a benchmark hands to the half that runs where KVM works.
+#[derive(Args)]
+pub(crate) struct InsideArgs {
+    #[command(subcommand)]
+    which: Inside,
+}
+
+#[derive(Subcommand)]
+enum Inside {
+    /// The half of `bench run`.
+    Run(run::InsideArgs),
+}
+
+/// The command of this name.
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
+    match args.which {
+        Which::Run => run::run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The hidden half.
+pub(crate) fn run_inside(args: &InsideArgs) -> Result<ExitCode> {
+    match &args.which {
+        Inside::Run(args) => run::run_inside(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs this program's `bench-inside` with `args` where KVM works: here, or in the testbed.
+fn inside(args: impl IntoIterator<Item = OsString>, icount: bool) -> Result<()> {
+    let mut argv: Vec<OsString> = vec![std::env::current_exe().context("cannot find this program")?.into()];
+    argv.push("bench-inside".into());
+    argv.extend(args);
+    if !icount && testbed::own_kvm_works() {
+        return run_command(Command::new(&argv[0]).args(&argv[1..]));
+    }
+    match (Testbed { icount, timeout: TIMEOUT, memory_mib: 4096 }).run(&argv)? {
+        Outcome::Exited(0) => Ok(()),
+        Outcome::Exited(status) => bail!("the benchmark ended with status {status}"),
+        Outcome::TimedOut => bail!("the benchmark took more than {} s", TIMEOUT.as_secs()),
+    }
+}
