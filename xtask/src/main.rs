@@ -59,6 +59,8 @@ enum Command {
     /// The part of `demo` that runs where KVM works.
     #[command(hide = true)]
     DemoInside(demo::InsideArgs),
+    /// Make the registry with the images demo, tests and benchmarks use; prints its storage folder.
+    Registry,
     /// Run a command in a machine with AMD-V, emulated in software, over this machine's file system.
     Testbed(testbed::TestbedArgs),
 }
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run(),
         Command::DemoInside(args) => demo::run_inside(&args),
+        Command::Registry => registry::print().map(|()| ExitCode::SUCCESS),
         Command::Testbed(args) => testbed::run(&args),
     }
 }

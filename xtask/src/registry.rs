@@ -58,6 +58,12 @@ impl Drop for Registry {
     }
 }
 
+/// The command of this name.
+pub(crate) fn print() -> Result<()> {
+    eprintln!("{}", storage()?.display());
+    Ok(())
+}
+
 /// A registry's storage folder with [`IMAGES`] in it, from the cache or made now.
 pub(crate) fn storage() -> Result<PathBuf> {
     let cache = project::cache_dir("registry")?;
