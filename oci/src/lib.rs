@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+mod archive;
 mod config;
 mod digest;
 mod error;
@@ -43,6 +44,7 @@ mod reference;
 mod registry;
 mod store;
 
+pub use archive::SaveFormat;
 pub use config::{Healthcheck, ImageConfig};
 pub use digest::Digest;
 pub use error::Error;

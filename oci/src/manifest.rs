@@ -12,6 +12,8 @@ use crate::platform::Platform;
 
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
@@ -145,12 +147,11 @@ impl Manifest {
 /// Whether a layer's kind says that it is a tar archive, compressed or not. How it is compressed shows in its bytes.
 fn is_layer(media_type: &str) -> bool {
     let kind = media_type.split(';').next().unwrap_or_default();
-    let compression =
-        ["application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"]
-            .into_iter()
-            .chain(["application/vnd.oci.image.layer.nondistributable.v1.tar"])
-            .chain(["application/vnd.docker.image.rootfs.foreign.diff.tar"])
-            .find_map(|base| kind.strip_prefix(base));
+    let compression = [OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar"]
+        .into_iter()
+        .chain(["application/vnd.oci.image.layer.nondistributable.v1.tar"])
+        .chain(["application/vnd.docker.image.rootfs.foreign.diff.tar"])
+        .find_map(|base| kind.strip_prefix(base));
     matches!(compression, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
 }
 
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_refused() {
-        let config = descriptor("application/vnd.oci.image.config.v1+json");
+        let config = descriptor(OCI_CONFIG);
         let odd = descriptor("application/vnd.cncf.helm.chart.content.v1.tar+gzip");
         for raw in [
             r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(),

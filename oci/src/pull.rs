@@ -14,7 +14,7 @@ use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{Client, RegistryOptions};
-use crate::store::{Shared, Store, sync_directory};
+use crate::store::{Shared, Store};
 
 /// Layers fetched at the same time.
 const PARALLEL: usize = 3;
@@ -128,24 +128,7 @@ impl Store {
         let media_type = chosen.manifest.media_type.as_deref().unwrap_or(OCI_MANIFEST);
         let mut entry = Descriptor::new(media_type, chosen.digest, chosen.raw.len() as u64);
         entry.platform = Some(config.platform.clone());
-        self.publish(entry, name, Some(&chosen.remote_digest))
-    }
-
-    /// Makes an image known under a reference once all of it is there and durable.
-    pub(crate) fn publish(&self, entry: Descriptor, name: &str, remote: Option<&Digest>) -> Result<Image> {
-        let paths = &self.shared.paths;
-        for folder in [paths.blobs(), paths.layers(), paths.images()] {
-            sync_directory(&folder)?;
-        }
-        let digest = entry.digest;
-        self.shared.change_index(|index| index.put(entry, name, remote))?;
-        let index = self.shared.index()?;
-        let known = |entry: &&Descriptor| {
-            entry.digest == digest && crate::store::annotation(entry, crate::store::REF_NAME) == Some(name)
-        };
-        let entry =
-            index.manifests().iter().find(known).ok_or_else(|| Error::NoSuchImage(name.to_owned()))?;
-        self.image(entry)
+        self.publish(entry, Some(name), Some(&chosen.remote_digest))
     }
 }
 

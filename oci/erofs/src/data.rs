@@ -48,6 +48,28 @@ impl DataStore for File {
     }
 }
 
+/// Data in memory, for tests and fuzzing: holes take their full size.
+impl DataStore for Vec<u8> {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::OutOfMemory)?;
+        if self.len() < end {
+            self.resize(end, 0);
+        }
+        self[start..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        crate::reader::ReadAt::read_at(&self.as_slice(), bytes, offset)
+    }
+
+    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+        self.resize(usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?, 0);
+        Ok(())
+    }
+}
+
 /// Small writes are gathered up to this many bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 /// Pieces at least this long are written without being gathered.

@@ -16,6 +16,7 @@
 //! Sources: OCI image spec 1.1 `layer.md`; POSIX.1-2008 `pax`; GNU tar manual, "Storing Sparse Files"; Linux 6.12
 //! `fs/erofs/erofs_fs.h`.
 
+mod archive;
 mod convert;
 mod data;
 mod entry;
@@ -29,6 +30,7 @@ mod tar;
 mod tree;
 mod xattr;
 
+pub use archive::{ArchiveFile, list_archive};
 pub use convert::{Converted, convert};
 pub use data::DataStore;
 pub use entry::{Entry, Extent, FileData, Kind, Metadata, Xattr};

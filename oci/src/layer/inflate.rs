@@ -14,7 +14,7 @@ const LARGEST_WINDOW: u64 = 128 << 20;
 static LARGE_WINDOW: Mutex<()> = Mutex::new(());
 
 /// An uncompressed stream.
-pub(super) enum Inflate<R: BufRead> {
+pub(crate) enum Inflate<R: BufRead> {
     /// It was not compressed.
     Plain(R),
     /// gzip, any number of members.
@@ -24,7 +24,7 @@ pub(super) enum Inflate<R: BufRead> {
 }
 
 impl<R: BufRead> Inflate<R> {
-    pub(super) fn new(mut input: R) -> io::Result<Self> {
+    pub(crate) fn new(mut input: R) -> io::Result<Self> {
         // A piece shorter than a magic number is no layer in any format that is known.
         Ok(match input.fill_buf()? {
             [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(input))),
@@ -50,7 +50,7 @@ fn is_zstd(start: &[u8]) -> bool {
 }
 
 /// Frames of zstd one after the other.
-pub(super) struct Zstd<R> {
+pub(crate) struct Zstd<R> {
     input: R,
     decoder: FrameDecoder,
     in_frame: bool,

@@ -23,10 +23,10 @@ use crate::progress::Progress;
 use crate::store::{Shared, TempFile};
 
 use blocks::Blocks;
-use inflate::Inflate;
 use source::BlobReader;
 
 pub(crate) use build::build;
+pub(crate) use inflate::Inflate;
 pub(crate) use source::{ChunkSource, FileChunks};
 
 /// A layer to be brought into the store.

@@ -188,6 +188,10 @@ impl Client {
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::Denied { registry, what, reason }),
             StatusCode::NOT_FOUND => Err(Error::NotFound { registry, what }),
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                let reason = format!("has no more than {} bytes of {what}, which should be longer", ask.from);
+                Err(Error::Registry { registry, reason })
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Ok(Answer::Again(Error::Registry { registry, reason }, retry_after(&headers)))
             }

@@ -1,6 +1,5 @@
 //! `index.json`: which references the store knows.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read};
 
@@ -45,15 +44,25 @@ impl StoreIndex {
         })
     }
 
-    /// Puts an entry in place of whatever had its reference.
-    pub(crate) fn put(&mut self, mut entry: Descriptor, reference: &str, remote: Option<&Digest>) {
-        self.remove(reference);
-        let annotations = entry.annotations.get_or_insert_with(BTreeMap::new);
-        annotations.insert(REF_NAME.to_owned(), reference.to_owned());
-        if let Some(remote) = remote {
-            annotations.insert(REMOTE_DIGEST.to_owned(), remote.to_string());
+    /// Puts an entry in place of whatever had its reference, or its digest if neither has one; returns it as it is kept.
+    pub(crate) fn put(
+        &mut self,
+        mut entry: Descriptor,
+        reference: Option<&str>,
+        remote: Option<&Digest>,
+    ) -> Descriptor {
+        match reference {
+            Some(reference) => drop(self.remove(reference)),
+            None => {
+                self.retain(|other| other.digest != entry.digest || annotation(other, REF_NAME).is_some())
+            }
         }
-        self.0.manifests.push(entry);
+        let mut annotations = entry.annotations.take().unwrap_or_default();
+        annotations.extend(reference.map(|reference| (REF_NAME.to_owned(), reference.to_owned())));
+        annotations.extend(remote.map(|remote| (REMOTE_DIGEST.to_owned(), remote.to_string())));
+        entry.annotations = (!annotations.is_empty()).then_some(annotations);
+        self.0.manifests.push(entry.clone());
+        entry
     }
 
     /// Removes the entry of a reference; returns whether there was one.

@@ -102,6 +102,21 @@ impl Store {
         index.manifests().iter().map(|entry| self.image(entry)).collect()
     }
 
+    /// Makes an image known, under a reference or by its id only, once all of it is there and durable.
+    pub(crate) fn publish(
+        &self,
+        entry: Descriptor,
+        name: Option<&str>,
+        remote: Option<&Digest>,
+    ) -> Result<Image> {
+        let paths = &self.shared.paths;
+        for folder in [paths.blobs(), paths.layers(), paths.images()] {
+            sync_directory(&folder)?;
+        }
+        let entry = self.shared.change_index(|index| index.put(entry, name, remote))?;
+        self.image(&entry)
+    }
+
     /// The image of an entry of the index.
     pub(crate) fn image(&self, entry: &Descriptor) -> Result<Image> {
         let manifest = self.shared.manifest(&entry.digest)?;

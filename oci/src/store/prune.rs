@@ -73,19 +73,16 @@ impl Store {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn prune(&self, all: bool, in_use: impl Fn(&Image) -> bool) -> Result<Pruned> {
+    pub fn prune(&self, all: bool, in_use: impl FnMut(&Image) -> bool) -> Result<Pruned> {
         let _alone = self.shared.paths.lock_prune()?;
         let mut images = 0;
         if all {
-            let doomed: HashSet<String> = self
-                .list()?
-                .into_iter()
-                .filter(|image| !in_use(image))
-                .filter_map(|image| image.reference)
-                .collect();
-            images = doomed.len() as u64;
+            let kept = self.list()?.into_iter().filter(in_use).map(|image| (image.digest, image.reference));
+            let kept: HashSet<_> = kept.collect();
             let keep = |entry: &crate::Descriptor| {
-                annotation(entry, REF_NAME).is_none_or(|name| !doomed.contains(name))
+                let kept = kept.contains(&(entry.digest, annotation(entry, REF_NAME).map(str::to_owned)));
+                images += u64::from(!kept);
+                kept
             };
             self.shared.change_index(|index| index.retain(keep))?;
         }

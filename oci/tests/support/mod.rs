@@ -6,6 +6,7 @@
 pub(crate) mod image;
 pub(crate) mod listing;
 pub(crate) mod registry;
+pub(crate) mod server;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -40,4 +41,18 @@ pub(crate) fn fsck(device: &Path) {
     let text =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("<E>"), "{text}");
+}
+
+/// Pulls an image of these layers into a store with these limits.
+pub(crate) fn pull_layers(
+    home: &Path,
+    layers: &[image::Packed],
+    limits: monocore_oci::Limits,
+) -> Result<monocore_oci::Image, monocore_oci::Error> {
+    let content = server::Content::image(&image::documents(layers, serde_json::json!({})), layers);
+    let server = server::Server::start(move |request| content.answer(request));
+    let store = monocore_oci::Store::open_with(home, limits).unwrap();
+    let reference = format!("{}/some/image:1", server.address).parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(store.pull(&reference, &monocore_oci::PullOptions::default(), &monocore_oci::Silent))
 }

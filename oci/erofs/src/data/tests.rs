@@ -1,30 +1,6 @@
 use super::*;
 
-/// A data file in memory.
-#[derive(Debug, Default)]
-struct Memory(Vec<u8>);
-
-impl DataStore for Memory {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap();
-        self.0.resize(self.0.len().max(start + bytes.len()), 0);
-        self.0[start..start + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap();
-        bytes.copy_from_slice(self.0.get(start..start + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
-        self.0.resize(usize::try_from(bytes).unwrap(), 0);
-        Ok(())
-    }
-}
-
-fn store(writer: &mut DataWriter<Memory>, content: &[u8], piece: usize) -> FileData {
+fn store(writer: &mut DataWriter<Vec<u8>>, content: &[u8], piece: usize) -> FileData {
     let size = content.len() as u64;
     let mut file = writer.begin(size, 1, size);
     let mut offset = 0;
@@ -62,7 +38,7 @@ fn noise(seed: u8, len: usize) -> Vec<u8> {
 
 #[test]
 fn contents_are_stored_once_and_read_back() {
-    let mut writer = DataWriter::new(Memory::default());
+    let mut writer = DataWriter::new(Vec::new());
     let mut contents =
         vec![noise(2, 10), noise(4, 5000), vec![], noise(2, 10), noise(6, 3 << 20), vec![0; 100]];
     contents.push(noise(6, 3 << 20));
@@ -72,7 +48,7 @@ fn contents_are_stored_once_and_read_back() {
     contents.push(holes);
     contents.push(vec![0; 1 << 20]);
     let files: Vec<_> = contents.iter().map(|content| store(&mut writer, content, 70_001)).collect();
-    let (Memory(data), bytes) = writer.into_store().unwrap();
+    let (data, bytes) = writer.into_store().unwrap();
     assert_eq!(data.len() as u64, bytes);
     for (content, file) in contents.iter().zip(&files) {
         assert!(load(&data, file) == *content, "{file:?}");
@@ -91,17 +67,17 @@ fn pieces_do_not_matter() {
     content[..70_000].fill(0);
     let mut results = Vec::new();
     for piece in [1, 511, 4096, 65536, 100_000, 1 << 20] {
-        let mut writer = DataWriter::new(Memory::default());
+        let mut writer = DataWriter::new(Vec::new());
         let files =
             [store(&mut writer, &content, piece), store(&mut writer, &content[60_000..100_000], piece)];
-        results.push((files, writer.into_store().unwrap().0.0));
+        results.push((files, writer.into_store().unwrap().0));
     }
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]
 fn a_huge_hole_costs_nothing() {
-    let mut writer = DataWriter::new(Memory::default());
+    let mut writer = DataWriter::new(Vec::new());
     let size = (16 << 40) - 4096;
     let mut file = writer.begin(size, 1, 5);
     // The chunk is rounded out with a hole of its own, which a real file keeps sparse.
@@ -112,7 +88,7 @@ fn a_huge_hole_costs_nothing() {
 
 #[test]
 fn segments_out_of_order_are_refused() {
-    let mut writer = DataWriter::new(Memory::default());
+    let mut writer = DataWriter::new(Vec::new());
     let mut file = writer.begin(100, 2, 20);
     writer.write(&mut file, 50, b"later").unwrap();
     assert!(writer.write(&mut file, 10, b"before").is_err());

@@ -8,7 +8,7 @@ mod header;
 mod pax;
 mod sparse;
 
-use std::io::BufRead;
+use std::io::{BufRead, Seek};
 
 use ::tar::Header;
 
@@ -64,11 +64,25 @@ pub(crate) struct TarReader<'a, R> {
     content: u64,
     /// Bytes of padding behind it.
     padding: u64,
+    /// Passes over bytes and says how many it passed.
+    skip: fn(&mut R, u64) -> std::io::Result<u64>,
 }
 
 impl<'a, R: BufRead> TarReader<'a, R> {
     pub(crate) fn new(input: R, limits: &'a Limits) -> Self {
-        Self { input, limits, offset: 0, content: 0, padding: 0 }
+        // As many as lie ready.
+        let skip = |input: &mut R, bytes: u64| {
+            let ready = input.fill_buf()?.len();
+            let now = ready.min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            input.consume(now);
+            Ok(now as u64)
+        };
+        Self { input, limits, offset: 0, content: 0, padding: 0, skip }
+    }
+
+    /// Offset in the stream of the current member's content.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Bytes of the current member's content, as many as lie ready; empty at its end. [`Self::consume`] them.
@@ -253,20 +267,23 @@ impl<'a, R: BufRead> TarReader<'a, R> {
             .checked_add(std::mem::take(&mut self.padding))
             .ok_or_else(|| self.bad("size"))?;
         while rest > 0 {
-            let ready = self.input.fill_buf()?.len();
-            if ready == 0 {
+            let now = (self.skip)(&mut self.input, rest)?;
+            if now == 0 {
                 return Err(self.bad("the archive ends within a file"));
             }
-            let now = ready.min(usize::try_from(rest).unwrap_or(usize::MAX));
-            self.advance(now)?;
-            rest -= now as u64;
+            self.count(now)?;
+            rest -= now;
         }
         Ok(())
     }
 
     fn advance(&mut self, bytes: usize) -> Result<()> {
         self.input.consume(bytes);
-        self.offset += bytes as u64;
+        self.count(bytes as u64)
+    }
+
+    fn count(&mut self, bytes: u64) -> Result<()> {
+        self.offset = self.offset.saturating_add(bytes);
         if self.offset > self.limits.layer_bytes {
             return Err(Error::Limit { what: "bytes in one unpacked layer", limit: self.limits.layer_bytes });
         }
@@ -279,6 +296,18 @@ impl<'a, R: BufRead> TarReader<'a, R> {
 
     fn bad(&self, what: &'static str) -> Error {
         Error::Tar { offset: self.offset, what }
+    }
+}
+
+impl<'a, R: BufRead + Seek> TarReader<'a, R> {
+    /// Reads an archive in a file, of which contents that nobody asks for are not read.
+    pub(crate) fn seeking(input: R, limits: &'a Limits) -> Self {
+        let skip = |input: &mut R, bytes: u64| {
+            let now = i64::try_from(bytes).unwrap_or(i64::MAX);
+            input.seek_relative(now)?;
+            Ok(now.unsigned_abs())
+        };
+        Self { skip, ..Self::new(input, limits) }
     }
 }
 

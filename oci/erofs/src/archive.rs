@@ -1,0 +1,45 @@
+//! Lists an archive whose files are used where they lie: one of a whole image, not a layer.
+
+use std::io::{BufRead, Seek};
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::tar::{TarReader, Type};
+
+/// Most files in such an archive.
+const FILES: u64 = 65_536;
+
+/// A file in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveFile {
+    /// Its path as the archive gives it.
+    pub path: Vec<u8>,
+    /// Target, if it is a symbolic or hard link.
+    pub link: Option<Vec<u8>>,
+    /// Offset of its content in the archive, in bytes.
+    pub offset: u64,
+    /// Size of its content in bytes.
+    pub size: u64,
+}
+
+/// Lists the regular files and links of an archive in a file. Reads only its headers.
+///
+/// # Errors
+/// [`Error::Tar`] for the archive's faults, [`Error::Limit`] for more than 65,536 files, else those of `input`.
+pub fn list_archive<R: BufRead + Seek>(input: R) -> Result<Vec<ArchiveFile>> {
+    let limits = Limits { layer_bytes: u64::MAX, ..Limits::default() };
+    let mut tar = TarReader::seeking(input, &limits);
+    let mut files = Vec::new();
+    while let Some(member) = tar.next_member()? {
+        if files.len() as u64 == FILES {
+            return Err(Error::Limit { what: "files in an image archive", limit: FILES });
+        }
+        let link = match member.typ {
+            Type::File if member.segments.is_none() => None,
+            Type::Symlink | Type::HardLink => Some(member.link),
+            _ => continue,
+        };
+        files.push(ArchiveFile { path: member.path, link, offset: tar.offset(), size: member.size });
+    }
+    Ok(files)
+}
