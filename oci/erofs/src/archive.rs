@@ -7,7 +7,9 @@ use crate::limits::Limits;
 use crate::tar::{TarReader, Type};
 
 /// Most files in such an archive.
-const FILES: u64 = 65_536;
+const FILES: u64 = 16_384;
+/// Files with longer paths are none of an image's.
+const PATH_BYTES: usize = 1024;
 
 /// A file in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub struct ArchiveFile {
 /// Lists the regular files and links of an archive in a file. Reads only its headers.
 ///
 /// # Errors
-/// [`Error::Tar`] for the archive's faults, [`Error::Limit`] for more than 65,536 files, else those of `input`.
+/// [`Error::Tar`] for the archive's faults, [`Error::Limit`] for more than 16,384 files, else those of `input`.
 pub fn list_archive<R: BufRead + Seek>(input: R) -> Result<Vec<ArchiveFile>> {
     let limits = Limits { layer_bytes: u64::MAX, ..Limits::default() };
     let mut tar = TarReader::seeking(input, &limits);
@@ -39,6 +41,9 @@ pub fn list_archive<R: BufRead + Seek>(input: R) -> Result<Vec<ArchiveFile>> {
             Type::Symlink | Type::HardLink => Some(member.link),
             _ => continue,
         };
+        if member.path.len() + link.as_ref().map_or(0, Vec::len) > PATH_BYTES {
+            continue;
+        }
         files.push(ArchiveFile { path: member.path, link, offset: tar.offset(), size: member.size });
     }
     Ok(files)

@@ -40,13 +40,14 @@ impl Contents {
     pub(super) fn open(shared: &Shared, mut file: File) -> Result<Self> {
         let bad = |error: io::Error| Error::Archive(error.to_string());
         let mut start = [0; 4];
-        let len = file.read(&mut start).map_err(bad)?;
-        file.seek(SeekFrom::Start(0)).map_err(bad)?;
+        let len = file.read_at(&mut start, 0).map_err(bad)?;
         let compressed = matches!(&start[..len], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]);
         let inflated = if compressed { Some(inflate(shared, &file)?) } else { None };
         if let Some(inflated) = &inflated {
             file = inflated.file().try_clone().map_err(bad)?;
         }
+        // The clone shares its position with the file that was written.
+        file.seek(SeekFrom::Start(0)).map_err(bad)?;
         let list = list_archive(BufReader::new(&file)).map_err(|error| Error::Archive(error.to_string()))?;
         let mut files = HashMap::new();
         for entry in list {
