@@ -21,12 +21,13 @@ fn main() {
         println!("cargo::rustc-env=MONOCORE_GUEST_KERNEL_ID={}", id(&files[0]));
         println!("cargo::rustc-env=MONOCORE_GUEST_KERNEL_NAME={}", kernel_name().trim_end_matches(".zst"));
         println!("cargo::rustc-env=MONOCORE_GUEST_INITRAMFS={}", files[1].display());
+        println!("cargo::rustc-env=MONOCORE_GUEST_INITRAMFS_ID={}", id(&files[1]));
     }
 }
 
-/// What tells one kernel from another: 16 hexadecimal digits.
+/// What tells one file from another: 16 hexadecimal digits.
 fn id(path: &Path) -> String {
-    let content = std::fs::read(path).expect("the kernel was there a moment ago");
+    let content = std::fs::read(path).expect("the file was there a moment ago");
     Sha256::digest(content)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -55,6 +55,14 @@ pub fn initramfs() -> Result<&'static [u8], Error> {
     embedded::INITRAMFS.ok_or(Error::NotEmbedded)
 }
 
+/// The initramfs's SHA-256, its first 16 hexadecimal digits.
+///
+/// # Errors
+/// [`Error::NotEmbedded`] if the guest had not been built when this binary was.
+pub fn initramfs_id() -> Result<&'static str, Error> {
+    embedded::INITRAMFS_ID.ok_or(Error::NotEmbedded)
+}
+
 impl Kernel {
     /// The compressed image's SHA-256, its first 16 hexadecimal digits.
     #[must_use]
@@ -115,6 +123,7 @@ mod embedded {
         name: env!("MONOCORE_GUEST_KERNEL_NAME"),
     });
     pub(crate) static INITRAMFS: Option<&[u8]> = Some(include_bytes!(env!("MONOCORE_GUEST_INITRAMFS")));
+    pub(crate) static INITRAMFS_ID: Option<&str> = Some(env!("MONOCORE_GUEST_INITRAMFS_ID"));
 }
 
 #[cfg(not(guest_present))]
@@ -123,6 +132,7 @@ mod embedded {
 
     pub(crate) static KERNEL: Option<Kernel> = None;
     pub(crate) static INITRAMFS: Option<&[u8]> = None;
+    pub(crate) static INITRAMFS_ID: Option<&str> = None;
 }
 
 #[cfg(test)]
