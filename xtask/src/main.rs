@@ -16,6 +16,7 @@ mod process;
 mod project;
 mod registry;
 mod test;
+mod scratch;
 mod testbed;
 mod tools;
 
@@ -61,6 +62,8 @@ enum Command {
     DemoInside(demo::InsideArgs),
     /// Make the registry with the images demo, tests and benchmarks use; prints its storage folder.
     Registry,
+    /// Make the empty file systems that scratch disks start as, in the source tree.
+    ScratchTemplates,
     /// Run a command in a machine with AMD-V, emulated in software, over this machine's file system.
     Testbed(testbed::TestbedArgs),
 }
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => demo::run(),
         Command::DemoInside(args) => demo::run_inside(&args),
         Command::Registry => registry::print().map(|()| ExitCode::SUCCESS),
+        Command::ScratchTemplates => scratch::run().map(|()| ExitCode::SUCCESS),
         Command::Testbed(args) => testbed::run(&args),
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const KERNEL_SOURCE: &str = "linux-source-6.12";
 pub(crate) const TESTBED: &[&str] =
     &["busybox-static", "kmod", "qemu-system-data", "qemu-system-x86", "util-linux", "xz-utils", "zstd"];
 
+/// To make the templates of scratch disks, and to check them.
+pub(crate) const SCRATCH: &[&str] = &["e2fsprogs"];
+
 /// The package whose dependency is the testbed's own kernel. It is unpacked into the cache, not installed.
 pub(crate) const TESTBED_KERNEL: &str = "linux-image-6.12-amd64";
 
