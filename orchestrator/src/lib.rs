@@ -1,3 +1,28 @@
 //! Sandboxes: run directories, disks, supervision, the session with the guest's agent.
+//!
+//! A [`spec::SandboxSpec`] says what a sandbox is to be; this crate makes of it a machine's description, the files
+//! it needs, a process that runs it and a conversation with the agent in it. It never names a hypervisor, and it trusts
+//! neither the guest nor what an earlier, killed process left in the state directory.
 
+mod boot;
+mod error;
+mod home;
+mod id;
+mod mounts;
+mod plan;
+mod process;
+mod run_dir;
+mod sandbox;
+mod scratch;
 pub mod session;
+mod spawn;
+pub mod spec;
+mod state;
+mod volume;
+
+pub use error::Error;
+pub use home::Home;
+pub use plan::{Plan, RootFiles};
+pub use run_dir::{Record, RunDir};
+pub use sandbox::{Ended, Sandbox};
+pub use spawn::VmmProcess;

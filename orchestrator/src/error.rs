@@ -1,0 +1,61 @@
+//! What can go wrong around a sandbox.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failure of the orchestrator; its text says what failed, on which input, and what to do where something can be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no place for monocore's state.
+    #[error("no home directory: set MONOCORE_HOME to a directory for monocore's state")]
+    NoHome,
+    /// A file or directory could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried: "open", "create", …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another sandbox has the name.
+    #[error("the name {name:?} is taken by sandbox {id}: choose another one or end that sandbox")]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// A mount's source is missing or of a kind that cannot be shared.
+    #[error("cannot mount {}: {problem}", path.display())]
+    Mount {
+        /// The source.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The embedded guest cannot be unpacked.
+    #[error(transparent)]
+    Guest(#[from] monocore_guest::Error),
+    /// The virtual machine's process could not be started.
+    #[error("cannot start the virtual machine's process: {0}")]
+    Spawn(#[source] io::Error),
+    /// The virtual machine failed.
+    #[error("the virtual machine failed: {0}")]
+    Machine(String),
+    /// The session with the guest's agent failed.
+    #[error(transparent)]
+    Session(#[from] crate::session::SessionError),
+    /// The command has nothing to run.
+    #[error("no command: the image names none, give one after the image")]
+    NoCommand,
+}
+
+impl Error {
+    /// For `map_err`: names the action and the path of an I/O error.
+    pub(crate) fn file(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { action, path: path.as_ref().to_owned(), source }
+    }
+}

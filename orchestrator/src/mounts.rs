@@ -1,0 +1,152 @@
+//! Mounts: what the user and the image ask for, as shares of the host and requests to the guest.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use monocore_protocol::{Mount, MountSource as GuestSource};
+use rustix::fs::{Mode, OFlags};
+
+use crate::spec::{MountSource, MountSpec};
+use crate::{Error, Home, volume};
+
+/// A directory or file of the host that the guest is to see.
+#[derive(Debug)]
+pub(crate) struct OpenShare {
+    /// Its name below the file-sharing device's root.
+    pub(crate) name: String,
+    /// The directory or file itself; good for finding what is beneath, not for reading.
+    pub(crate) root: OwnedFd,
+    pub(crate) read_only: bool,
+}
+
+/// What the guest mounts, and what of the host it needs for that.
+#[derive(Debug, Default)]
+pub(crate) struct Mounts {
+    /// In an order in which no mount hides an earlier one's target.
+    pub(crate) requests: Vec<Mount>,
+    pub(crate) shares: Vec<OpenShare>,
+}
+
+impl Mounts {
+    /// Opens the sources of `specs`, and gives each of the image's `volumes` a place where `specs` mounts nothing.
+    ///
+    /// # Errors
+    /// A source is missing, or is neither a directory nor a file.
+    pub(crate) fn open(home: &Home, specs: &[MountSpec], volumes: &[String]) -> Result<Self, Error> {
+        let mut mounts = Self::default();
+        for spec in specs {
+            let source = mounts.source(home, spec)?;
+            mounts.request(source, &spec.target, spec.read_only);
+        }
+        for target in volumes {
+            if target.starts_with('/') && !specs.iter().any(|spec| parts(&spec.target).eq(parts(target))) {
+                mounts.request(GuestSource::Volume, target, false);
+            }
+        }
+        mounts.requests.sort_by_key(|mount| depth(mount.target.as_bytes()));
+        Ok(mounts)
+    }
+
+    /// Shares `path` under `name`.
+    ///
+    /// # Errors
+    /// It is missing, or neither a directory nor a file.
+    pub(crate) fn share(&mut self, name: String, path: &Path, read_only: bool) -> Result<(), Error> {
+        let root = open_root(path)?;
+        self.shares.push(OpenShare { name, root, read_only });
+        Ok(())
+    }
+
+    fn source(&mut self, home: &Home, spec: &MountSpec) -> Result<GuestSource, Error> {
+        let (path, populate) = match &spec.source {
+            MountSource::Tmpfs(options) => return Ok(GuestSource::Tmpfs(options.clone())),
+            MountSource::Anonymous => return Ok(GuestSource::Volume),
+            MountSource::Volume(name) => (volume::directory(home, name)?, true),
+            MountSource::Bind { path, create } => {
+                let path = std::path::absolute(path).map_err(Error::file("find", path))?;
+                if *create && !path.exists() {
+                    std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
+                }
+                (path, false)
+            }
+        };
+        let name = format!("m{}", self.shares.len());
+        self.share(name.clone(), &path, spec.read_only)?;
+        Ok(GuestSource::Share { name, populate })
+    }
+
+    fn request(&mut self, source: GuestSource, target: &str, read_only: bool) {
+        self.requests.push(Mount { source, target: target.into(), read_only });
+    }
+}
+
+/// Opens a directory or regular file without the right to read it: the file-system worker finds its own way beneath.
+fn open_root(path: &Path) -> Result<OwnedFd, Error> {
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let problem = |problem: String| Error::Mount { path: path.to_owned(), problem };
+    let root = opened.map_err(|errno| problem(io::Error::from(errno).to_string()))?;
+    let file = File::from(root);
+    let kind = file.metadata().map_err(|error| problem(error.to_string()))?.file_type();
+    if !kind.is_dir() && !kind.is_file() {
+        return Err(problem("it is neither a directory nor a regular file".into()));
+    }
+    Ok(file.into())
+}
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+fn depth(path: &[u8]) -> usize {
+    path.split(|b| *b == b'/').filter(|part| !part.is_empty()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{parse_tmpfs, parse_volume};
+
+    fn targets(mounts: &Mounts) -> Vec<String> {
+        mounts.requests.iter().map(|mount| mount.target.to_string()).collect()
+    }
+
+    #[test]
+    fn sources_of_every_kind_become_shares_or_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("home"));
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(at("file"), "x").unwrap();
+        let specs = [
+            parse_volume(&format!("{}:/a/b/c:ro", at("file"))).unwrap(),
+            parse_volume(&format!("{}:/a", at("new"))).unwrap(),
+            parse_volume("named:/n").unwrap(),
+            parse_volume("/anonymous").unwrap(),
+            parse_tmpfs("/t").unwrap(),
+        ];
+        let mounts = Mounts::open(&home, &specs, &["/v".into(), "/n/".into()]).unwrap();
+        assert_eq!(targets(&mounts), ["/a", "/n", "/anonymous", "/t", "/v", "/a/b/c"]);
+        assert!(dir.path().join("new").is_dir());
+        assert!(home.volumes().join("named/_data").is_dir());
+        let shares: Vec<_> =
+            mounts.shares.iter().map(|share| (share.name.as_str(), share.read_only)).collect();
+        assert_eq!(shares, [("m0", true), ("m1", false), ("m2", false)]);
+        let populated = GuestSource::Share { name: "m2".into(), populate: true };
+        assert!(mounts.requests.iter().any(|mount| mount.source == populated));
+    }
+
+    #[test]
+    fn what_cannot_be_shared_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        for (text, expected) in [
+            ("type=bind,src=/nonexistent,dst=/a", "/nonexistent"),
+            ("type=bind,src=/dev/null,dst=/a", "/dev/null"),
+        ] {
+            let spec = crate::spec::parse_mount(text).unwrap();
+            let error = Mounts::open(&home, &[spec], &[]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

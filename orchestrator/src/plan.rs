@@ -1,0 +1,230 @@
+//! A sandbox's description and image, made into everything a machine needs to start: its own description, open files,
+//! and what the agent is told.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use monocore_oci::{ImageConfig, RootImage};
+use monocore_protocol::{
+    ByteString, Configure, Exec, HostEntry, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, Upper,
+};
+use monocore_spec::{
+    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, RamSpec, SPEC_VERSION,
+    Share, Sink, VmSpec, VsockBackend, VsockSpec,
+};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::boot::BootFiles;
+use crate::mounts::Mounts;
+use crate::scratch::{self, Scratch};
+use crate::spec::{SandboxSpec, Signal};
+use crate::{Error, Home, RunDir, process};
+
+/// The name under which a directory that is the root is shared.
+const ROOT_SHARE: &str = "root";
+/// The guest's address on its socket device; there is one guest per device, so all have the same.
+const GUEST_CID: u32 = 3;
+
+/// What a guest's root is made of, found and ready.
+#[derive(Debug)]
+pub enum RootFiles<'a> {
+    /// An image: what it says about its command, and the disk it becomes.
+    Image(&'a ImageConfig, RootImage),
+    /// A directory.
+    Directory(&'a Path),
+}
+
+/// Everything a machine needs to start.
+#[derive(Debug)]
+pub struct Plan {
+    /// The machine; names the descriptors of `files` by number.
+    pub vm: VmSpec,
+    /// Open until the machine has them.
+    pub files: Vec<OwnedFd>,
+    /// This process's end of the socket over which the machine hands the guest's connections.
+    pub handoff: OwnedFd,
+    /// What the guest becomes.
+    pub configure: Configure,
+    /// The command.
+    pub exec: Exec,
+    /// What asks the command to end.
+    pub stop_signal: Signal,
+}
+
+impl Plan {
+    /// Opens and makes what `spec` asks for: kernel, root, mounts, a scratch disk in `run_dir`.
+    ///
+    /// # Errors
+    /// Something cannot be opened or made; there is nothing to run.
+    pub fn make(
+        home: &Home,
+        run_dir: &RunDir,
+        spec: &SandboxSpec,
+        root: &RootFiles<'_>,
+    ) -> Result<Self, Error> {
+        let no_image = ImageConfig::default();
+        let image = match root {
+            RootFiles::Image(config, _) => config,
+            RootFiles::Directory(_) => &no_image,
+        };
+        let exec = process::exec(&spec.process, image)?;
+        let boot = BootFiles::open(home, spec.machine.kernel.as_deref())?;
+        let mut mounts = Mounts::open(home, &spec.mounts, &image.volumes)?;
+        let mut files = Files::default();
+        let (handoff, far_end) = handoff_pair()?;
+        let mut devices = vec![DeviceSpec::Vsock(VsockSpec {
+            guest_cid: GUEST_CID,
+            backend: VsockBackend::Handoff { fd: files.keep(far_end) },
+        })];
+        let guest_root = match root {
+            RootFiles::Image(_, image) => {
+                devices.push(root_disk(image, &mut files)?);
+                Root::Image { upper: upper(run_dir, spec, &mut devices, &mut files)? }
+            }
+            RootFiles::Directory(path) => {
+                mounts.share(ROOT_SHARE.into(), path, spec.root.read_only)?;
+                let upper = spec.root.read_only.then_some(Upper::ReadOnly);
+                Root::Share { name: ROOT_SHARE.into(), upper }
+            }
+        };
+        let configure = configure(spec, run_dir, guest_root, &mut mounts)?;
+        if !mounts.shares.is_empty() {
+            devices.push(shares(mounts, &mut files));
+        }
+        let vm = machine(spec, run_dir, boot, devices, &mut files);
+        let stop_signal = process::stop_signal(&spec.stop, image);
+        Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal })
+    }
+
+    /// The descriptors `vm` names.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.files.iter().map(AsFd::as_fd).collect()
+    }
+}
+
+/// Files kept open because a spec names their descriptors.
+#[derive(Default)]
+struct Files(Vec<OwnedFd>);
+
+impl Files {
+    fn keep(&mut self, file: impl Into<OwnedFd>) -> i32 {
+        let file = file.into();
+        let number = file.as_raw_fd();
+        self.0.push(file);
+        number
+    }
+
+    fn reference(&mut self, file: impl Into<OwnedFd>) -> FileRef {
+        FileRef::Fd(self.keep(file))
+    }
+}
+
+fn handoff_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::Spawn(errno.into()))
+}
+
+/// The image as one disk: its files, and zeroes where there are none.
+fn root_disk(image: &RootImage, files: &mut Files) -> Result<DeviceSpec, Error> {
+    let mut parts = Vec::with_capacity(2 * image.parts.len());
+    let mut end = 0;
+    for part in &image.parts {
+        if part.offset_bytes > end {
+            parts.push(BlockPart { file: None, offset_bytes: 0, len_bytes: part.offset_bytes - end });
+        }
+        let file = File::open(&part.path).map_err(Error::file("open", &part.path))?;
+        parts.push(BlockPart {
+            file: Some(files.reference(file)),
+            offset_bytes: 0,
+            len_bytes: part.len_bytes,
+        });
+        end = part.offset_bytes + part.len_bytes;
+    }
+    if image.len_bytes > end {
+        parts.push(BlockPart { file: None, offset_bytes: 0, len_bytes: image.len_bytes - end });
+    }
+    Ok(disk(ROOT_SERIAL, BlockBackend::Concat { parts }))
+}
+
+fn disk(serial: &str, backend: BlockBackend) -> DeviceSpec {
+    DeviceSpec::Block(BlockSpec { serial: serial.into(), backend })
+}
+
+/// Where writes to an image's root go: to a new disk unless there are to be none.
+fn upper(
+    run_dir: &RunDir,
+    spec: &SandboxSpec,
+    devices: &mut Vec<DeviceSpec>,
+    files: &mut Files,
+) -> Result<Upper, Error> {
+    if spec.root.read_only {
+        return Ok(Upper::ReadOnly);
+    }
+    let scratch = Scratch::create(run_dir.path(), spec.root.disk_bytes.unwrap_or(scratch::DEFAULT_BYTES))?;
+    let backend = BlockBackend::Raw { file: files.reference(scratch.file), read_only: false };
+    devices.push(disk(SCRATCH_SERIAL, backend));
+    Ok(Upper::Disk(ScratchDisk { grow: scratch.grow }))
+}
+
+fn shares(mounts: Mounts, files: &mut Files) -> DeviceSpec {
+    let shares = mounts.shares.into_iter().map(|share| Share {
+        name: share.name,
+        source: files.reference(share.root),
+        read_only: share.read_only,
+    });
+    DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares: shares.collect() })
+}
+
+fn configure(
+    spec: &SandboxSpec,
+    run_dir: &RunDir,
+    root: Root,
+    mounts: &mut Mounts,
+) -> Result<Configure, Error> {
+    let hosts =
+        spec.hosts.iter().map(|entry| HostEntry { address: entry.address, names: vec![entry.name.clone()] });
+    let mut configure = Configure::new(root);
+    configure.mounts = std::mem::take(&mut mounts.requests);
+    configure.hostname = spec.hostname.clone().unwrap_or_else(|| run_dir.record().id.clone());
+    configure.hosts = hosts.collect();
+    configure.shm_bytes = spec.machine.shm_bytes;
+    configure.entropy = entropy()?;
+    Ok(configure)
+}
+
+/// Seed for the guest's random number generator, which has no other source this early.
+fn entropy() -> Result<ByteString, Error> {
+    let mut seed = [0; 64];
+    rustix::rand::getrandom(&mut seed[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::file("read", "/dev/urandom")(errno.into()))?;
+    Ok(seed[..].into())
+}
+
+fn machine(
+    spec: &SandboxSpec,
+    run_dir: &RunDir,
+    boot: BootFiles,
+    devices: Vec<DeviceSpec>,
+    files: &mut Files,
+) -> VmSpec {
+    VmSpec {
+        version: SPEC_VERSION,
+        name: run_dir.record().name.clone(),
+        vcpus: spec.machine.vcpus,
+        ram: RamSpec { size_mib: spec.machine.ram_mib, shared: false },
+        kernel: KernelSpec {
+            image: files.reference(boot.kernel),
+            initrd: vec![files.reference(boot.initramfs)],
+            command_line: boot.command_line.into(),
+        },
+        devices,
+        // Our kernel reports a panic through the exit device; another one can only print it.
+        serial: if boot.foreign { Sink::Fd(2) } else { Sink::Discard },
+        timeline: Sink::Discard,
+    }
+}
+
+#[cfg(test)]
+mod tests;

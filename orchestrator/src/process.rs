@@ -1,0 +1,136 @@
+//! The command: what the user asked for over what the image says, as Docker puts them together.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use monocore_oci::ImageConfig;
+use monocore_protocol::{ByteString, Exec, ExecId};
+
+use crate::Error;
+use crate::spec::{EnvVar, ProcessSpec, Signal, StopSpec};
+
+/// The request that runs the command. The session chooses its id and what its streams are.
+///
+/// # Errors
+/// There is nothing to run.
+pub(crate) fn exec(spec: &ProcessSpec, image: &ImageConfig) -> Result<Exec, Error> {
+    let argv = argv(spec, image);
+    if argv.first().is_none_or(ByteString::is_empty) {
+        return Err(Error::NoCommand);
+    }
+    let mut exec = Exec::new(ExecId(0), argv);
+    exec.env = environment(&image.env, &spec.env);
+    exec.cwd = spec.workdir.clone().unwrap_or_else(|| image.working_dir.clone()).into();
+    exec.user = spec.user.clone().unwrap_or_else(|| image.user.clone());
+    exec.rlimits.clone_from(&spec.ulimits);
+    Ok(exec)
+}
+
+/// Arguments replace the image's command; so does an entrypoint of the user's, even without arguments.
+fn argv(spec: &ProcessSpec, image: &ImageConfig) -> Vec<ByteString> {
+    let from_image = |words: &[String]| words.iter().map(|word| word.as_str().into()).collect();
+    let mut argv: Vec<ByteString> = match &spec.entrypoint {
+        Some(words) => words.iter().map(|word| word.as_os_str().into()).collect(),
+        None => from_image(&image.entrypoint),
+    };
+    if spec.args.is_empty() && spec.entrypoint.is_none() {
+        argv.extend::<Vec<_>>(from_image(&image.cmd));
+    } else {
+        argv.extend(spec.args.iter().map(|word| ByteString::from(word.as_os_str())));
+    }
+    argv
+}
+
+/// The image's variables in their order, each with the user's value if there is one, then the user's others; of two with
+/// one name the last counts.
+fn environment(image: &[String], user: &[EnvVar]) -> Vec<ByteString> {
+    let split = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let from_image =
+        image.iter().filter_map(|text| split(text)).map(|(name, value)| (name.into(), value.into()));
+    let from_user = user.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
+    let mut merged: Vec<(std::ffi::OsString, std::ffi::OsString)> = Vec::new();
+    for (name, value) in from_image.chain(from_user) {
+        match merged.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => merged.push((name, value)),
+        }
+    }
+    merged.iter().map(|(name, value)| pair(name, value)).collect()
+}
+
+fn pair(name: &OsStr, value: &OsStr) -> ByteString {
+    [name.as_bytes(), b"=", value.as_bytes()].concat().into()
+}
+
+/// What asks the command to end: the user's signal, else the image's, else SIGTERM.
+pub(crate) fn stop_signal(spec: &StopSpec, image: &ImageConfig) -> Signal {
+    spec.signal.or_else(|| Signal::parse(&image.stop_signal).ok()).unwrap_or(Signal::TERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> ImageConfig {
+        ImageConfig {
+            entrypoint: vec!["/entry".into()],
+            cmd: vec!["default".into()],
+            env: vec!["PATH=/bin".into(), "A=1".into()],
+            working_dir: "/app".into(),
+            user: "app".into(),
+            stop_signal: "SIGINT".into(),
+            ..ImageConfig::default()
+        }
+    }
+
+    fn argv_of(entrypoint: Option<&[&str]>, args: &[&str]) -> Vec<String> {
+        let spec = ProcessSpec {
+            entrypoint: entrypoint.map(|words| words.iter().map(Into::into).collect()),
+            args: args.iter().map(Into::into).collect(),
+            ..ProcessSpec::default()
+        };
+        argv(&spec, &image()).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn entrypoint_and_command_combine_as_docker_has_it() {
+        assert_eq!(argv_of(None, &[]), ["/entry", "default"]);
+        assert_eq!(argv_of(None, &["x"]), ["/entry", "x"]);
+        assert_eq!(argv_of(Some(&["/mine"]), &[]), ["/mine"]);
+        assert_eq!(argv_of(Some(&["/mine"]), &["x"]), ["/mine", "x"]);
+        assert_eq!(argv_of(Some(&[]), &["x"]), ["x"]);
+        assert!(argv_of(Some(&[]), &[]).is_empty());
+    }
+
+    #[test]
+    fn the_users_wishes_go_before_the_images() {
+        let spec = ProcessSpec {
+            env: vec![
+                EnvVar { name: "A".into(), value: "2".into() },
+                EnvVar { name: "B".into(), value: "3".into() },
+            ],
+            user: Some("0:0".into()),
+            ..ProcessSpec::default()
+        };
+        let exec = exec(&spec, &image()).unwrap();
+        let env: Vec<_> = exec.env.iter().map(ToString::to_string).collect();
+        assert_eq!(env, ["PATH=/bin", "A=2", "B=3"]);
+        assert_eq!((exec.user.as_str(), exec.cwd.to_string().as_str()), ("0:0", "/app"));
+    }
+
+    #[test]
+    fn nothing_to_run_is_an_error() {
+        assert!(matches!(exec(&ProcessSpec::default(), &ImageConfig::default()), Err(Error::NoCommand)));
+        let empty = ProcessSpec { args: vec!["".into()], ..ProcessSpec::default() };
+        assert!(matches!(exec(&empty, &ImageConfig::default()), Err(Error::NoCommand)));
+    }
+
+    #[test]
+    fn the_stop_signal_is_the_images_unless_the_user_names_one() {
+        let mut stop = StopSpec::default();
+        assert_eq!(stop_signal(&stop, &image()).number(), 2);
+        assert_eq!(stop_signal(&stop, &ImageConfig::default()), Signal::TERM);
+        stop.signal = Some(Signal::KILL);
+        assert_eq!(stop_signal(&stop, &image()), Signal::KILL);
+    }
+}

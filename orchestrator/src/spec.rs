@@ -1,0 +1,167 @@
+//! What a sandbox is to be, as plain data: no handles, no I/O but the reading of an environment file.
+//!
+//! The texts a user writes (`-v /a:/b:ro`, `8G`, `nofile=1024:4096`) are parsed here and nowhere else, so that every
+//! front end understands the same ones.
+
+mod duration;
+mod env;
+mod mount;
+mod signal;
+mod size;
+mod text;
+mod ulimit;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use monocore_protocol::Rlimit;
+
+pub use duration::parse_duration;
+pub use env::{EnvVar, parse_env, read_env_file};
+pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
+pub use signal::Signal;
+pub use size::{parse_disk_size, parse_ram_mib, parse_size};
+pub use text::{ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
+pub use ulimit::parse_ulimit;
+
+/// Guest RAM of a sandbox that names none, MiB.
+pub const DEFAULT_RAM_MIB: u32 = 512;
+/// How long a command may take to end after its stop signal.
+pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Size of `/dev/shm` of a sandbox that names none, bytes.
+pub const DEFAULT_SHM_BYTES: u64 = 64 << 20;
+
+/// One sandbox: its root, its machine and the command that runs in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxSpec {
+    /// Its name; one is made up when there is none.
+    pub name: Option<String>,
+    /// Its root file system.
+    pub root: RootSpec,
+    /// The command.
+    pub process: ProcessSpec,
+    /// The virtual machine.
+    pub machine: MachineSpec,
+    /// Host directories, volumes and memory file systems, in the order they were asked for.
+    pub mounts: Vec<MountSpec>,
+    /// The host name in the guest; the sandbox's id when there is none.
+    pub hostname: Option<String>,
+    /// Lines added to the guest's `/etc/hosts`.
+    pub hosts: Vec<HostEntry>,
+    /// Free-form, shown by `inspect`.
+    pub labels: BTreeMap<String, String>,
+    /// When and how the command is made to end.
+    pub stop: StopSpec,
+}
+
+/// The root file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootSpec {
+    /// What it is made of.
+    pub source: RootSource,
+    /// The command cannot write to it.
+    pub read_only: bool,
+    /// Size of the disk that takes what the sandbox writes, bytes; 8 GiB when there is none.
+    pub disk_bytes: Option<u64>,
+}
+
+/// What a root file system is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootSource {
+    /// An image's layers.
+    Image(ImageSpec),
+    /// A directory of the host.
+    Directory(PathBuf),
+}
+
+/// Which image, and where it may come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSpec {
+    /// As the user wrote it: `alpine`, `ghcr.io/a/b:c`, `name@sha256:…`, or a digest's beginning.
+    pub reference: String,
+    /// When a registry is asked.
+    pub pull: PullPolicy,
+    /// `os/arch[/variant]`; the machine's own when there is none.
+    pub platform: Option<String>,
+}
+
+/// When a registry is asked for an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// When the store lacks it.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The command and what it sees of the world; what is absent comes from the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessSpec {
+    /// Replaces the image's entrypoint; an empty list removes it.
+    pub entrypoint: Option<Vec<OsString>>,
+    /// Replaces the image's command when not empty.
+    pub args: Vec<OsString>,
+    /// Over the image's.
+    pub env: Vec<EnvVar>,
+    /// The directory it starts in.
+    pub workdir: Option<String>,
+    /// `name|uid[:group|gid]`, resolved in the guest.
+    pub user: Option<String>,
+    /// It gets a terminal.
+    pub tty: bool,
+    /// Its standard input is the caller's.
+    pub stdin: bool,
+    /// Resource limits.
+    pub ulimits: Vec<Rlimit>,
+}
+
+/// The virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineSpec {
+    /// 1 to 64.
+    pub vcpus: u8,
+    /// MiB.
+    pub ram_mib: u32,
+    /// Size of `/dev/shm`, bytes.
+    pub shm_bytes: u64,
+    /// A kernel instead of monocore's own.
+    pub kernel: Option<PathBuf>,
+}
+
+impl Default for MachineSpec {
+    fn default() -> Self {
+        Self { vcpus: 1, ram_mib: DEFAULT_RAM_MIB, shm_bytes: DEFAULT_SHM_BYTES, kernel: None }
+    }
+}
+
+/// A name and the address the guest's `/etc/hosts` gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostEntry {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// When and how a command is made to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopSpec {
+    /// Sent first; the image's, else SIGTERM, when there is none.
+    pub signal: Option<Signal>,
+    /// From the signal to the machine's end.
+    pub grace: Duration,
+    /// After this the command is stopped.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for StopSpec {
+    fn default() -> Self {
+        Self { signal: None, grace: DEFAULT_STOP_TIMEOUT, timeout: None }
+    }
+}

@@ -1,0 +1,128 @@
+//! The small texts: names, labels, CPU counts, host entries; and the error all parsers share.
+
+use std::net::IpAddr;
+
+use super::HostEntry;
+
+/// The most vCPUs a sandbox may have.
+const MAX_VCPUS: u8 = 64;
+/// The longest name of a sandbox or volume, bytes.
+const MAX_NAME: usize = 128;
+
+/// A text that does not say what it should; the message quotes it and shows what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{input:?}: {problem}")]
+pub struct ParseError {
+    input: String,
+    problem: String,
+}
+
+impl ParseError {
+    pub(crate) fn new(input: &str, problem: impl Into<String>) -> Self {
+        Self { input: input.to_owned(), problem: problem.into() }
+    }
+}
+
+/// A name of a sandbox or volume: a letter or digit, then letters, digits, `_`, `.`, `-`; at most 128 bytes.
+///
+/// # Errors
+/// Any other text.
+pub fn parse_name(text: &str) -> Result<String, ParseError> {
+    let mut bytes = text.bytes();
+    let valid = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && text.len() <= MAX_NAME;
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(ParseError::new(
+            text,
+            "a name begins with a letter or digit, goes on with letters, digits, '_', '.', '-', and has at most 128 of them",
+        ))
+    }
+}
+
+/// `key=value` or `key`.
+///
+/// # Errors
+/// An empty key.
+pub fn parse_label(text: &str) -> Result<(String, String), ParseError> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() {
+        return Err(ParseError::new(text, "a label is KEY=VALUE or KEY"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `2`, or Docker's fractions, of which the next whole number of vCPUs is taken: `1.5` gives 2.
+///
+/// # Errors
+/// No number, none above zero, or more than 64.
+pub fn parse_cpus(text: &str) -> Result<u8, ParseError> {
+    let problem = || ParseError::new(text, format!("give a number of CPUs above 0 and up to {MAX_VCPUS}"));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty() && fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(problem());
+    }
+    let whole: u8 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| problem())? };
+    let extra = u8::from(fraction.bytes().any(|b| b != b'0'));
+    match whole.checked_add(extra) {
+        Some(cpus @ 1..=MAX_VCPUS) => Ok(cpus),
+        _ => Err(problem()),
+    }
+}
+
+/// `name:address` or `name=address`; an IPv6 address may stand in brackets.
+///
+/// # Errors
+/// No name, or no address.
+pub fn parse_host_entry(text: &str) -> Result<HostEntry, ParseError> {
+    let problem = || ParseError::new(text, "give NAME:ADDRESS, the address numeric");
+    let (name, address) = text.split_once([':', '=']).ok_or_else(problem)?;
+    let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    let address: IpAddr = address.parse().map_err(|_| problem())?;
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '#') {
+        return Err(problem());
+    }
+    Ok(HostEntry { name: name.to_owned(), address })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_docker_takes() {
+        for good in ["a", "web-1", "x_y.z", "0"] {
+            assert_eq!(parse_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "-a", ".hidden", "a/b", "a b", "ä", &"x".repeat(129)] {
+            assert!(parse_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn cpus_round_up() {
+        for (text, cpus) in [("1", 1), ("0.5", 1), (".5", 1), ("1.5", 2), ("2.0", 2), ("64", 64)] {
+            assert_eq!(parse_cpus(text), Ok(cpus), "{text}");
+        }
+        for bad in ["", "0", "0.0", ".", "-1", "65", "64.1", "two", "1.x"] {
+            assert!(parse_cpus(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn host_entries_take_both_families() {
+        assert_eq!(parse_host_entry("db:10.0.0.1").map(|h| h.address.to_string()).as_deref(), Ok("10.0.0.1"));
+        assert_eq!(parse_host_entry("db:::1").map(|h| h.address.to_string()).as_deref(), Ok("::1"));
+        assert_eq!(parse_host_entry("db=[fe80::1]").map(|h| h.name).as_deref(), Ok("db"));
+        for bad in ["db", ":1.2.3.4", "db:host", "a b:1.2.3.4"] {
+            assert!(parse_host_entry(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn errors_quote_what_was_written() {
+        assert!(parse_label("=x").is_err_and(|e| e.to_string().starts_with("\"=x\": ")));
+    }
+}
