@@ -1,3 +1,7 @@
-//! Runs OCI images as microVM sandboxes.
+//! `monocore`: runs OCI images as microVM sandboxes.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    monocore::command::main()
+}

@@ -1,0 +1,7 @@
+//! `mc`: `monocore` under its short name.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    monocore::command::main()
+}

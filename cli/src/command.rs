@@ -1,0 +1,88 @@
+//! The command line: one module per verb, what they share in `output`.
+
+mod args;
+mod completion;
+mod df;
+mod diagnostics;
+mod doctor;
+mod images;
+mod inspect;
+mod output;
+mod prune;
+mod pull;
+mod rmi;
+mod run;
+mod store;
+mod terminal;
+mod version;
+mod vmm;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Cli, Command, ImageCommand};
+
+/// The status for failures that are monocore's own, not the command's, as Docker has it.
+const OUR_FAILURE: u8 = 125;
+
+/// What the programs `monocore` and `mc` do.
+#[must_use]
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // The machine's own process: it starts with every sandbox, so it does not wait for a grammar to be built.
+    if words.get(1).is_some_and(|word| word == "vmm") {
+        return vmm::main(&words[2..]);
+    }
+    diagnostics::start();
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => dispatch(cli.command),
+        Err(error) => usage(&error),
+    }
+}
+
+fn dispatch(command: Command) -> ExitCode {
+    let result = match command {
+        Command::Run(args) => return run::main(*args),
+        Command::Pull(args) => pull::main(&args),
+        Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
+        Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),
+        Command::Image(ImageCommand::Inspect(args)) => inspect::main(&args),
+        Command::Prune(args) => prune::main(args),
+        Command::Df(args) => df::main(args),
+        Command::Doctor(args) => return doctor::main(args),
+        Command::Version(args) => version::main(args),
+        Command::Completion(args) => completion::main(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and versions go to standard output and are no failure; anything else is ours.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A reader that went away is no reason for another message.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(OUR_FAILURE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

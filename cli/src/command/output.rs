@@ -1,0 +1,84 @@
+//! What users and programs read: listings, errors, progress.
+
+mod progress;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::args::Format;
+
+pub(super) use progress::Bars;
+pub(super) use table::Table;
+
+/// Writes `text` to standard output. A reader that has gone away has seen enough: no error.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("writing to standard output"),
+    }
+}
+
+/// Writes `value` as JSON, or what `table` makes of it.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn listing<T: Serialize + ?Sized>(
+    format: Format,
+    value: &T,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table => print(&table(value)),
+        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+    }
+}
+
+/// Tells the user what failed.
+pub(super) fn error(error: &anyhow::Error) {
+    let mut stderr = io::stderr().lock();
+    let label = if stderr.is_terminal() && colours_wanted() { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    // If standard error is gone, nobody is left to tell.
+    let _ = writeln!(stderr, "monocore: {label} {error:#}");
+}
+
+/// Whether the user has not said otherwise (<https://no-color.org>).
+pub(super) fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A size for people: `4.2 MB`, in powers of 1000 as Docker shows them.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut unit = 0;
+    let mut divisor: u64 = 1;
+    while unit + 1 < UNITS.len() && bytes / divisor >= 1000 {
+        divisor *= 1000;
+        unit += 1;
+    }
+    if unit == 0 {
+        return format!("{bytes} B");
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (4_250_000, "4.2 MB"), (u64::MAX, "18446.7 PB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The flags of `run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use monocore_orchestrator::spec::{self, HostEntry, MountSpec, Signal};
+use monocore_protocol::Rlimit;
+
+use crate::command::args::RegistryArgs;
+
+/// Docker's flags where Docker has them.
+#[derive(Debug, Args)]
+#[command(override_usage = "monocore run [OPTIONS] IMAGE [COMMAND [ARG…]]\n       \
+                            monocore run [OPTIONS] --rootfs DIR COMMAND [ARG…]")]
+pub(crate) struct RunArgs {
+    /// Pass standard input to the command
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Accepted for Docker's sake: a sandbox always goes when its command ends
+    #[arg(long)]
+    pub(super) rm: bool,
+    /// Accepted for Docker's sake: the guest always has an init process
+    #[arg(long)]
+    pub(super) init: bool,
+    /// Accepted: sandboxes have no network yet
+    #[arg(long)]
+    pub(super) no_net: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+
+    /// Name the sandbox
+    #[arg(long, value_parser = spec::parse_name)]
+    pub(super) name: Option<String>,
+    /// Its host name
+    #[arg(long, value_parser = parse_hostname)]
+    pub(super) hostname: Option<String>,
+    /// A line for its /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = spec::parse_host_entry)]
+    pub(super) add_host: Vec<HostEntry>,
+    /// Describe the sandbox
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = spec::parse_label)]
+    pub(super) label: Vec<(String, String)>,
+
+    /// Set an environment variable, or pass the caller's
+    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Command")]
+    pub(super) env: Vec<OsString>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE", help_heading = "Command")]
+    pub(super) env_file: Vec<PathBuf>,
+    /// The directory the command starts in
+    #[arg(short, long, value_name = "DIR", help_heading = "Command", value_parser = parse_workdir)]
+    pub(super) workdir: Option<String>,
+    /// Who runs it
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]", help_heading = "Command")]
+    pub(super) user: Option<String>,
+    /// Replace the image's entrypoint; "" removes it
+    #[arg(long, value_name = "COMMAND", help_heading = "Command")]
+    pub(super) entrypoint: Option<OsString>,
+    /// Limit a resource
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Command", value_parser = spec::parse_ulimit)]
+    pub(super) ulimit: Vec<Rlimit>,
+    /// What asks the command to end
+    #[arg(long, value_name = "SIGNAL", help_heading = "Command", value_parser = Signal::parse)]
+    pub(super) stop_signal: Option<Signal>,
+    /// How long it may take to, before it is killed
+    #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
+    pub(super) stop_timeout: Option<Duration>,
+    /// Stop it after this time (exit status 124)
+    #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+
+    /// Share a directory or file of this machine, or a named volume
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]", help_heading = "Storage", value_parser = spec::parse_volume)]
+    pub(super) volume: Vec<MountSpec>,
+    /// The same, by keys: type=bind|volume|tmpfs,source=…,target=…,readonly
+    #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Storage", value_parser = spec::parse_mount)]
+    pub(super) mount: Vec<MountSpec>,
+    /// A file system in memory
+    #[arg(long, value_name = "TARGET[:size=…,mode=…]", help_heading = "Storage", value_parser = spec::parse_tmpfs)]
+    pub(super) tmpfs: Vec<MountSpec>,
+    /// Make the root file system read-only
+    #[arg(long, help_heading = "Storage")]
+    pub(super) read_only: bool,
+    /// Size of the disk that takes what the sandbox writes to its root [default: 8G]
+    #[arg(long, value_name = "SIZE", help_heading = "Storage", value_parser = spec::parse_disk_size)]
+    pub(super) root_disk: Option<u64>,
+    /// Size of /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE", help_heading = "Storage", value_parser = spec::parse_size)]
+    pub(super) shm_size: Option<u64>,
+    /// A directory of this machine as the root file system, instead of an image
+    #[arg(long, value_name = "DIR", help_heading = "Storage")]
+    pub(super) rootfs: Option<PathBuf>,
+
+    /// How many virtual CPUs; fractions round up
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Machine", value_parser = spec::parse_cpus)]
+    pub(super) cpus: u8,
+    /// Memory: 512m, 2g, or a plain number of bytes (below 1048576: of MiB) [default: 512m]
+    #[arg(short, long, alias = "ram", value_name = "SIZE", help_heading = "Machine", value_parser = spec::parse_ram_mib)]
+    pub(super) memory: Option<u32>,
+    /// Boot another kernel: an ELF vmlinux with a PVH note
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub(super) kernel: Option<PathBuf>,
+
+    /// When to ask the registry
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Image")]
+    pub(super) pull: Pull,
+    /// The image for another machine, for instance linux/amd64
+    #[arg(long, value_name = "OS/ARCH", help_heading = "Image")]
+    pub(super) platform: Option<String>,
+    #[command(flatten, next_help_heading = "Image")]
+    pub(super) registry: RegistryArgs,
+
+    /// The image, then the command and its arguments, which are passed on untouched
+    #[arg(value_name = "IMAGE", trailing_var_arg = true)]
+    pub(super) words: Vec<OsString>,
+}
+
+/// When to ask the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Pull {
+    /// When the image is not in the store.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// RFC 1123, at most what Linux takes.
+fn parse_hostname(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+    };
+    if text.len() <= 64 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err("a host name has letters, digits, '-' and '.', and at most 64 of them".to_owned())
+    }
+}
+
+fn parse_workdir(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("give an absolute path".to_owned()) }
+}

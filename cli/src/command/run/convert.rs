@@ -1,0 +1,105 @@
+//! Flags to a [`SandboxSpec`]: the one place where they are judged together.
+
+use std::ffi::{OsStr, OsString};
+
+use anyhow::{Context, bail};
+use monocore_orchestrator::spec::{
+    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, ProcessSpec,
+    PullPolicy, RootSource, RootSpec, SandboxSpec, StopSpec, parse_env, read_env_file,
+};
+
+use super::args::{Pull, RunArgs};
+
+impl RunArgs {
+    /// What the flags ask for; `host` is the caller's environment.
+    ///
+    /// # Errors
+    /// A flag that does not fit the others, or a file it names that cannot be read; the text begins with the flag.
+    pub(super) fn into_spec(self, host: impl Fn(&OsStr) -> Option<OsString>) -> anyhow::Result<SandboxSpec> {
+        let env = self.environment(host)?;
+        let (source, args) = self.root_and_args()?;
+        let entrypoint =
+            self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] });
+        let mounts: Vec<_> = self.volume.into_iter().chain(self.mount).chain(self.tmpfs).collect();
+        for (index, mount) in mounts.iter().enumerate() {
+            if mounts[..index].iter().any(|other| same_place(&other.target, &mount.target)) {
+                bail!("--volume, --mount, --tmpfs: two mounts at {}", mount.target);
+            }
+        }
+        Ok(SandboxSpec {
+            name: self.name,
+            root: RootSpec { source, read_only: self.read_only, disk_bytes: self.root_disk },
+            process: ProcessSpec {
+                entrypoint,
+                args,
+                env,
+                workdir: self.workdir,
+                user: self.user,
+                tty: self.tty,
+                stdin: self.interactive,
+                ulimits: self.ulimit,
+            },
+            machine: MachineSpec {
+                vcpus: self.cpus,
+                ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
+                shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
+                kernel: self.kernel,
+            },
+            mounts,
+            hostname: self.hostname,
+            hosts: self.add_host,
+            labels: self.label.into_iter().collect(),
+            stop: StopSpec {
+                signal: self.stop_signal,
+                grace: self.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
+                timeout: self.timeout,
+            },
+        })
+    }
+
+    /// Files first, then flags, as Docker orders them: what is said last counts.
+    fn environment(&self, host: impl Fn(&OsStr) -> Option<OsString>) -> anyhow::Result<Vec<EnvVar>> {
+        let mut env = Vec::new();
+        for file in &self.env_file {
+            env.extend(read_env_file(file, &host).context("--env-file")?);
+        }
+        for variable in &self.env {
+            env.extend(parse_env(variable, &host).context("--env")?);
+        }
+        Ok(env)
+    }
+
+    /// The first word is the image unless a directory is the root; one `--` before the command is not part of it.
+    fn root_and_args(&self) -> anyhow::Result<(RootSource, Vec<OsString>)> {
+        let mut words = self.words.iter().cloned().peekable();
+        let source = match &self.rootfs {
+            Some(directory) => RootSource::Directory(directory.clone()),
+            None => {
+                let image =
+                    words.next().context("IMAGE is missing: name one, or a directory with --rootfs")?;
+                let Some(reference) = image.to_str() else {
+                    bail!("IMAGE: {} is not UTF-8", image.display())
+                };
+                RootSource::Image(ImageSpec {
+                    reference: reference.to_owned(),
+                    pull: match self.pull {
+                        Pull::Missing => PullPolicy::Missing,
+                        Pull::Always => PullPolicy::Always,
+                        Pull::Never => PullPolicy::Never,
+                    },
+                    platform: self.platform.clone(),
+                })
+            }
+        };
+        words.next_if(|word| word == "--");
+        Ok((source, words.collect()))
+    }
+}
+
+/// Whether two absolute paths are the same but for doubled and trailing slashes.
+fn same_place(a: &str, b: &str) -> bool {
+    a.split('/').filter(|part| !part.is_empty()).eq(b.split('/').filter(|part| !part.is_empty()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct TestCli {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn spec(words: &[&str]) -> anyhow::Result<SandboxSpec> {
+    let cli = TestCli::try_parse_from([&["run"], words].concat())?;
+    cli.run.into_spec(|name| (name == "HOME").then(|| "/root".into()))
+}
+
+fn image(spec: &SandboxSpec) -> &str {
+    match &spec.root.source {
+        RootSource::Image(image) => &image.reference,
+        RootSource::Directory(_) => "a directory",
+    }
+}
+
+#[test]
+fn what_follows_the_image_is_untouched() {
+    for (words, args) in [
+        (&["alpine", "ls", "-l"][..], &["ls", "-l"][..]),
+        (&["alpine", "--", "ls", "-l"], &["ls", "-l"]),
+        (&["--", "alpine", "ls"], &["ls"]),
+        (&["-t", "alpine", "-e", "A=1", "--name", "x"], &["-e", "A=1", "--name", "x"]),
+        (&["alpine", "sh", "--", "-c", "--", "x"], &["sh", "--", "-c", "--", "x"]),
+        (&["alpine", "--", "--", "x"], &["--", "x"]),
+        (&["alpine", "--help"], &["--help"]),
+        (&["alpine"], &[]),
+        (&["alpine", ""], &[""]),
+    ] {
+        let spec = spec(words).unwrap();
+        assert_eq!(image(&spec), "alpine");
+        assert_eq!(spec.process.args, args, "{words:?}");
+    }
+}
+
+#[test]
+fn a_directory_takes_the_images_place() {
+    for words in [&["--rootfs", "/r", "ls", "-l"][..], &["--rootfs", "/r", "--", "ls", "-l"]] {
+        let spec = spec(words).unwrap();
+        assert_eq!(spec.root.source, RootSource::Directory("/r".into()));
+        assert_eq!(spec.process.args, ["ls", "-l"]);
+    }
+}
+
+#[test]
+fn every_flag_arrives() {
+    let spec = spec(&[
+        "-it",
+        "--rm",
+        "--init",
+        "--no-net",
+        "-q",
+        "--name",
+        "web",
+        "--hostname",
+        "h.example",
+        "--add-host",
+        "db:10.0.0.1",
+        "-l",
+        "a=b",
+        "-e",
+        "A=1",
+        "-e",
+        "HOME",
+        "-e",
+        "UNSET",
+        "-w",
+        "/w",
+        "-u",
+        "1:2",
+        "--entrypoint",
+        "/e",
+        "--ulimit",
+        "nofile=1:2",
+        "--stop-signal",
+        "INT",
+        "--stop-timeout",
+        "3",
+        "--timeout",
+        "30s",
+        "-v",
+        "/a:/b:ro",
+        "--mount",
+        "type=tmpfs,dst=/c",
+        "--tmpfs",
+        "/d",
+        "--read-only",
+        "--root-disk",
+        "1G",
+        "--shm-size",
+        "1m",
+        "--cpus",
+        "2",
+        "-m",
+        "1g",
+        "--kernel",
+        "/k",
+        "--pull",
+        "never",
+        "--platform",
+        "linux/amd64",
+        "alpine",
+        "x",
+    ])
+    .unwrap();
+    assert_eq!(spec.name.as_deref(), Some("web"));
+    assert_eq!(spec.hostname.as_deref(), Some("h.example"));
+    assert_eq!(spec.hosts.len(), 1);
+    assert_eq!(spec.labels["a"], "b");
+    assert_eq!(spec.process.env.len(), 2);
+    assert_eq!(spec.process.workdir.as_deref(), Some("/w"));
+    assert_eq!(spec.process.user.as_deref(), Some("1:2"));
+    assert_eq!(spec.process.entrypoint, Some(vec!["/e".into()]));
+    assert_eq!(spec.process.ulimits.len(), 1);
+    assert!(spec.process.tty && spec.process.stdin && spec.root.read_only);
+    assert_eq!(spec.stop.signal.map(|s| s.number()), Some(2));
+    assert_eq!((spec.stop.grace.as_secs(), spec.stop.timeout.map(|t| t.as_secs())), (3, Some(30)));
+    let targets: Vec<_> = spec.mounts.iter().map(|mount| mount.target.as_str()).collect();
+    assert_eq!(targets, ["/b", "/c", "/d"]);
+    assert_eq!(spec.root.disk_bytes, Some(1 << 30));
+    assert_eq!((spec.machine.vcpus, spec.machine.ram_mib, spec.machine.shm_bytes), (2, 1024, 1 << 20));
+    assert_eq!(spec.machine.kernel, Some("/k".into()));
+    let RootSource::Image(image) = &spec.root.source else { panic!("an image") };
+    assert_eq!((image.pull, image.platform.as_deref()), (PullPolicy::Never, Some("linux/amd64")));
+}
+
+#[test]
+fn memory_has_three_spellings() {
+    for flag in ["-m", "--memory", "--ram"] {
+        assert_eq!(spec(&[flag, "256", "alpine"]).unwrap().machine.ram_mib, 256);
+    }
+}
+
+#[test]
+fn an_empty_entrypoint_removes_the_images() {
+    assert_eq!(spec(&["--entrypoint", "", "alpine"]).unwrap().process.entrypoint, Some(Vec::new()));
+}
+
+#[test]
+fn errors_name_the_flag() {
+    for (words, flag) in [
+        (&["--env-file", "/nonexistent", "alpine"][..], "--env-file"),
+        (&["-e", "=x", "alpine"], "--env"),
+        (&["--ulimit", "nope=1", "alpine"], "--ulimit"),
+        (&["--cpus", "none", "alpine"], "--cpus"),
+        (&["-m", "1", "alpine"], "--memory"),
+        (&["-v", "relative", "alpine"], "--volume"),
+        (&["-v", "/a:/b", "--tmpfs", "/b/", "alpine"], "--tmpfs"),
+        (&["-w", "relative", "alpine"], "--workdir"),
+        (&["--hostname=-x-", "alpine"], "--hostname"),
+        (&["--stop-signal", "NOPE", "alpine"], "--stop-signal"),
+        (&["--wrong", "alpine"], "--wrong"),
+        (&[], "IMAGE"),
+    ] {
+        let error = format!("{:#}", spec(words).unwrap_err());
+        assert!(error.contains(flag), "{words:?}: {error}");
+    }
+}
