@@ -15,8 +15,8 @@ mod packages;
 mod process;
 mod project;
 mod registry;
-mod test;
 mod scratch;
+mod test;
 mod testbed;
 mod tools;
 
