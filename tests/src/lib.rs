@@ -1,3 +1,4 @@
 //! Whole-system tests: real images, real guests, real registry. This library holds what they share.
 
+pub mod fs_suite;
 pub mod tree;
