@@ -1,4 +1,5 @@
 //! Whole-system tests: real images, real guests, real registry. This library holds what they share.
 
 pub mod fs_suite;
+pub mod stock_guest;
 pub mod tree;

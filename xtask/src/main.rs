@@ -16,6 +16,7 @@ mod process;
 mod project;
 mod registry;
 mod scratch;
+mod stock_guest;
 mod test;
 mod testbed;
 mod tools;
@@ -45,6 +46,8 @@ enum Command {
     Ci(ci::CiArgs),
     /// Install what the tests need, and run them all.
     Test(test::TestArgs),
+    /// Build a guest with a distribution's kernel, for tests that need no KVM, and say where it is.
+    StockGuest,
     /// The part of `test` that runs inside the testbed.
     #[command(hide = true)]
     TestInside(test::InsideArgs),
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Ci(args) => ci::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::StockGuest => stock_guest::run().map(|()| ExitCode::SUCCESS),
         Command::TestInside(args) => test::run_inside(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchInside(args) => bench::run_inside(&args),

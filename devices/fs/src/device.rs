@@ -10,7 +10,7 @@ use monocore_virtio::{
 };
 
 use crate::error::FsError;
-use crate::server::{FsMetrics, Server, ServerConfig};
+use crate::server::{FsMetrics, Server, ServerConfig, ServerParts};
 use crate::share::{FsHandle, FsShare, Registry};
 use crate::sys;
 
@@ -44,9 +44,7 @@ pub struct FsConfig {
 pub struct Fs {
     tag: [u8; MAX_TAG_BYTES],
     queue_sizes: Vec<u16>,
-    config: ServerConfig,
-    registry: Arc<Registry>,
-    metrics: Arc<FsMetrics>,
+    parts: ServerParts,
     state: State,
 }
 
@@ -54,6 +52,8 @@ pub struct Fs {
 enum State {
     Idle(Box<Server>),
     Running(Worker<Stopped>),
+    /// Nobody: its thread could not be started, or panicked. A reset makes a new one.
+    Lost,
 }
 
 /// What a worker gives back.
@@ -78,36 +78,29 @@ impl Fs {
         let registry = Registry::new().map_err(os)?;
         let handle = FsHandle(Arc::clone(&registry));
         config.shares.into_iter().try_for_each(|share| handle.add(share))?;
-        let metrics = Arc::<FsMetrics>::default();
-        let server = Server::new(config.server, Arc::clone(&registry), Arc::clone(&metrics));
+        let parts = ServerParts::new(config.server, registry);
         Ok(Self {
             tag,
             queue_sizes: vec![QUEUE_SIZE; usize::from(config.request_queues) + 1],
-            config: config.server,
-            registry,
-            metrics,
-            state: State::Idle(Box::new(server)),
+            state: State::Idle(Box::new(Server::new(parts.clone()))),
+            parts,
         })
     }
 
     /// The way to change the device's shares, whether it runs or not.
     pub fn handle(&self) -> FsHandle {
-        FsHandle(Arc::clone(&self.registry))
+        FsHandle(Arc::clone(&self.parts.registry))
     }
 
     /// What the device counts.
     pub fn metrics(&self) -> Arc<FsMetrics> {
-        Arc::clone(&self.metrics)
+        Arc::clone(&self.parts.metrics)
     }
 
-    fn new_server(&self) -> Box<Server> {
-        Box::new(Server::new(self.config, Arc::clone(&self.registry), Arc::clone(&self.metrics)))
-    }
-
-    /// Starts the worker; the server comes back where that fails.
+    /// Starts the worker.
     fn spawn(&self, server: Box<Server>, activation: Activation) -> Result<Worker<Stopped>, DeviceError> {
         let Activation { ram, features, queues, interrupt, thread_setup } = activation;
-        let faults = Arc::clone(&self.metrics);
+        let faults = self.metrics();
         let body = move |stop: Event| {
             let mut service = FsService::new(&ram, server, queues, features, &interrupt);
             serve("fs", &mut service, interrupt.as_ref(), &stop, &faults.guest_faults);
@@ -151,47 +144,49 @@ impl VirtioDevice for Fs {
         if got != expected || !in_order {
             return Err(DeviceError::QueueCount { got, expected });
         }
-        let fresh = self.new_server();
-        match std::mem::replace(&mut self.state, State::Idle(fresh)) {
+        match std::mem::replace(&mut self.state, State::Lost) {
             State::Idle(server) => {
                 self.state = State::Running(self.spawn(server, activation)?);
                 Ok(())
             }
-            running @ State::Running(_) => {
-                self.state = running;
-                Err(DeviceError::State("the device runs already".into()))
+            other => {
+                self.state = other;
+                Err(DeviceError::State("the device runs already, or was lost".into()))
             }
         }
     }
 
     fn stop(&mut self) -> Vec<QueueState> {
-        if let State::Idle(_) = self.state {
-            return Vec::new();
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Running(worker) => {
+                let Some((server, states)) = worker.stop() else { return Vec::new() };
+                self.state = State::Idle(server);
+                states
+            }
+            other => {
+                self.state = other;
+                Vec::new()
+            }
         }
-        let fresh = self.new_server();
-        let State::Running(worker) = std::mem::replace(&mut self.state, State::Idle(fresh)) else {
-            return Vec::new();
-        };
-        let Some((server, states)) = worker.stop() else { return Vec::new() };
-        self.state = State::Idle(server);
-        states
     }
 
     fn reset(&mut self) {
-        if let State::Idle(server) = &mut self.state {
-            server.end_session();
+        match &mut self.state {
+            State::Idle(server) => server.end_session(),
+            State::Running(_) => {}
+            State::Lost => self.state = State::Idle(Box::new(Server::new(self.parts.clone()))),
         }
     }
 
     fn save(&self) -> Vec<u8> {
         match &self.state {
             State::Idle(server) => server.save(),
-            State::Running(_) => Vec::new(),
+            State::Running(_) | State::Lost => Vec::new(),
         }
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        let mut server = self.new_server();
+        let mut server = Box::new(Server::new(self.parts.clone()));
         server.restore(state).map_err(|error| DeviceError::State(error.to_string()))?;
         self.state = State::Idle(server);
         Ok(())
@@ -366,7 +361,7 @@ mod tests {
         let mut driver = TestDriver::started(device());
         driver.request(1, &[&init()], &[80]);
         driver.request(1, &[&request(Opcode::Lookup, 1, b"tmp\0")], &[16, 128]);
-        let registry = Arc::clone(&driver.device.registry);
+        let registry = Arc::clone(&driver.device.parts.registry);
         let share = registry.since(0).remove(0);
         driver.device.handle().remove("tmp").unwrap();
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);

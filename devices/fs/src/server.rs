@@ -99,6 +99,21 @@ pub(crate) struct Session {
     pub(crate) flags: u64,
 }
 
+/// What a server is made of before it serves anybody; settled once, when the device is made.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerParts {
+    pub(crate) config: ServerConfig,
+    pub(crate) owners: Owners,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<FsMetrics>,
+}
+
+impl ServerParts {
+    pub(crate) fn new(config: ServerConfig, registry: Arc<Registry>) -> Self {
+        Self { config, owners: Owners::new(config.owners), registry, metrics: Arc::default() }
+    }
+}
+
 /// Serves one device's shares.
 #[derive(Debug)]
 pub struct Server {
@@ -163,12 +178,13 @@ pub(crate) enum Done {
 }
 
 impl Server {
-    pub(crate) fn new(config: ServerConfig, registry: Arc<Registry>, metrics: Arc<FsMetrics>) -> Self {
+    pub(crate) fn new(parts: ServerParts) -> Self {
+        let ServerParts { config, owners, registry, metrics } = parts;
         let descriptors = config.max_descriptors.max(64);
         let limits = NodeLimits { nodes: config.max_nodes.max(16), anchors: descriptors / 2 };
         Self {
             config,
-            owners: Owners::new(config.owners),
+            owners,
             registry,
             metrics,
             session: None,

@@ -181,7 +181,7 @@ fn copies(checks: &mut Checks) {
     checks.equal("copy_file_range", copied, Ok(40_000));
     let content = std::fs::read(checks.at("to")).unwrap_or_default();
     checks.equal("size", content.len(), 40_003);
-    checks.equal("start", content.get(..8), Some(&b"\0\0\056789"[..]));
+    checks.equal("start", content.get(..8), Some(&b"\0\0\x0056789"[..]));
     let copied = std::fs::copy(checks.at("from"), checks.at("whole"));
     checks.equal("copy", copied.ok(), Some(50_000));
     checks.holds("whole", std::fs::read(checks.at("from")).ok() == std::fs::read(checks.at("whole")).ok());

@@ -18,7 +18,7 @@ const PAYLOAD_LENGTH: usize = 0x24c;
 ///
 /// # Errors
 /// If it is no bzImage, or compressed by something other than zstd, xz or gzip.
-pub(super) fn vmlinux(image: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn vmlinux(image: &[u8]) -> Result<Vec<u8>> {
     let payload = payload(image).context("this is no bzImage")?;
     let decompressor: &[&str] = match payload {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => &["zstd", "-dcq"],

@@ -54,7 +54,7 @@ fn make(cache: &Path, dir: &Path) -> Result<()> {
 }
 
 /// Downloads and unpacks the newest kernel package, with an index of its modules.
-fn kernel_tree(cache: &Path) -> Result<PathBuf> {
+pub(crate) fn kernel_tree(cache: &Path) -> Result<PathBuf> {
     let package = concrete_package()?;
     let tree = cache.join(&package);
     if tree.exists() {
@@ -123,7 +123,7 @@ fn modprobe(tree: &Path, modules: &Path) -> String {
     )
 }
 
-fn only_entry(dir: &Path, prefix: &str) -> Result<PathBuf> {
+pub(crate) fn only_entry(dir: &Path, prefix: &str) -> Result<PathBuf> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(prefix) {

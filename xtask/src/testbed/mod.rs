@@ -20,6 +20,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::project;
+pub(crate) use bzimage::vmlinux;
+pub(crate) use image::{kernel_tree, only_entry};
 pub(crate) use machine::Outcome;
 
 /// What `cargo xtask testbed` is asked for.

@@ -13,7 +13,7 @@ use vm_memory::{Bytes, GuestAddress};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::owners::OwnerPolicy;
-use crate::server::{FsMetrics, Malformed, Server, ServerConfig};
+use crate::server::{Malformed, Server, ServerConfig, ServerParts};
 use crate::share::{CachePolicy, FsHandle, FsShare, Registry};
 use crate::wire::{
     AttrOut, CreateIn, Dirent, EntryOut, GetattrIn, InHeader, InitIn, InitOut, Opcode, OpenIn, OpenOut,
@@ -60,7 +60,7 @@ impl Client {
         let handle = FsHandle(Arc::clone(&registry));
         handle.add(share_of(&dir.path().join("share"), "share", read_only)).unwrap();
         let mut client = Self {
-            server: Server::new(config, registry, Arc::<FsMetrics>::default()),
+            server: Server::new(ServerParts::new(config, registry)),
             handle,
             share: 0,
             uid: 0,

@@ -7,14 +7,14 @@ use rustix::io::Errno;
 
 use super::Client;
 use super::client::libc_o;
-use crate::server::{FsMetrics, Server};
+use crate::server::{Server, ServerParts};
 use crate::wire::Opcode;
 
 /// Puts a new server with the saved state in the client's place.
 fn move_on(client: &mut Client) {
     let saved = client.server.save();
-    let metrics = Arc::<FsMetrics>::default();
-    client.server = Server::new(Client::config(), Arc::clone(&client.handle.0), metrics);
+    let parts = ServerParts::new(Client::config(), Arc::clone(&client.handle.0));
+    client.server = Server::new(parts);
     client.server.restore(&saved).unwrap();
     assert_eq!(client.server.save().len(), saved.len());
 }

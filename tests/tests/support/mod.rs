@@ -1,0 +1,3 @@
+//! What the tests with QEMU share.
+
+pub(crate) mod stock_guest;
