@@ -136,6 +136,7 @@ impl Image {
         if let Some(root) = self.ready()? {
             return Ok(root);
         }
+        let _in_use = self.shared.paths.lock_use()?;
         let diff_ids: Vec<Digest> = self.layers.iter().map(|layer| layer.diff_id).collect();
         for info in &self.layers {
             layer::convert_stored(&self.shared, info)?;

@@ -257,6 +257,3 @@ fn mode(member: &Member) -> u16 {
     // Twelve bits always fit.
     u16::try_from(member.mode & 0o7777).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

@@ -83,6 +83,3 @@ fn place_layers(metadata_bytes: u64, data_bytes: &[u64]) -> Vec<(u64, u64)> {
     };
     data_bytes.iter().map(&mut place).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -318,6 +318,3 @@ struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
 }
-
-#[cfg(test)]
-mod tests;

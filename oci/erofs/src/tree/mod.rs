@@ -325,6 +325,3 @@ impl From<FileData> for Content {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
