@@ -128,8 +128,10 @@ impl Model {
 
     fn apply(&mut self, op: &Op) -> Option<()> {
         let path = match op {
-            Op::Whiteout(path) => return Some(self.whiteout(path, true)),
-            Op::Opaque(path) => return Some(self.whiteout(path, false)),
+            Op::Whiteout(path) | Op::Opaque(path) => {
+                self.whiteout(path, matches!(op, Op::Whiteout(_)));
+                return Some(());
+            }
             Op::Dir(path, _) | Op::File(path, _) | Op::HardLink(path, _) | Op::Fifo(path) => path,
         };
         self.parents(path)?;
