@@ -3,7 +3,9 @@
 //!
 //! Host and guest talk through the console, a line at a time: the guest's begin with [`MARK`].
 
+pub mod devices;
 pub mod fs;
+mod sys;
 
 use std::fs as std_fs;
 use std::path::PathBuf;
@@ -21,7 +23,7 @@ pub const DONE: &str = "stock-guest: done";
 /// A job, by the name that the kernel command line has.
 type Job = fn() -> Result<()>;
 
-const JOBS: &[(&str, Job)] = &[("fs", fs::run)];
+const JOBS: &[(&str, Job)] = &[("devices", devices::run), ("fs", fs::run)];
 
 /// Does everything and powers off.
 pub fn main() {
