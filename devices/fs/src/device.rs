@@ -82,7 +82,7 @@ impl Fs {
         Ok(Self {
             tag,
             queue_sizes: vec![QUEUE_SIZE; usize::from(config.request_queues) + 1],
-            state: State::Idle(Box::new(Server::new(parts.clone()))),
+            state: State::Idle(Box::new(Server::from_parts(parts.clone()))),
             parts,
         })
     }
@@ -174,7 +174,7 @@ impl VirtioDevice for Fs {
         match &mut self.state {
             State::Idle(server) => server.end_session(),
             State::Running(_) => {}
-            State::Lost => self.state = State::Idle(Box::new(Server::new(self.parts.clone()))),
+            State::Lost => self.state = State::Idle(Box::new(Server::from_parts(self.parts.clone()))),
         }
     }
 
@@ -186,7 +186,7 @@ impl VirtioDevice for Fs {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        let mut server = Box::new(Server::new(self.parts.clone()));
+        let mut server = Box::new(Server::from_parts(self.parts.clone()));
         server.restore(state).map_err(|error| DeviceError::State(error.to_string()))?;
         self.state = State::Idle(server);
         Ok(())

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::{
-    CWD, XattrFlags, getxattr, lgetxattr, listxattr, llistxattr, lremovexattr, lsetxattr, removexattr,
-    setxattr,
+    AtFlags, CWD, Mode, Timestamps, XattrFlags, chmodat, getxattr, getxattr_query, lgetxattr,
+    lgetxattr_query, listxattr, removexattr, setxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -57,37 +57,34 @@ impl ProcPath {
         match (self.entry, value.is_empty()) {
             (false, false) => getxattr(self.as_c_str(), name, value),
             (true, false) => lgetxattr(self.as_c_str(), name, value),
-            (false, true) => rustix::fs::getxattr_query(self.as_c_str(), name),
-            (true, true) => rustix::fs::lgetxattr_query(self.as_c_str(), name),
+            (false, true) => getxattr_query(self.as_c_str(), name),
+            (true, true) => lgetxattr_query(self.as_c_str(), name),
         }
     }
 
-    /// Writes an extended attribute.
+    /// Writes an extended attribute of what a descriptor holds.
     ///
     /// # Errors
     /// The operating system's.
     pub(crate) fn set_xattr(&self, name: &CStr, value: &[u8], flags: XattrFlags) -> Result<(), Errno> {
-        if self.entry {
-            lsetxattr(self.as_c_str(), name, value, flags)
-        } else {
-            setxattr(self.as_c_str(), name, value, flags)
-        }
+        setxattr(self.held()?, name, value, flags)
     }
 
-    /// Removes an extended attribute.
+    /// Removes an extended attribute of what a descriptor holds.
     ///
     /// # Errors
     /// The operating system's.
     pub(crate) fn remove_xattr(&self, name: &CStr) -> Result<(), Errno> {
-        if self.entry { lremovexattr(self.as_c_str(), name) } else { removexattr(self.as_c_str(), name) }
+        removexattr(self.held()?, name)
     }
 
-    /// Reads the names of all extended attributes into `list`, each ended by a NUL, and returns their length.
+    /// Reads the names of all extended attributes of what a descriptor holds into `list`, each ended by a NUL, and
+    /// returns their length.
     ///
     /// # Errors
     /// The operating system's.
     pub(crate) fn list_xattrs(&self, list: &mut [u8]) -> Result<usize, Errno> {
-        if self.entry { llistxattr(self.as_c_str(), list) } else { listxattr(self.as_c_str(), list) }
+        listxattr(self.held()?, list)
     }
 
     /// Changes the permissions of what a descriptor holds.
@@ -95,19 +92,20 @@ impl ProcPath {
     /// # Errors
     /// The operating system's; EOPNOTSUPP for a symbolic link.
     pub(crate) fn set_permissions(&self, mode: u32) -> Result<(), Errno> {
-        rustix::fs::chmodat(CWD, self.as_c_str(), rustix::fs::Mode::from_raw_mode(mode), self.flags())
+        chmodat(CWD, self.held()?, Mode::from_raw_mode(mode), AtFlags::empty())
     }
 
     /// Changes the times of what a descriptor holds.
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn set_times(&self, times: &rustix::fs::Timestamps) -> Result<(), Errno> {
-        rustix::fs::utimensat(CWD, self.as_c_str(), times, self.flags())
+    pub(crate) fn set_times(&self, times: &Timestamps) -> Result<(), Errno> {
+        utimensat(CWD, self.held()?, times, AtFlags::empty())
     }
 
-    fn flags(&self) -> rustix::fs::AtFlags {
-        if self.entry { rustix::fs::AtFlags::SYMLINK_NOFOLLOW } else { rustix::fs::AtFlags::empty() }
+    /// The path, if it is a descriptor's: what changes something follows the path to its end, and an entry's end may be a link.
+    fn held(&self) -> Result<&CStr, Errno> {
+        if self.entry { Err(Errno::LOOP) } else { Ok(self.as_c_str()) }
     }
 
     fn append(&mut self, text: std::fmt::Arguments<'_>) {
@@ -121,6 +119,7 @@ impl ProcPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn the_longest_name_fits_a_path() {
@@ -136,7 +135,11 @@ mod tests {
         std::fs::write(dir.path().join("f"), "").unwrap();
         std::os::unix::fs::symlink("f", dir.path().join("l")).unwrap();
         let root = std::fs::File::open(dir.path()).unwrap();
-        let link = ProcPath::below(std::os::fd::AsFd::as_fd(&root), Name::new(c"l").unwrap());
-        assert_eq!(link.set_xattr(c"user.a", b"x", XattrFlags::empty()), Err(Errno::PERM));
+        let file = std::fs::File::open(dir.path().join("f")).unwrap();
+        ProcPath::of(file.as_fd()).set_xattr(c"user.a", b"x", XattrFlags::empty()).unwrap();
+        let below = |name| ProcPath::below(root.as_fd(), Name::new(name).unwrap());
+        assert_eq!(below(c"f").get_xattr(c"user.a", &mut [0; 9]), Ok(1));
+        assert!(below(c"l").get_xattr(c"user.a", &mut [0; 9]).is_err());
+        assert_eq!(below(c"f").set_permissions(0o777), Err(Errno::LOOP));
     }
 }

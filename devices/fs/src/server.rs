@@ -11,10 +11,11 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::error::FsError;
 use crate::handles::Handles;
 use crate::nodes::{NodeLimits, Nodes};
 use crate::owners::{OwnerPolicy, Owners};
-use crate::share::Registry;
+use crate::share::{FsHandle, FsShare, Registry};
 use crate::sync::Dirty;
 use crate::wire::{Args, InHeader, Opcode, OutHeader, PATH_MAX, WriteIn, XATTR_MAX};
 
@@ -178,7 +179,19 @@ pub(crate) enum Done {
 }
 
 impl Server {
-    pub(crate) fn new(parts: ServerParts) -> Self {
+    /// A server on its own, without a device, and the way to change its shares.
+    ///
+    /// # Errors
+    /// [`FsError`] where a share is impossible.
+    pub fn new(config: ServerConfig, shares: Vec<FsShare>) -> Result<(Self, FsHandle), FsError> {
+        let registry =
+            Registry::new().map_err(|source| FsError::Os { what: "making a server's event", source })?;
+        let handle = FsHandle(Arc::clone(&registry));
+        shares.into_iter().try_for_each(|share| handle.add(share))?;
+        Ok((Self::from_parts(ServerParts::new(config, registry)), handle))
+    }
+
+    pub(crate) fn from_parts(parts: ServerParts) -> Self {
         let ServerParts { config, owners, registry, metrics } = parts;
         let descriptors = config.max_descriptors.max(64);
         let limits = NodeLimits { nodes: config.max_nodes.max(16), anchors: descriptors / 2 };

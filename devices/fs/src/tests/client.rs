@@ -3,7 +3,6 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use monocore_hypervisor::GuestRam;
 use monocore_virtio::Buffers;
@@ -13,8 +12,8 @@ use vm_memory::{Bytes, GuestAddress};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::owners::OwnerPolicy;
-use crate::server::{Malformed, Server, ServerConfig, ServerParts};
-use crate::share::{CachePolicy, FsHandle, FsShare, Registry};
+use crate::server::{Malformed, Server, ServerConfig};
+use crate::share::{CachePolicy, FsHandle, FsShare};
 use crate::wire::{
     AttrOut, CreateIn, Dirent, EntryOut, GetattrIn, InHeader, InitIn, InitOut, Opcode, OpenIn, OpenOut,
     OutHeader, ReadIn, ReleaseIn, SetattrIn, SizeOut, WriteIn, flags,
@@ -56,11 +55,10 @@ impl Client {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("share")).unwrap();
         std::fs::write(dir.path().join("outside"), "secret").unwrap();
-        let registry = Registry::new().unwrap();
-        let handle = FsHandle(Arc::clone(&registry));
-        handle.add(share_of(&dir.path().join("share"), "share", read_only)).unwrap();
+        let share = share_of(&dir.path().join("share"), "share", read_only);
+        let (server, handle) = Server::new(config, vec![share]).unwrap();
         let mut client = Self {
-            server: Server::new(ServerParts::new(config, registry)),
+            server,
             handle,
             share: 0,
             uid: 0,

@@ -14,7 +14,7 @@ use crate::wire::Opcode;
 fn move_on(client: &mut Client) {
     let saved = client.server.save();
     let parts = ServerParts::new(Client::config(), Arc::clone(&client.handle.0));
-    client.server = Server::new(parts);
+    client.server = Server::from_parts(parts);
     client.server.restore(&saved).unwrap();
     assert_eq!(client.server.save().len(), saved.len());
 }
