@@ -8,8 +8,8 @@ use std::fs::File;
 use std::path::Path;
 
 use monocore_oci::{Image, SaveFormat, Silent, Store};
+use monocore_test_images::image::{Compression, Layer, layout, pack};
 use serde_json::json;
-use support::image::{Compression, Layer, layout, pack};
 use support::listing::{assert_same, of_folder, of_image};
 use support::run;
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use monocore_oci::{Error, Image, PullOptions, PullPolicy, Reference, Silent, Store};
+use monocore_test_images::image::{Compression, Layer, Packed, digest, documents, pack};
 use serde_json::json;
-use support::image::{Compression, Layer, Packed, digest, documents, pack};
 use support::server::{Answer, Content, Request, Server};
 
 fn layer() -> Packed {

@@ -5,7 +5,7 @@
 mod support;
 
 use monocore_oci::{Error, Limits};
-use support::image::{Compression, Layer, Packed, compress, digest, header, pack};
+use monocore_test_images::image::{Compression, Layer, Packed, compress, digest, header, pack};
 use support::listing::{Listing, of_image};
 use support::{concatenate, fsck, pull_layers};
 use tar::EntryType;

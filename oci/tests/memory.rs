@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::Command;
 
 use monocore_oci::{PullOptions, Silent, Store};
-use support::image::{self, Layer, Packed, digest, documents};
+use monocore_test_images::image::{self, Layer, Packed, digest, documents};
 use support::server::{Content, Server};
 use tar::EntryType;
 

@@ -9,8 +9,8 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use monocore_oci::{Error, Limits, Pruned, PullOptions, Reference, Silent, Store};
+use monocore_test_images::image::{Compression, Layer, Packed, digest, documents, pack};
 use serde_json::json;
-use support::image::{Compression, Layer, Packed, digest, documents, pack};
 use support::server::{Content, Server};
 
 fn layer(name: &str, len: usize) -> Packed {

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "support of tests")]
 
-pub(crate) mod image;
 pub(crate) mod listing;
 pub(crate) mod registry;
 pub(crate) mod server;
@@ -46,10 +45,13 @@ pub(crate) fn fsck(device: &Path) {
 /// Pulls an image of these layers into a store with these limits.
 pub(crate) fn pull_layers(
     home: &Path,
-    layers: &[image::Packed],
+    layers: &[monocore_test_images::image::Packed],
     limits: monocore_oci::Limits,
 ) -> Result<monocore_oci::Image, monocore_oci::Error> {
-    let content = server::Content::image(&image::documents(layers, serde_json::json!({})), layers);
+    let content = server::Content::image(
+        &monocore_test_images::image::documents(layers, serde_json::json!({})),
+        layers,
+    );
     let server = server::Server::start(move |request| content.answer(request));
     let store = monocore_oci::Store::open_with(home, limits).unwrap();
     let reference = format!("{}/some/image:1", server.address).parse().unwrap();

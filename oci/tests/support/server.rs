@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::image::{Documents, Packed, digest};
+use monocore_test_images::image::{Documents, Packed, digest};
 
 /// A request as it came.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Layers and image layouts made by hand.
+//! Layers and image layouts made by hand, well-formed or not.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,41 +9,49 @@ use tar::{EntryType, Header};
 
 /// A tar archive in the making.
 #[derive(Default)]
-pub(crate) struct Layer {
+pub struct Layer {
     raw: Vec<u8>,
 }
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Compression {
+pub enum Compression {
+    /// A plain archive.
     None,
+    /// gzip, fast.
     Gzip,
+    /// zstd, fastest.
     Zstd,
 }
 
 impl Layer {
     /// Appends an entry of any type with everything usual about it.
-    pub(crate) fn entry(&mut self, typ: EntryType, path: &str, mode: u32, content: &[u8]) -> &mut Self {
+    pub fn entry(&mut self, typ: EntryType, path: &str, mode: u32, content: &[u8]) -> &mut Self {
         self.full(typ, path, mode, (0, 0), 1_700_000_000, &[], content)
     }
 
-    pub(crate) fn dir(&mut self, path: &str) -> &mut Self {
+    /// A directory of mode 755.
+    pub fn dir(&mut self, path: &str) -> &mut Self {
         self.entry(EntryType::Directory, path, 0o755, b"")
     }
 
-    pub(crate) fn file(&mut self, path: &str, content: &[u8]) -> &mut Self {
+    /// A regular file of mode 644.
+    pub fn file(&mut self, path: &str, content: &[u8]) -> &mut Self {
         self.entry(EntryType::Regular, path, 0o644, content)
     }
 
-    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
+    /// A symbolic link.
+    pub fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
         self.full(EntryType::Symlink, path, 0o777, (0, 0), 5, &[("linkpath", target.as_bytes())], b"")
     }
 
-    pub(crate) fn hard_link(&mut self, path: &str, target: &str) -> &mut Self {
+    /// A hard link to an earlier path.
+    pub fn hard_link(&mut self, path: &str, target: &str) -> &mut Self {
         self.full(EntryType::Link, path, 0o644, (0, 0), 5, &[("linkpath", target.as_bytes())], b"")
     }
 
-    pub(crate) fn device(&mut self, typ: EntryType, path: &str, major: u32, minor: u32) -> &mut Self {
+    /// A device node.
+    pub fn device(&mut self, typ: EntryType, path: &str, major: u32, minor: u32) -> &mut Self {
         let mut header = header(typ, 0o660, (0, 6), 77, 0);
         header.set_device_major(major).unwrap();
         header.set_device_minor(minor).unwrap();
@@ -52,7 +60,7 @@ impl Layer {
 
     /// Appends an entry with PAX records; the path is always one of them.
     #[allow(clippy::too_many_arguments, reason = "a tar header has that many fields")]
-    pub(crate) fn full(
+    pub fn full(
         &mut self,
         typ: EntryType,
         path: &str,
@@ -68,11 +76,10 @@ impl Layer {
     }
 
     /// Appends a header as it is, with the PAX records before it and the content behind it.
-    pub(crate) fn append(&mut self, header: &mut Header, pax: &[(&str, &[u8])], content: &[u8]) -> &mut Self {
+    pub fn append(&mut self, header: &mut Header, pax: &[(&str, &[u8])], content: &[u8]) -> &mut Self {
         if !pax.is_empty() {
             let records: Vec<u8> = pax.iter().flat_map(|(key, value)| record(key, value)).collect();
-            let mut extension =
-                super::image::header(EntryType::XHeader, 0o644, (0, 0), 0, records.len() as u64);
+            let mut extension = self::header(EntryType::XHeader, 0o644, (0, 0), 0, records.len() as u64);
             extension.set_cksum();
             self.block(extension.as_bytes()).block(&records);
         }
@@ -81,14 +88,14 @@ impl Layer {
     }
 
     /// Appends bytes padded to a record.
-    pub(crate) fn block(&mut self, bytes: &[u8]) -> &mut Self {
+    pub fn block(&mut self, bytes: &[u8]) -> &mut Self {
         self.raw.extend_from_slice(bytes);
         self.raw.resize(self.raw.len().next_multiple_of(512), 0);
         self
     }
 
     /// The complete archive.
-    pub(crate) fn finish(&self) -> Vec<u8> {
+    pub fn finish(&self) -> Vec<u8> {
         let mut raw = self.raw.clone();
         raw.extend_from_slice(&[0; 1024]);
         raw
@@ -96,7 +103,7 @@ impl Layer {
 }
 
 /// A header without a path, for PAX records to give it one.
-pub(crate) fn header(typ: EntryType, mode: u32, (uid, gid): (u64, u64), mtime: u64, size: u64) -> Header {
+pub fn header(typ: EntryType, mode: u32, (uid, gid): (u64, u64), mtime: u64, size: u64) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(typ);
     header.set_path("x").unwrap();
@@ -118,7 +125,8 @@ fn record(key: &str, value: &[u8]) -> Vec<u8> {
     [len.to_string().into_bytes(), body].concat()
 }
 
-pub(crate) fn compress(raw: &[u8], compression: Compression) -> Vec<u8> {
+/// Compresses an archive.
+pub fn compress(raw: &[u8], compression: Compression) -> Vec<u8> {
     match compression {
         Compression::None => raw.to_vec(),
         Compression::Gzip => {
@@ -132,20 +140,25 @@ pub(crate) fn compress(raw: &[u8], compression: Compression) -> Vec<u8> {
     }
 }
 
-pub(crate) fn digest(raw: &[u8]) -> String {
+/// `sha256:` and the hash in hex.
+pub fn digest(raw: &[u8]) -> String {
     let hex: String = Sha256::digest(raw).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
 /// A layer as it is in a registry.
 #[derive(Debug, Clone)]
-pub(crate) struct Packed {
-    pub(crate) blob: Vec<u8>,
-    pub(crate) media_type: &'static str,
-    pub(crate) diff_id: String,
+pub struct Packed {
+    /// Its bytes.
+    pub blob: Vec<u8>,
+    /// What the manifest calls it.
+    pub media_type: &'static str,
+    /// The digest of the archive within.
+    pub diff_id: String,
 }
 
-pub(crate) fn pack(layer: &Layer, compression: Compression) -> Packed {
+/// Compresses a layer.
+pub fn pack(layer: &Layer, compression: Compression) -> Packed {
     let raw = layer.finish();
     let media_type = match compression {
         Compression::None => "application/vnd.oci.image.layer.v1.tar",
@@ -157,12 +170,15 @@ pub(crate) fn pack(layer: &Layer, compression: Compression) -> Packed {
 
 /// An image's documents.
 #[derive(Debug, Clone)]
-pub(crate) struct Documents {
-    pub(crate) config: Vec<u8>,
-    pub(crate) manifest: Vec<u8>,
+pub struct Documents {
+    /// The configuration.
+    pub config: Vec<u8>,
+    /// The manifest.
+    pub manifest: Vec<u8>,
 }
 
-pub(crate) fn documents(layers: &[Packed], config: serde_json::Value) -> Documents {
+/// Configuration and manifest of an image of these layers; `config` is its `config` object.
+pub fn documents(layers: &[Packed], config: serde_json::Value) -> Documents {
     let diff_ids: Vec<_> = layers.iter().map(|layer| &layer.diff_id).collect();
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": config,
@@ -182,7 +198,7 @@ pub(crate) fn documents(layers: &[Packed], config: serde_json::Value) -> Documen
 }
 
 /// Writes an OCI image layout with one image under the tag `latest`.
-pub(crate) fn layout(folder: &Path, layers: &[Packed], config: serde_json::Value) -> Documents {
+pub fn layout(folder: &Path, layers: &[Packed], config: serde_json::Value) -> Documents {
     let documents = documents(layers, config);
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
