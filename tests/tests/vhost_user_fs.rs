@@ -5,11 +5,14 @@ mod support;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 
-use monocore_fs::{CachePolicy, FILE_ENTRY, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
+use monocore_fs::{CachePolicy, FILE_ENTRY, Fs, FsConfig, FsHandle, FsShare, OwnerPolicy, ServerConfig};
 use monocore_tests::stock_guest::fs::{LARGE_BYTES, MANY};
 use monocore_vhost_user::Server;
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use sha2::{Digest, Sha256};
 use support::stock_guest::StockGuest;
 use tempfile::TempDir;
@@ -68,15 +71,10 @@ fn a_stock_kernel_mounts_the_device_and_finds_a_file_system() {
     // Ends with the front end.
     let serving = thread::spawn(move || server.serve_one());
 
-    let mut guest = StockGuest::new("fs");
-    guest.shared_memory().character_device("fs", &socket);
-    guest.argument("-device", "vhost-user-fs-pci,chardev=fs,tag=monocore,queue-size=1024");
-    let lines = guest.run(|line| answer(host.path(), &handle, line));
+    let lines = guest("fs", &socket).run(|line| answer(host.path(), &handle, line));
     serving.join().unwrap().unwrap();
 
-    let suite = lines.iter().find_map(|line| line.strip_prefix("suite ")).expect("the suite ran");
-    let made: usize = suite.split(' ').next().unwrap().parse().unwrap();
-    assert!(made >= 300, "{suite}");
+    assert!(assertions(&lines) >= 300);
     let reversed = fs::read(host.path().join("work/reversed")).unwrap();
     assert_eq!(reversed.len(), LARGE_BYTES);
     assert_eq!(hex(&reversed), fs::read_to_string(host.path().join("work/reversed.sha256")).unwrap());
@@ -86,5 +84,57 @@ fn a_stock_kernel_mounts_the_device_and_finds_a_file_system() {
     // The shares, the directory that came and went, and the single file: nothing lies beside them.
     assert_eq!(fs::read_dir(host.path()).unwrap().count(), MANY + 4);
     assert_eq!(metrics.guest_faults.load(std::sync::atomic::Ordering::Relaxed), 0);
-    eprintln!("{suite}; {metrics:?}");
+    eprintln!("{} assertions; {metrics:?}", assertions(&lines));
+}
+
+/// A guest with the device at `socket`.
+fn guest(job: &'static str, socket: &Path) -> StockGuest {
+    let mut guest = StockGuest::new(job);
+    guest.shared_memory().character_device("fs", socket);
+    guest.argument("-device", "vhost-user-fs-pci,chardev=fs,tag=monocore,queue-size=1024");
+    guest
+}
+
+/// How many assertions the suite made in the guest.
+fn assertions(lines: &[String]) -> usize {
+    let suite = lines.iter().find_map(|line| line.strip_prefix("suite ")).expect("the suite ran");
+    suite.split(' ').next().and_then(|made| made.parse().ok()).expect("a number")
+}
+
+/// Nobody of this host: without any right but to its own files.
+const NOBODY: u32 = 54_321;
+
+#[test]
+fn a_host_without_root_serves_a_guest_that_has_it() {
+    let sockets = TempDir::new().unwrap();
+    let host = TempDir::new().unwrap();
+    std::os::unix::fs::chown(host.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    std::os::unix::fs::chown(sockets.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let (work, socket) = (host.path().join("work"), sockets.path().join("fs"));
+    let (bound, ready) = mpsc::channel();
+    let path = socket.clone();
+    // Users are threads' to Linux: this one, and the device's own below it, lose every right of root.
+    let serving = thread::spawn(move || {
+        become_nobody();
+        fs::create_dir(&work).unwrap();
+        let server = ServerConfig { max_descriptors: 256, ..ServerConfig::for_this_process() };
+        assert_eq!(server.owners, OwnerPolicy::Mapped { uid: 0, gid: 0 });
+        let shares = vec![share(&work, "work", false)];
+        let config = FsConfig { tag: "monocore".into(), request_queues: 1, shares, server };
+        let server = Server::bind(&path, Box::new(Fs::new(config).unwrap())).unwrap();
+        bound.send(()).unwrap();
+        server.serve_one()
+    });
+    ready.recv().unwrap();
+    let lines = guest("fs-rootless", &socket).run(|_| {});
+    serving.join().unwrap().unwrap();
+    assert!(assertions(&lines) >= 300);
+    assert_eq!(fs::read_dir(host.path().join("work")).unwrap().count(), 0);
+}
+
+fn become_nobody() {
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    set_thread_groups(&[]).expect("root's right");
+    set_thread_res_gid(gid, gid, gid).expect("root's right");
+    set_thread_res_uid(uid, uid, uid).expect("root's right");
 }

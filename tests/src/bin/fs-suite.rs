@@ -14,7 +14,10 @@ fn main() -> ExitCode {
         eprintln!("usage: fs-suite DIR [--no-device-nodes]");
         return ExitCode::from(2);
     };
-    let expect = Expectations { no_device_nodes: option.as_deref() == Some("--no-device-nodes") };
+    let expect = Expectations {
+        no_device_nodes: option.as_deref() == Some("--no-device-nodes"),
+        ..Expectations::default()
+    };
     match run(Path::new(&dir), expect) {
         Ok(report) => {
             report.failed.iter().for_each(|line| println!("FAILED {line}"));

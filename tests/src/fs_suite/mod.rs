@@ -28,6 +28,8 @@ pub use check::{Checks, Report};
 pub struct Expectations {
     /// Device nodes are refused with EPERM.
     pub no_device_nodes: bool,
+    /// Only files and directories have an owner that can be chosen; anything else is root's.
+    pub owners_of_files_only: bool,
 }
 
 /// Runs every group of assertions, each in a directory of its own below `dir`, and removes those afterwards.

@@ -23,7 +23,7 @@ pub const DONE: &str = "stock-guest: done";
 /// A job, by the name that the kernel command line has.
 type Job = fn() -> Result<()>;
 
-const JOBS: &[(&str, Job)] = &[("devices", devices::run), ("fs", fs::run)];
+const JOBS: &[(&str, Job)] = &[("devices", devices::run), ("fs", fs::run), ("fs-rootless", fs::run_rootless)];
 
 /// Does everything and powers off.
 pub fn main() {
