@@ -1,4 +1,7 @@
 //! SHA-256 as a stream.
+//!
+//! `sha2` and not `ring`, which is linked anyway: with SHA instructions they are alike, and without them, in
+//! software emulation, ring's vector code took 21 ms per MiB and sha2's scalar code 16 ms.
 
 use sha2::{Digest as _, Sha256};
 

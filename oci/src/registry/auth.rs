@@ -79,7 +79,7 @@ async fn token(
     if url.scheme() != "https" && !plain {
         return Err(bad(format!("names {realm:?} for tokens, which is not encrypted")));
     }
-    let client = http.client(url.scheme())?;
+    let client = http.client(&url)?;
     let request = match credentials {
         Some(Credentials::IdentityToken(token)) => {
             let mut form = url::form_urlencoded::Serializer::new(String::new());

@@ -37,14 +37,22 @@ pub(super) struct Ask<'a> {
 /// HTTP with and without TLS. Trust anchors are only read once TLS is needed.
 #[derive(Debug, Default)]
 pub(super) struct Http {
+    /// Without TLS, to this machine itself: past any proxy, as Go's clients go.
+    loopback: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
 }
 
 impl Http {
-    /// The client for a scheme.
-    pub(super) fn client(&self, scheme: &str) -> Result<&reqwest::Client> {
-        let (slot, plain) = if scheme == "http" { (&self.plain, true) } else { (&self.tls, false) };
+    /// The client for an address.
+    pub(super) fn client(&self, url: &Url) -> Result<&reqwest::Client> {
+        let plain = url.scheme() == "http";
+        let loopback = plain && is_loopback(url.host_str().unwrap_or_default());
+        let slot = match (plain, loopback) {
+            (_, true) => &self.loopback,
+            (true, false) => &self.plain,
+            (false, false) => &self.tls,
+        };
         if let Some(client) = slot.get() {
             return Ok(client);
         }
@@ -56,6 +64,7 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT);
         let builder = if plain { builder.tls_certs_only([]) } else { builder };
+        let builder = if loopback { builder.no_proxy() } else { builder };
         let client = builder
             .build()
             .map_err(|error| Error::Connection { registry: "any".into(), reason: causes(&error) })?;
@@ -128,7 +137,7 @@ impl Client {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS {
             let own = url.origin() == first.origin();
-            let mut request = self.http.client(url.scheme())?.get(url.clone());
+            let mut request = self.http.client(&url)?.get(url.clone());
             if let Some(accept) = ask.accept {
                 request = request.header(ACCEPT, accept);
             }
