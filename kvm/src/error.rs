@@ -42,17 +42,17 @@ pub enum Error {
 }
 
 /// Names the call of a `kvm_ioctls` result.
-pub(crate) trait CallContext<T> {
+pub(crate) trait NamedCall<T> {
     fn call(self, call: &'static str) -> Result<T, Error>;
 }
 
-impl<T> CallContext<T> for Result<T, kvm_ioctls::Error> {
+impl<T> NamedCall<T> for Result<T, kvm_ioctls::Error> {
     fn call(self, call: &'static str) -> Result<T, Error> {
         self.map_err(|e| Error::Call { call, source: std::io::Error::from_raw_os_error(e.errno()) })
     }
 }
 
-impl<T> CallContext<T> for std::io::Result<T> {
+impl<T> NamedCall<T> for std::io::Result<T> {
     fn call(self, call: &'static str) -> Result<T, Error> {
         self.map_err(|source| Error::Call { call, source })
     }

@@ -14,7 +14,7 @@ use kvm_bindings::kvm_run;
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 
 use crate::Error;
-use crate::error::CallContext;
+use crate::error::NamedCall;
 
 thread_local! {
     /// `immediate_exit` of the vCPU bound to this thread. Constant-initialized and without a destructor, so the signal

@@ -3,7 +3,7 @@
 use kvm_bindings::CpuId;
 use monocore_hypervisor::Hypervisor;
 
-use crate::error::CallContext;
+use crate::error::NamedCall;
 use crate::{Error, KvmVm, arch, kick, probe};
 
 /// The host's KVM, opened and found usable.

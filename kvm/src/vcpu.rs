@@ -6,7 +6,7 @@ use kvm_bindings::{CpuId, KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SY
 use kvm_ioctls::{VcpuExit as KvmExit, VcpuFd};
 use monocore_hypervisor::{BindVcpu, CpuIo, Gpa, Vcpu, VcpuExit, VcpuStart};
 
-use crate::error::CallContext;
+use crate::error::NamedCall;
 use crate::kick::Binding;
 use crate::{Error, KvmVcpuHandle, VcpuState, arch, port_io};
 

@@ -10,7 +10,7 @@ use kvm_ioctls::{IoEventAddress, VmFd};
 use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, Gsi, IrqLine, Protection, RamSlot, Vm};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::error::CallContext;
+use crate::error::NamedCall;
 use crate::{Error, UnboundVcpu, VmState, arch};
 
 /// Input pins of the in-kernel I/O APIC.

@@ -10,7 +10,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use monocore_hypervisor::{VcpuStart, layout};
 
 use crate::Error;
-use crate::error::CallContext;
+use crate::error::NamedCall;
 
 pub use requests::{BIND_REQUESTS, RUN_REQUESTS};
 pub use state::{VcpuState, VmState};

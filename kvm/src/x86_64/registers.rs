@@ -8,7 +8,7 @@ use kvm_ioctls::VcpuFd;
 use monocore_hypervisor::Gpa;
 
 use crate::Error;
-use crate::error::CallContext;
+use crate::error::NamedCall;
 
 /// Protection enable and extension type.
 const CR0_PE_ET: u64 = 0x11;

@@ -12,7 +12,7 @@ use kvm_ioctls::{VcpuFd, VmFd};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::CallContext;
+use crate::error::NamedCall;
 
 /// TSC_DEADLINE, restored last: it arms the timer, which needs the TSC and the APIC.
 const MSR_TSC_DEADLINE: u32 = 0x6e0;

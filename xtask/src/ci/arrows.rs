@@ -45,7 +45,7 @@ const DOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("monocore-oci", &["monocore-erofs"]),
-    ("monocore-orchestrator", &["monocore-oci", "monocore-protocol", "monocore-spec"]),
+    ("monocore-orchestrator", &["monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"]),
     (
         "monocore",
         &[
@@ -69,7 +69,7 @@ const DOWN: &[(&str, &[&str])] = &[
 const DEVICE: &[&str] = &["monocore-hypervisor", "monocore-virtio"];
 
 /// Crates that stand outside: they drive or test the others.
-const OUTSIDE: &[&str] = &["xtask", "monocore-tests", "monocore-benches"];
+const OUTSIDE: &[&str] = &["xtask", "monocore-tests", "monocore-test-images", "monocore-benches"];
 
 /// Crates from elsewhere, and the only ones of ours that may name them.
 const RESERVED: &[(&str, &[&str])] = &[
