@@ -11,7 +11,7 @@ use crate::error::{Doing, Error};
 /// Where things are mounted in the initramfs before the new root covers it.
 const IMAGE: &str = "/image";
 const SCRATCH: &str = "/scratch";
-const NEW_ROOT: &str = "/root";
+const NEW_ROOT: &str = "/new-root";
 
 /// The file system that takes writes, if there is one beside the root.
 #[derive(Debug, Default)]
