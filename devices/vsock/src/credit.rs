@@ -50,9 +50,10 @@ impl HostWindow {
         self.forwarded = self.forwarded.wrapping_add(bytes);
     }
 
-    /// Whether the guest should hear of the room there is now: it knows of less than half of it.
-    pub(crate) fn is_update_due(self) -> bool {
-        self.forwarded.wrapping_sub(self.told) >= self.buf_alloc / 2
+    /// Whether the guest should hear of the room there is now: it knows of less than half of it. Linux uses no more of a
+    /// window than it grants itself, so the half is of whichever is smaller.
+    pub(crate) fn is_update_due(self, guest: GuestCredit) -> bool {
+        self.forwarded.wrapping_sub(self.told) >= self.buf_alloc.min(guest.buf_alloc.max(2)) / 2
     }
 
     /// `buf_alloc` and `fwd_cnt` for a packet that is sent now.
@@ -81,12 +82,25 @@ mod tests {
 
     #[test]
     fn the_guest_is_told_when_half_the_window_is_news() {
+        let generous = GuestCredit { buf_alloc: 1000, ..GuestCredit::default() };
         let mut window = HostWindow::new(100);
         window.forward(49);
-        assert!(!window.is_update_due());
+        assert!(!window.is_update_due(generous));
         window.forward(1);
-        assert!(window.is_update_due());
+        assert!(window.is_update_due(generous));
         assert_eq!(window.tell(), (100, 50));
-        assert!(!window.is_update_due());
+        assert!(!window.is_update_due(generous));
+    }
+
+    #[test]
+    fn a_guest_that_uses_less_than_the_window_is_told_earlier() {
+        let modest = GuestCredit { buf_alloc: 20, ..GuestCredit::default() };
+        let mut window = HostWindow::new(100);
+        assert!(!window.is_update_due(modest));
+        window.forward(10);
+        assert!(window.is_update_due(modest));
+        // Nothing granted, nothing new: no update.
+        window.tell();
+        assert!(!window.is_update_due(GuestCredit::default()));
     }
 }

@@ -171,7 +171,7 @@ impl Outbound<'_> {
             if !connection.has_backlog() {
                 self.session.remove(id, self.metrics);
             }
-        } else if connection.window.is_update_due() {
+        } else if connection.window.is_update_due(connection.credit) {
             self.queue_update(id);
         }
     }
