@@ -1,9 +1,10 @@
 //! A file tree as text, one line an entry, so that the same tree seen twice can be compared.
 //!
-//! A line holds what a user of the tree can see: path, type, mode, owner, modification time, device number, link count
-//! of regular files, symlink target, content hash (a sparse file by its content, holes read as zeroes) and extended
-//! attributes. Entries are sorted by path bytes. Other file systems mounted below the root are left out.
+//! A line holds what a user of the tree can see: path, type, mode, owner, modification time, device number, links
+//! (their count and the first path of the same file), symlink target, content hash (a sparse file by its content, holes
+//! read as zeroes) and extended attributes. Entries are sorted by path bytes. Other file systems mounted below the root are left out.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
@@ -23,6 +24,8 @@ use sha2::{Digest, Sha256};
 pub fn dump(root: &Path, skip: &[&str]) -> io::Result<Vec<String>> {
     let device = fs::symlink_metadata(root)?.dev();
     let mut lines = Vec::new();
+    let mut first_paths: HashMap<u64, PathBuf> = HashMap::new();
+    let mut linked = Vec::new();
     let mut open = vec![PathBuf::new()];
     while let Some(relative) = open.pop() {
         let path = if relative.as_os_str().is_empty() { root.to_owned() } else { root.join(&relative) };
@@ -31,12 +34,23 @@ pub fn dump(root: &Path, skip: &[&str]) -> io::Result<Vec<String>> {
         if skip.iter().any(|s| relative == Path::new(s)) || (meta.is_dir() && meta.dev() != device) {
             continue;
         }
+        if !meta.is_dir() && meta.nlink() > 1 {
+            let first = first_paths.entry(meta.ino()).or_insert_with(|| relative.clone());
+            if relative < *first {
+                first.clone_from(&relative);
+            }
+            linked.push((lines.len(), meta.ino()));
+        }
         lines.push(line(&relative, &path, &meta).map_err(at)?);
         if meta.is_dir() {
             for entry in fs::read_dir(&path).map_err(at)? {
                 open.push(relative.join(entry?.file_name()));
             }
         }
+    }
+    for (index, inode) in linked {
+        let first = escape(first_paths[&inode].as_os_str().as_bytes());
+        let _ = write!(lines[index], " same-as=/{first}");
     }
     lines.sort();
     Ok(lines)
@@ -54,14 +68,24 @@ fn line(relative: &Path, path: &Path, meta: &Metadata) -> io::Result<String> {
         () if kind.is_char_device() => "char",
         () => "block",
     };
-    let _ =
-        write!(line, " {name} {:04o} {}:{} {}", meta.mode() & 0o7777, meta.uid(), meta.gid(), meta.mtime());
+    let _ = write!(
+        line,
+        " {name} {:04o} {}:{} {}.{:09}",
+        meta.mode() & 0o7777,
+        meta.uid(),
+        meta.gid(),
+        meta.mtime(),
+        meta.mtime_nsec()
+    );
     if kind.is_file() {
-        let _ = write!(line, " links={} size={} sha256={}", meta.nlink(), meta.size(), hash(path)?);
+        let _ = write!(line, " size={} sha256={}", meta.size(), hash(path)?);
     } else if kind.is_symlink() {
         let _ = write!(line, " -> {}", escape(fs::read_link(path)?.as_os_str().as_bytes()));
     } else if kind.is_char_device() || kind.is_block_device() {
         let _ = write!(line, " rdev={:#x}", meta.rdev());
+    }
+    if !kind.is_dir() {
+        let _ = write!(line, " links={}", meta.nlink());
     }
     for (name, value) in xattrs(path)? {
         let _ = write!(line, " {}={}", escape(&name), escape(&value));
@@ -128,6 +152,15 @@ mod tests {
         assert!(before[1].starts_with("/a%20b%25 file"), "{before:?}");
         fs::write(&file, "two").unwrap();
         assert_ne!(before, dump(folder.path(), &[]).unwrap());
+    }
+
+    #[test]
+    fn the_links_of_a_file_name_the_same_path() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("b"), "x").unwrap();
+        fs::hard_link(folder.path().join("b"), folder.path().join("a")).unwrap();
+        let lines = dump(folder.path(), &[]).unwrap();
+        assert!(lines[1..].iter().all(|line| line.ends_with("links=2 same-as=/a")), "{lines:?}");
     }
 
     #[test]
