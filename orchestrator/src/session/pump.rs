@@ -1,7 +1,8 @@
 //! Copying between a stream connection and its local end, one thread each.
 //!
 //! Bytes between a pipe and the connection are spliced, a regular file is sent, anything else is copied through a
-//! buffer. The connection's socket is blocking; the local descriptor may be either.
+//! buffer. The socket does not block: a splice holds the pipe's lock for as long as it waits for a socket, and whoever
+//! is at the pipe's other end could then neither read nor close it. The local descriptor may be either.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +11,7 @@ use std::sync::mpsc::Sender;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat, sendfile};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 
@@ -47,6 +48,7 @@ impl Endpoint {
 /// # Errors
 /// No thread or descriptor is to be had.
 pub(super) fn spawn(endpoint: Endpoint, socket: OwnedFd) -> io::Result<()> {
+    ioctl_fionbio(&socket, true)?;
     match endpoint {
         Endpoint::Stdin(input, progress) => thread("stdin", move || pump_stdin(input, &socket, &progress)),
         Endpoint::Output(output, progress) => thread("output", move || {
@@ -98,7 +100,9 @@ fn copy_in(input: Input, socket: &OwnedFd, stop: Option<BorrowedFd<'_>>) -> io::
     match input {
         Input::Empty => Ok(()),
         Input::Fd(fd) => match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
-            FileType::RegularFile => loop_while(|| sendfile(socket, &fd, None, SPLICE_BYTES), || Ok(true)),
+            FileType::RegularFile => {
+                loop_while(socket, || sendfile(socket, &fd, None, SPLICE_BYTES), || Ok(true))
+            }
             kind => copy_fd_in(&fd, kind, socket, stop),
         },
         Input::Reader(mut reader) => {
@@ -123,7 +127,7 @@ fn copy_fd_in(
 ) -> io::Result<()> {
     if kind == FileType::Fifo {
         let take = || splice(fd, None, socket, None, SPLICE_BYTES, SpliceFlags::empty());
-        return loop_while(take, || readable(fd, socket, stop));
+        return loop_while(socket, take, || readable(fd, socket, stop));
     }
     let mut buffer = vec![0; BUFFER_BYTES];
     while readable(fd, socket, stop)? {
@@ -139,15 +143,17 @@ fn copy_fd_in(
     Ok(())
 }
 
-/// Moves bytes by `step` until it finds none, waiting by `ready` before each.
+/// Moves bytes into `socket` by `step` until it finds none, waiting by `ready` before each.
 fn loop_while(
+    socket: &OwnedFd,
     mut step: impl FnMut() -> rustix::io::Result<usize>,
     mut ready: impl FnMut() -> io::Result<bool>,
 ) -> io::Result<()> {
     while ready()? {
         match step() {
             Ok(0) => break,
-            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait_for(socket.as_fd(), PollFlags::OUT)?,
             Err(error) => return Err(error.into()),
         }
     }
@@ -194,7 +200,11 @@ fn copy_out_by_splice(socket: &OwnedFd, pipe: &OwnedFd) -> io::Result<()> {
         match splice(socket, None, pipe, None, SPLICE_BYTES, SpliceFlags::MOVE) {
             Ok(0) | Err(Errno::CONNRESET) => return Ok(()),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(pipe.as_fd(), PollFlags::OUT)?,
+            // Either end may have been the reason; both must be ready for the next.
+            Err(Errno::AGAIN) => {
+                wait_for(socket.as_fd(), PollFlags::IN)?;
+                wait_for(pipe.as_fd(), PollFlags::OUT)?;
+            }
             Err(error) => return Err(error.into()),
         }
     }

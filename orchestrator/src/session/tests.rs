@@ -225,3 +225,24 @@ fn an_output_that_takes_no_more_closes_the_guests_stream() {
     let failed = (0..10_000).any(|_| stdout.write_all(&[b'y'; 4096]).is_err());
     assert!(failed, "the guest never noticed");
 }
+
+#[test]
+fn a_quiet_output_leaves_its_pipe_free_for_the_reader() {
+    let (agent, session) = Agent::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let streams =
+        Streams::Pipes { stdin: Input::Empty, stdout: Output::Fd(writer.into()), stderr: Output::Discard };
+    let _process = session.exec(Exec::new(ExecId(0), ["sleep"]), streams).unwrap();
+    let mut control = agent.control();
+    let id = control.exec().id;
+    let mut stdout = agent.stream(id, Stream::Stdout);
+    stdout.write_all(b"up").unwrap();
+    reader.read_exact(&mut [0; 2]).unwrap();
+    let (done, closed) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(reader);
+        done.send(()).unwrap();
+    });
+    closed.recv_timeout(Duration::from_secs(10)).expect("the reader cannot close its end");
+    drop(stdout);
+}
