@@ -175,8 +175,7 @@ fn signals_are_as_a_program_expects_them() {
 #[test]
 fn many_megabytes_pass_both_ways_unchanged() {
     let guest = Guest::new();
-    let data: Vec<u8> =
-        (0..8u32 << 20).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let data: Vec<u8> = (0..8u32 << 20).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let (input, mut feed) = std::io::pipe().unwrap();
     let (mut drain, output) = std::io::pipe().unwrap();
     let streams = Streams::Pipes {
