@@ -7,14 +7,17 @@ mod diagnostics;
 mod doctor;
 mod images;
 mod inspect;
+mod load;
 mod output;
 mod prune;
 mod pull;
 mod rmi;
 mod run;
+mod save;
 mod store;
 mod terminal;
 mod version;
+mod vhost_user;
 mod vmm;
 
 use std::ffi::OsString;
@@ -50,11 +53,14 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),
         Command::Image(ImageCommand::Inspect(args)) => inspect::main(&args),
+        Command::Load(args) => load::main(&args),
+        Command::Save(args) => save::main(&args),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),
         Command::Doctor(args) => return doctor::main(args),
         Command::Version(args) => version::main(args),
         Command::Completion(args) => completion::main(&args),
+        Command::VhostUser(command) => vhost_user::main(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! The command line's grammar.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::run::RunArgs;
@@ -22,6 +24,10 @@ pub(super) enum Command {
     Images(ListArgs),
     /// Remove images from the store
     Rmi(RmiArgs),
+    /// Take in images from an archive (docker save or OCI)
+    Load(LoadArgs),
+    /// Write images to an archive
+    Save(SaveArgs),
     /// Look at one image
     #[command(subcommand)]
     Image(ImageCommand),
@@ -35,6 +41,9 @@ pub(super) enum Command {
     Version(FormatArgs),
     /// Write a shell's completions to standard output
     Completion(CompletionArgs),
+    /// Serve one of monocore's devices to another virtual machine monitor
+    #[command(subcommand, name = "vhost-user")]
+    VhostUser(VhostUserCommand),
 }
 
 /// How a listing is written.
@@ -102,6 +111,41 @@ pub(super) struct RmiArgs {
     pub(super) output: FormatArgs,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct LoadArgs {
+    /// The archive; standard input without it
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) input: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SaveArgs {
+    /// Names or digests
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// The archive; standard output without it
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// What kind of archive
+    #[arg(long = "archive", value_enum, default_value_t)]
+    pub(super) kind: ArchiveKind,
+}
+
+/// Kinds of image archives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ArchiveKind {
+    /// What `docker load` reads.
+    #[default]
+    Docker,
+    /// An OCI image layout in a tar file.
+    Oci,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ImageCommand {
     /// Show an image's configuration and layers
@@ -136,6 +180,77 @@ pub(super) struct CompletionArgs {
     /// Which shell
     #[arg(value_enum)]
     pub(super) shell: clap_complete::Shell,
+}
+
+/// Serving a device of monocore's to another virtual machine monitor.
+#[derive(Debug, Subcommand)]
+pub(super) enum VhostUserCommand {
+    /// Shared directories (virtio-fs)
+    Fs(FsArgs),
+    /// Sockets (virtio-vsock)
+    Vsock(VsockArgs),
+    /// A disk (virtio-blk)
+    Blk(BlkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FsArgs {
+    /// The socket to listen on
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// A directory or file, and its name below the device's root
+    #[arg(long, value_name = "NAME=PATH[:ro]", required = true, value_parser = parse_share)]
+    pub(super) share: Vec<ShareArg>,
+    /// The tag the guest mounts
+    #[arg(long, default_value = "monocore")]
+    pub(super) tag: String,
+}
+
+/// A share as the command line names it.
+#[derive(Clone, Debug)]
+pub(super) struct ShareArg {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VsockArgs {
+    /// The socket to listen on
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// Where this machine's programs connect to and say "CONNECT port"; the guest's connections to port P arrive at
+    /// this path with _P
+    #[arg(long, value_name = "PATH")]
+    pub(super) uds_path: PathBuf,
+    /// The guest's context id
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..=0xffff_fffe))]
+    pub(super) guest_cid: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BlkArgs {
+    /// The socket to listen on
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// Its content, a raw file; several make one read-only disk, one after the other
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(super) file: Vec<PathBuf>,
+    /// Refuse writes
+    #[arg(long)]
+    pub(super) read_only: bool,
+    /// What the guest reads as the disk's serial number
+    #[arg(long, default_value = "monocore")]
+    pub(super) serial: String,
+}
+
+fn parse_share(text: &str) -> Result<ShareArg, String> {
+    let (name, path) = text.split_once('=').ok_or("give NAME=PATH, or NAME=PATH:ro")?;
+    let (path, read_only) = path.strip_suffix(":ro").map_or((path, false), |path| (path, true));
+    if name.is_empty() || name.contains('/') || path.is_empty() {
+        return Err("give NAME=PATH, the name without '/'".to_owned());
+    }
+    Ok(ShareArg { name: name.to_owned(), path: path.into(), read_only })
 }
 
 fn parse_mirror(text: &str) -> Result<(String, String), String> {

@@ -1,0 +1,75 @@
+//! `vhost-user fs|vsock|blk`: one of monocore's devices behind a socket, for QEMU and other front ends. No KVM is needed.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use monocore_blk::{Block, Concat, Disk, Part, Raw};
+use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
+use monocore_vhost_user::Server;
+use monocore_virtio::VirtioDevice;
+use monocore_vsock::{Limits, UnixSockets, Vsock};
+use rustix::fs::{Mode, OFlags};
+
+use super::args::{BlkArgs, FsArgs, ShareArg, VhostUserCommand, VsockArgs};
+
+/// The unit of a disk's size, bytes.
+const SECTOR_BYTES: u64 = 512;
+
+/// Serves one front end after the other until the process is ended.
+pub(super) fn main(command: VhostUserCommand) -> anyhow::Result<()> {
+    let (socket, device): (PathBuf, Box<dyn VirtioDevice>) = match command {
+        VhostUserCommand::Fs(args) => (args.socket.clone(), Box::new(fs(args)?)),
+        VhostUserCommand::Vsock(args) => (args.socket.clone(), Box::new(vsock(&args)?)),
+        VhostUserCommand::Blk(args) => (args.socket.clone(), Box::new(blk(&args)?)),
+    };
+    let server = Server::bind(&socket, device).with_context(|| format!("--socket {}", socket.display()))?;
+    Ok(server.serve()?)
+}
+
+fn fs(args: FsArgs) -> anyhow::Result<Fs> {
+    let shares = args.share.into_iter().map(share).collect::<anyhow::Result<_>>()?;
+    let server = ServerConfig::for_this_process();
+    Ok(Fs::new(FsConfig { tag: args.tag, request_queues: 1, shares, server })?)
+}
+
+fn share(arg: ShareArg) -> anyhow::Result<FsShare> {
+    let root = rustix::fs::open(&arg.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("--share {}={}", arg.name, arg.path.display()))?;
+    Ok(FsShare { name: arg.name, root, read_only: arg.read_only, cache: CachePolicy::default() })
+}
+
+/// The front end has the event queue: it, not this process, knows when the guest was moved.
+fn vsock(args: &VsockArgs) -> anyhow::Result<Vsock> {
+    let backend = UnixSockets::bind(&args.uds_path)
+        .with_context(|| format!("--uds-path {}", args.uds_path.display()))?;
+    Ok(Vsock::new(args.guest_cid, Box::new(backend), Limits::default()).without_event_queue())
+}
+
+fn blk(args: &BlkArgs) -> anyhow::Result<Block> {
+    let disk: Disk = match &args.file[..] {
+        [file] => {
+            let opened = OpenOptions::new().read(true).write(!args.read_only).open(file);
+            Raw::new(opened.with_context(|| shown(file))?, args.read_only)
+                .with_context(|| shown(file))?
+                .into()
+        }
+        files => {
+            Concat::new(files.iter().map(|file| part(file)).collect::<anyhow::Result<Vec<_>>>()?)?.into()
+        }
+    };
+    Ok(Block::new(disk, &args.serial)?)
+}
+
+fn part(path: &Path) -> anyhow::Result<Part> {
+    let file = File::open(path).with_context(|| shown(path))?;
+    let len_bytes = file.metadata().with_context(|| shown(path))?.len();
+    if !len_bytes.is_multiple_of(SECTOR_BYTES) {
+        bail!("{}: its length is no multiple of {SECTOR_BYTES} bytes", shown(path));
+    }
+    Ok(Part { file: Some(file), offset_bytes: 0, len_bytes })
+}
+
+fn shown(file: &Path) -> String {
+    format!("--file {}", file.display())
+}
