@@ -11,7 +11,7 @@ use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionCollection
 
 mod map;
 
-pub use map::{copy_file, map_file};
+pub use map::{advise_small_pages, copy_file, map_file};
 
 /// One contiguous range of guest RAM.
 pub type GuestRegion = GuestRegionMmap<()>;

@@ -3,10 +3,14 @@
 //! Reading a whole kernel (18 MB) takes more instructions than everything else up to the guest's first. Mapped
 //! privately, a page of it costs something when the guest first touches it, and the page cache holds it once for all machines.
 //! RAM that is shared or will be a template holds a copy of its own.
+//!
+//! But nearly every page of the text's first part, the kernel's core, is patched while it boots (alternatives): three
+//! faults and a copy for each page. That part is copied into huge pages at once, which is cheaper. The huge page the kernel
+//! ends in stays small ones if it holds little of the kernel, because zeroing a huge page costs as much as 300 small ones.
 
 use std::fs::File;
 
-use monocore_hypervisor::memory::{Backing, copy_file, map_file};
+use monocore_hypervisor::memory::{Backing, HUGE_PAGE_BYTES, advise_small_pages, copy_file, map_file};
 use monocore_hypervisor::{Gpa, GuestRam};
 use monocore_spec::FileRef;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -15,6 +19,10 @@ use super::elf::{self, Segment};
 use crate::{Error, files};
 
 const PAGE: u64 = 4096;
+/// How much of a read-only segment is copied: measured, with more or less the boot takes more instructions.
+const PATCHED_BYTES: u64 = 4 << 20;
+/// A kernel that reaches less than this into its last huge page leaves it to small pages.
+const TAIL_BYTES: u64 = HUGE_PAGE_BYTES as u64 / 4;
 
 /// A kernel in guest RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +41,20 @@ pub(super) fn load(image: &FileRef, ram: &GuestRam, backing: Backing) -> Result<
     let mut end = 0;
     for segment in &headers.segments {
         let last = segment.gpa.checked_add(segment.memory_len).ok_or_else(|| bad("strange addresses"))?;
-        if last > low_ram_end(ram) {
-            return Err(Error::TooLarge { what: "the kernel", ram_mib: ram_mib(ram) });
-        }
+        end = end.max(last);
+    }
+    if end > low_ram_end(ram) {
+        return Err(Error::TooLarge { what: "the kernel", ram_mib: ram_mib(ram) });
+    }
+    if backing == Backing::Private {
+        spare_tail(ram, end)?;
+    }
+    for segment in &headers.segments {
         if backing == Backing::Private && can_be_mapped(segment) {
             map_segment(ram, &file, segment)?;
         } else {
             copy(ram, &file, segment.gpa, segment.offset, segment.file_len)?;
         }
-        end = end.max(last);
     }
     Ok(Loaded { entry: Gpa(headers.entry), end: Gpa(end) })
 }
@@ -51,11 +64,23 @@ fn can_be_mapped(segment: &Segment) -> bool {
     !segment.writable && segment.gpa.is_multiple_of(PAGE) && segment.offset.is_multiple_of(PAGE)
 }
 
-/// Maps whole pages; the last, partial one is copied, so that nothing of the file behind the segment shows.
+/// Keeps the huge page the kernel ends in small where it holds little of it; done before anything is loaded there.
+fn spare_tail(ram: &GuestRam, end: u64) -> Result<(), Error> {
+    let huge = HUGE_PAGE_BYTES as u64;
+    let start = end - end % huge;
+    if end - start < TAIL_BYTES && start + huge <= low_ram_end(ram) {
+        advise_small_pages(ram, start, HUGE_PAGE_BYTES)?;
+    }
+    Ok(())
+}
+
+/// Copies the first part and maps the whole pages behind it; the last, partial one is copied, so that nothing of the file behind the segment shows.
 fn map_segment(ram: &GuestRam, file: &File, segment: &Segment) -> Result<(), Error> {
     let whole = segment.file_len - segment.file_len % PAGE;
-    if whole > 0 {
-        map_file(ram, segment.gpa, file, segment.offset, to_usize(whole))?;
+    let copied = whole.min(PATCHED_BYTES);
+    copy(ram, file, segment.gpa, segment.offset, copied)?;
+    if whole > copied {
+        map_file(ram, segment.gpa + copied, file, segment.offset + copied, to_usize(whole - copied))?;
     }
     copy(ram, file, segment.gpa + whole, segment.offset + whole, segment.file_len - whole)
 }

@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn the_start_info_leads_to_everything() {
         let ram = memory::allocate(&layout::ram_ranges((3 << 30) + (64 << 20)), Backing::Private).unwrap();
-        let line = CommandLine::new("quiet", 0).unwrap();
+        let line = CommandLine::new("quiet", 1, 0).unwrap();
         let initrd = Initrd { gpa: Gpa(0x200_0000), len_bytes: 5 };
         let at = write(&ram, &line, Some(initrd)).unwrap();
         let info: hvm_start_info = ram.read_obj(GuestAddress(at.0)).unwrap();
