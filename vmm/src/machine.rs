@@ -52,7 +52,7 @@ impl<H: Hypervisor> Machine<H> {
         let outcome = Arc::new(Outcome::new().map_err(Error::os("eventfd"))?);
         let backing = if spec.ram.shared { Backing::Shared } else { Backing::Private };
         let ram = memory::allocate(&layout::ram_ranges(u64::from(spec.ram.size_mib) << 20), backing)?;
-        let line = CommandLine::new(&spec.kernel.command_line, spec.vcpus, spec.devices.len())?;
+        let line = CommandLine::new(spec)?;
         let boot = boot::load(&spec.kernel, &line, &ram, backing, spec.vcpus)?;
         let vm = hypervisor.create_vm(spec.vcpus).map_err(Error::hypervisor)?;
         for region in ram.iter() {

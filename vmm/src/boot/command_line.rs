@@ -1,6 +1,7 @@
 //! The kernel command line: what the machine must say, then what the specification adds.
 
 use monocore_hypervisor::{Gsi, layout};
+use monocore_spec::VmSpec;
 
 use crate::Error;
 
@@ -9,22 +10,27 @@ use crate::Error;
 pub(crate) struct CommandLine(String);
 
 impl CommandLine {
-    /// The line for a machine with `vcpus` vCPUs and `virtio_devices` devices on its bus, followed by `words`.
+    /// The line for a machine like `spec`: what the machine says, then the specification's words.
     ///
     /// A kernel without our patches takes no notice of `monocore.exit`; it reboots by the keyboard controller's reset line, at
     /// once after a panic.
     ///
     /// On a single processor Linux patches thousands of lock prefixes out of its text; that copies every page of it
-    /// and gains nothing (18 of 146 million instructions of a boot), so it is told not to.
+    /// and gains nothing (18 of 146 million instructions of a boot), so it is told not to. And it keeps an initramfs that
+    /// is mapped: the pages are the page cache's, used again they would each be copied.
     ///
     /// # Errors
     /// [`Error::Spec`] where the line is longer than the kernel reads or holds a zero.
-    pub(crate) fn new(words: &str, vcpus: u8, virtio_devices: usize) -> Result<Self, Error> {
+    pub(crate) fn new(spec: &VmSpec) -> Result<Self, Error> {
         let mut line = format!("monocore.exit={:#x} reboot=k panic=-1", layout::EXIT_PORT);
-        if vcpus == 1 {
+        if spec.vcpus == 1 {
             line.push_str(" noreplace-smp");
         }
-        for index in 0..virtio_devices {
+        if !spec.kernel.initrd.is_empty() && !spec.ram.shared {
+            line.push_str(" retain_initrd");
+        }
+        let words = &spec.kernel.command_line;
+        for index in 0..spec.devices.len() {
             let (gpa, Gsi(gsi)) = virtio_window(index);
             line.push_str(&format!(" virtio_mmio.device=4K@{gpa:#x}:{gsi}"));
         }
@@ -54,12 +60,27 @@ pub(crate) fn virtio_window(index: usize) -> (u64, Gsi) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, RamSpec, SPEC_VERSION, Sink};
+
     use super::*;
+
+    pub(crate) fn spec(words: &str, vcpus: u8, devices: usize) -> VmSpec {
+        VmSpec {
+            version: SPEC_VERSION,
+            name: "line".into(),
+            vcpus,
+            ram: RamSpec { size_mib: 32, shared: false },
+            kernel: KernelSpec { image: FileRef::Fd(0), initrd: Vec::new(), command_line: words.into() },
+            devices: vec![DeviceSpec::Rng; devices],
+            serial: Sink::Discard,
+            timeline: Sink::Discard,
+        }
+    }
 
     #[test]
     fn devices_are_announced_before_the_specifications_words() {
-        let line = CommandLine::new("quiet -- x", 2, 2).unwrap();
+        let line = CommandLine::new(&spec("quiet -- x", 2, 2)).unwrap();
         assert_eq!(
             line.0,
             "monocore.exit=0x600 reboot=k panic=-1 virtio_mmio.device=4K@0xd0000000:5 \
@@ -68,10 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn a_mapped_initramfs_is_kept() {
+        let mut spec = spec("", 1, 0);
+        spec.kernel.initrd.push(FileRef::Fd(0));
+        let kept =
+            |spec: &VmSpec| CommandLine::new(spec).unwrap().0.ends_with(" noreplace-smp retain_initrd");
+        assert!(kept(&spec));
+        spec.ram.shared = true;
+        assert!(!kept(&spec));
+    }
+
+    #[test]
     fn what_the_kernel_would_cut_is_refused() {
-        assert!(CommandLine::new(&"x".repeat(2048), 1, 0).is_err());
-        assert!(CommandLine::new("a\0b", 1, 0).is_err());
-        let longest = CommandLine::new("", 1, layout::VIRTIO_DEVICES_MAX).unwrap();
+        assert!(CommandLine::new(&spec(&"x".repeat(2048), 1, 0)).is_err());
+        assert!(CommandLine::new(&spec("a\0b", 1, 0)).is_err());
+        let longest = CommandLine::new(&spec("", 1, layout::VIRTIO_DEVICES_MAX)).unwrap();
         assert!(longest.as_bytes().len() < 1000, "room for the specification's words");
     }
 }

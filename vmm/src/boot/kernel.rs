@@ -6,12 +6,13 @@
 //!
 //! But nearly every page of the text's first part, the kernel's core, is patched while it boots (alternatives): three
 //! faults and a copy for each page. That part is copied into huge pages at once, which is cheaper. The huge page the kernel
-//! ends in stays small ones if it holds little of the kernel, because zeroing a huge page costs as much as 300 small ones.
+//! ends in stays small ones if it holds little of the kernel, and so does the one with the boot tables: zeroing a huge page
+//! costs as much as 300 small ones.
 
 use std::fs::File;
 
 use monocore_hypervisor::memory::{Backing, HUGE_PAGE_BYTES, advise_small_pages, copy_file, map_file};
-use monocore_hypervisor::{Gpa, GuestRam};
+use monocore_hypervisor::{Gpa, GuestRam, layout};
 use monocore_spec::FileRef;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
@@ -47,6 +48,7 @@ pub(super) fn load(image: &FileRef, ram: &GuestRam, backing: Backing) -> Result<
         return Err(Error::TooLarge { what: "the kernel", ram_mib: ram_mib(ram) });
     }
     if backing == Backing::Private {
+        advise_small_pages(ram, 0, to_usize(layout::HIGH_RAM_START.0))?;
         spare_tail(ram, end)?;
     }
     for segment in &headers.segments {
@@ -74,15 +76,29 @@ fn spare_tail(ram: &GuestRam, end: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies the first part and maps the whole pages behind it; the last, partial one is copied, so that nothing of the file behind the segment shows.
+/// Copies the first part and maps what is behind it.
 fn map_segment(ram: &GuestRam, file: &File, segment: &Segment) -> Result<(), Error> {
-    let whole = segment.file_len - segment.file_len % PAGE;
-    let copied = whole.min(PATCHED_BYTES);
+    let copied = segment.file_len.min(PATCHED_BYTES);
     copy(ram, file, segment.gpa, segment.offset, copied)?;
-    if whole > copied {
-        map_file(ram, segment.gpa + copied, file, segment.offset + copied, to_usize(whole - copied))?;
+    let (gpa, offset) = (segment.gpa + copied, segment.offset + copied);
+    place(ram, file, Backing::Private, gpa, offset, segment.file_len - copied)
+}
+
+/// Makes `len` bytes of `file` from `offset` on appear at `gpa`, both at a page: private RAM takes whole pages as they
+/// are; the last, partial one is copied, so that nothing of the file behind it shows.
+pub(super) fn place(
+    ram: &GuestRam,
+    file: &File,
+    backing: Backing,
+    gpa: u64,
+    offset: u64,
+    len: u64,
+) -> Result<(), Error> {
+    let mapped = if backing == Backing::Private { len - len % PAGE } else { 0 };
+    if mapped > 0 {
+        map_file(ram, gpa, file, offset, to_usize(mapped))?;
     }
-    copy(ram, file, segment.gpa + whole, segment.offset + whole, segment.file_len - whole)
+    copy(ram, file, gpa + mapped, offset + mapped, len - mapped)
 }
 
 fn copy(ram: &GuestRam, file: &File, gpa: u64, offset: u64, len: u64) -> Result<(), Error> {
@@ -111,7 +127,7 @@ pub(super) fn ram_mib(ram: &GuestRam) -> u64 {
 mod tests {
     use std::os::fd::AsRawFd;
 
-    use monocore_hypervisor::{layout, memory};
+    use monocore_hypervisor::memory;
     use vm_memory::{Bytes, GuestAddress};
 
     use super::super::elf::tests::{file, sample};

@@ -43,7 +43,7 @@ pub(super) fn write(ram: &GuestRam, line: &CommandLine, initrd: Option<Initrd>) 
     Ok(layout::START_INFO)
 }
 
-/// RAM as the guest may use it: base memory up to the MP table, then everything from 1 MiB on.
+/// RAM as the guest may use it: base memory up to the MP table, then everything from [`layout::HIGH_RAM_START`] on.
 fn memory_map(ram: &GuestRam) -> Vec<hvm_memmap_table_entry> {
     let entry =
         |addr, end: u64| hvm_memmap_table_entry { addr, size: end - addr, type_: E820_RAM, reserved: 0 };
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn the_start_info_leads_to_everything() {
         let ram = memory::allocate(&layout::ram_ranges((3 << 30) + (64 << 20)), Backing::Private).unwrap();
-        let line = CommandLine::new("quiet", 1, 0).unwrap();
+        let line = CommandLine::new(&super::super::command_line::tests::spec("quiet", 1, 0)).unwrap();
         let initrd = Initrd { gpa: Gpa(0x200_0000), len_bytes: 5 };
         let at = write(&ram, &line, Some(initrd)).unwrap();
         let info: hvm_start_info = ram.read_obj(GuestAddress(at.0)).unwrap();
@@ -83,7 +83,7 @@ mod tests {
         let entries: [hvm_memmap_table_entry; 3] =
             std::array::from_fn(|i| ram.read_obj(GuestAddress(info.memmap_paddr + 24 * i as u64)).unwrap());
         let ranges = entries.map(|e| (e.addr, e.size));
-        assert_eq!(ranges, [(0, 0x9_e000), (1 << 20, (3 << 30) - (1 << 20)), (4 << 30, 64 << 20)]);
+        assert_eq!(ranges, [(0, 0x9_e000), (2 << 20, (3 << 30) - (2 << 20)), (4 << 30, 64 << 20)]);
         let module: hvm_modlist_entry = ram.read_obj(GuestAddress(info.modlist_paddr)).unwrap();
         assert_eq!((module.paddr, module.size), (0x200_0000, 5));
         let mut text = [0; 6];

@@ -19,7 +19,7 @@ pub(crate) fn load(
     vcpus: u8,
 ) -> Result<VcpuStart, Error> {
     let kernel = kernel::load(&spec.image, ram, backing)?;
-    let initrd = initrd::load(&spec.initrd, ram, kernel.end)?;
+    let initrd = initrd::load(&spec.initrd, ram, backing, kernel.end)?;
     mp_table::write(ram, vcpus)?;
     let start_info = pvh::write(ram, command_line, initrd)?;
     Ok(VcpuStart::Boot { entry: kernel.entry, argument: start_info })

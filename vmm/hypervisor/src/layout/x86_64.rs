@@ -3,7 +3,7 @@
 //! ```text
 //! 0          start info, memory map, kernel command line (below 640 KiB)
 //! 0x9e000    MP table; its floating pointer at 0x9fc00 (last KiB of base memory)
-//! 0x100000   kernel (at its ELF file's own addresses, 16 MiB) and initramfs (end of RAM below the hole)
+//! 0x200000   kernel (at its ELF file's own addresses, 16 MiB), initramfs behind it
 //! 0xd0000000 virtio-mmio windows, 4 KiB each
 //! 0xfec00000 I/O APIC      0xfee00000 local APICs      0xfffbc000 KVM's identity map and TSS
 //! 4 GiB      the rest of RAM
@@ -54,8 +54,9 @@ pub const BASE_RAM_END: Gpa = MP_CONFIG;
 pub const MP_CONFIG: Gpa = Gpa(0x9_e000);
 /// The MP table's floating pointer, where Linux looks second: the last KiB of 640 KiB.
 pub const MP_POINTER: Gpa = Gpa(0x9_fc00);
-/// Start of memory that is RAM again after the BIOS area; kernels load above it.
-pub const HIGH_RAM_START: Gpa = Gpa(0x10_0000);
+/// Where RAM goes on after the BIOS area; kernels load above it. Its first MiB is not told to the guest: the huge page it lies
+/// in with the boot tables stays unused but for these, which saves a boot more than a guest loses.
+pub const HIGH_RAM_START: Gpa = Gpa(0x20_0000);
 
 /// The ranges of RAM of a machine with `size_bytes` of it, a multiple of 2 MiB.
 pub fn ram_ranges(size_bytes: u64) -> Vec<(GuestAddress, usize)> {
