@@ -1,6 +1,9 @@
 //! One device from its specification.
 
+use std::os::fd::OwnedFd;
+
 use monocore_blk::{Block, Concat, Disk, Part, Raw};
+use monocore_console::Console;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_rng::Rng;
 use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
@@ -42,7 +45,12 @@ fn make(
         }
         DeviceSpec::Fs(fs) => Box::new(Fs::new(fs_config(fs)?).map_err(|e| fail.because(e))?),
         DeviceSpec::Rng => Box::new(Rng::new()),
-        DeviceSpec::Console(_) => return Err(Error::Spec("console devices are not known yet".into())),
+        DeviceSpec::Console(console) => {
+            let output = files::open_sink(&console.output)?.map(OwnedFd::from);
+            let input = console.input.map(files::descriptor).transpose()?;
+            let size = monocore_console::Size { columns: 80, rows: 24 };
+            Box::new(Console::new(output, input, size).map_err(|e| fail.because(e))?)
+        }
     })
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what monocore costs, beside its peers, measured where KVM works.
 
+mod boot;
 mod msb;
 mod run;
 
@@ -25,6 +26,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Subcommand)]
 enum Which {
+    /// One boot, stage by stage, counted in instructions, beside QEMU's microvm.
+    Boot,
     /// Cold pull and warm run, beside microsandbox and QEMU's microvm.
     Run,
 }
@@ -45,6 +48,7 @@ enum Inside {
 /// The command of this name.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match args.which {
+        Which::Boot => boot::run(),
         Which::Run => run::run(),
     }?;
     Ok(ExitCode::SUCCESS)

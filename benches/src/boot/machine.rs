@@ -1,0 +1,166 @@
+//! One boot of `monocore vmm`, watched from outside.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use monocore_spec::{
+    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, RamSpec, SPEC_VERSION,
+    Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
+};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::exits::{Counting, Exits};
+use crate::footprint::{self, Footprint};
+
+const RAM_MIB: u32 = 256;
+/// The host's port an agent dials.
+const AGENT_PORT: u32 = 1024;
+/// How long a guest is left alone before it counts as idle.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// What is booted.
+pub(crate) struct Files {
+    pub(crate) monocore: PathBuf,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+}
+
+/// What a boot cost; milliseconds of this clock are millions of instructions.
+pub(crate) struct Boot {
+    pub(crate) built_ms: f64,
+    pub(crate) first_run_ms: f64,
+    pub(crate) init_ms: f64,
+    pub(crate) agent_ms: f64,
+    pub(crate) exits: Exits,
+    pub(crate) footprint: Footprint,
+    pub(crate) idle_exits_per_s: Option<f64>,
+}
+
+/// Boots once; with `idle`, watches the guest for so long after it has settled.
+pub(crate) fn boot(files: &Files, work: &Path, idle: Option<Duration>) -> Result<Boot> {
+    let timeline = work.join("timeline");
+    let socket = work.join("vsock");
+    let agent_socket = work.join(format!("vsock_{AGENT_PORT}"));
+    for stale in [&timeline, &socket, &agent_socket] {
+        if stale.exists() {
+            fs::remove_file(stale)?;
+        }
+    }
+    let listener = UnixListener::bind(&agent_socket)?;
+    let spec = serde_json::to_vec(&spec(files, work, &socket, &timeline)?)?;
+    let counting = Counting::start()?;
+    let began = monotonic_ms();
+    let (child, lifeline) = spawn(&files.monocore, &spec, work)?;
+    let mut child = Ended(child);
+    let (agent, _) = listener.accept().context("wait for the agent")?;
+    let agent_ms = monotonic_ms() - began;
+    let exits = counting.read()?;
+    let footprint = footprint::of(child.0.id(), u64::from(RAM_MIB) << 20)?;
+    let idle_exits_per_s = idle.map(|span| watch_idle(&counting, span)).transpose()?;
+    drop(lifeline);
+    child.0.wait()?;
+    drop(agent);
+    let timeline = fs::read_to_string(&timeline).context("read the timeline")?;
+    let at = |event: &str| Ok::<_, anyhow::Error>(moment(&timeline, event)? - began);
+    Ok(Boot {
+        built_ms: at("built")?,
+        first_run_ms: at("first_run")?,
+        init_ms: at("mark:1")?,
+        agent_ms,
+        exits,
+        footprint,
+        idle_exits_per_s,
+    })
+}
+
+/// A child that does not outlive its measurement.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and is waited for all the same.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn watch_idle(counting: &Counting, span: Duration) -> Result<f64> {
+    sleep(SETTLE);
+    let before = counting.read()?.total();
+    sleep(span);
+    Ok((counting.read()?.total() - before) / span.as_secs_f64())
+}
+
+/// Starts `monocore vmm` with its specification and lifeline as inherited descriptors.
+fn spawn(monocore: &Path, spec: &[u8], work: &Path) -> Result<(Child, UnixStream)> {
+    let path = work.join("spec.json");
+    fs::File::create(&path)?.write_all(spec)?;
+    let spec = File::open(&path)?;
+    let (lifeline, other) = UnixStream::pair()?;
+    fcntl_setfd(&spec, FdFlags::empty())?;
+    fcntl_setfd(&other, FdFlags::empty())?;
+    let child = Command::new(monocore)
+        .arg("vmm")
+        .args([spec.as_raw_fd().to_string(), other.as_raw_fd().to_string()])
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("start {}", monocore.display()))?;
+    Ok((child, lifeline))
+}
+
+fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<VmSpec> {
+    let root = work.join("root.img");
+    File::create(&root)?.set_len(1 << 20)?;
+    let part = BlockPart { file: Some(FileRef::Path(root)), offset_bytes: 0, len_bytes: 1 << 20 };
+    let devices = vec![
+        DeviceSpec::Vsock(VsockSpec {
+            guest_cid: 3,
+            backend: VsockBackend::Unix { path: socket.to_path_buf() },
+        }),
+        DeviceSpec::Block(BlockSpec {
+            serial: "root".into(),
+            backend: BlockBackend::Concat { parts: vec![part] },
+        }),
+        DeviceSpec::Console(ConsoleSpec { output: Sink::Discard, input: None }),
+    ];
+    Ok(VmSpec {
+        version: SPEC_VERSION,
+        name: "bench".into(),
+        vcpus: 1,
+        ram: RamSpec { size_mib: RAM_MIB, shared: false },
+        kernel: KernelSpec {
+            image: FileRef::Path(files.kernel.clone()),
+            initrd: vec![FileRef::Path(files.initramfs.clone())],
+            command_line: "quiet monocore.mark".into(),
+        },
+        devices,
+        serial: Sink::Discard,
+        timeline: Sink::Path(timeline.to_path_buf()),
+    })
+}
+
+fn moment(timeline: &str, event: &str) -> Result<f64> {
+    for line in timeline.lines() {
+        let entry: TimelineEntry = serde_json::from_str(line)?;
+        if entry.event == event {
+            return Ok(Duration::from_nanos(entry.monotonic_ns).as_secs_f64() * 1e3);
+        }
+    }
+    bail!("the machine never came to {event}")
+}
+
+/// This clock now, in milliseconds.
+pub(crate) fn monotonic_ms() -> f64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    let since = Duration::from_secs(part(now.tv_sec)) + Duration::from_nanos(part(now.tv_nsec));
+    since.as_secs_f64() * 1e3
+}

@@ -1,0 +1,108 @@
+//! `bench-boot`: what a boot costs, stage by stage, in a machine whose clock counts instructions (one virtual
+//! millisecond is a million). `cargo xtask bench boot` prepares everything and starts it there.
+//!
+//! Measured: the VMM alone with root, vsock and console attached, from its start to its first guest instruction and to
+//! init's first act; exits by kind; memory beyond guest RAM; exits of the idle guest; and QEMU's microvm with the same kernel and
+//! initramfs. Everything measured lies on a tmpfs.
+
+#![allow(clippy::print_stdout, reason = "the figures are this program's output")]
+
+mod exits;
+mod footprint;
+mod machine;
+mod qemu;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::machine::{Boot, Files};
+
+/// Measures one boot.
+#[derive(Parser)]
+struct Args {
+    /// The static monocore binary.
+    #[arg(long)]
+    monocore: PathBuf,
+    /// The guest kernel, an uncompressed vmlinux.
+    #[arg(long)]
+    kernel: PathBuf,
+    /// The initramfs with monocore-init.
+    #[arg(long)]
+    initramfs: PathBuf,
+    /// Also boots QEMU's microvm.
+    #[arg(long)]
+    qemu: bool,
+    /// How long the idle guest is watched, in seconds, after 10 s; 0 leaves it out.
+    #[arg(long, default_value_t = 30)]
+    idle_s: u64,
+    /// Where everything measured lies; must be a tmpfs.
+    #[arg(long, default_value = "/tmp/bench-boot")]
+    work: PathBuf,
+}
+
+/// The bars, in millions of instructions, exits, faults, KiB and exits a second.
+const FIRST_RUN_MAX: f64 = 20.0;
+const INIT_MAX: f64 = 130.0;
+const EXITS_MAX: f64 = 1500.0;
+const FAULTS_MAX: f64 = 2500.0;
+const ANONYMOUS_KIB_MAX: f64 = 1536.0;
+const RESIDENT_KIB_MAX: f64 = 6144.0;
+const IDLE_MAX: f64 = 15.0;
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    monocore_benches::fresh_dir(&args.work)?;
+    let files = Files {
+        monocore: copy(&args.monocore, &args.work)?,
+        kernel: copy(&args.kernel, &args.work)?,
+        initramfs: copy(&args.initramfs, &args.work)?,
+    };
+    let idle = (args.idle_s > 0).then(|| Duration::from_secs(args.idle_s));
+    // The first boot finds caches cold: slabs, the page cache's trees.
+    machine::boot(&files, &args.work, None)?;
+    let boot = machine::boot(&files, &args.work, idle)?;
+    let mut good = report(&boot);
+    if args.qemu {
+        let qemu = qemu::Qemu::new(&files, &args.work)?;
+        qemu.boot_ms()?;
+        let instructions = qemu.boot_ms()?;
+        println!("{:<42}{instructions:>10.1}", "QEMU microvm, to init (M instructions)");
+        good &= bar("init, share of QEMU microvm's", boot.init_ms / instructions, 0.5);
+    }
+    anyhow::ensure!(good, "a bar is missed");
+    Ok(())
+}
+
+fn report(boot: &Boot) -> bool {
+    println!("{:<42}{:>10.1}", "machine built (M instructions)", boot.built_ms);
+    let mut good = bar("first guest instruction (M instructions)", boot.first_run_ms, FIRST_RUN_MAX);
+    good &= bar("init's first act (M instructions)", boot.init_ms, INIT_MAX);
+    println!("{:<42}{:>10.1}", "agent connected (M instructions)", boot.agent_ms);
+    for (kind, count) in &boot.exits.by_kind {
+        println!("  {kind:<40}{count:>10}");
+    }
+    good &= bar("exits without page faults", boot.exits.others(), EXITS_MAX);
+    good &= bar("page faults", boot.exits.page_faults(), FAULTS_MAX);
+    good &= bar("anonymous beyond guest RAM (KiB)", boot.footprint.anonymous_kib, ANONYMOUS_KIB_MAX);
+    good &= bar("resident beyond guest RAM (KiB)", boot.footprint.resident_kib, RESIDENT_KIB_MAX);
+    if let Some(idle) = boot.idle_exits_per_s {
+        good &= bar("exits a second, idle", idle, IDLE_MAX);
+    }
+    good
+}
+
+/// Prints a figure beside its bar and says whether it keeps it.
+fn bar(what: &str, value: f64, max: f64) -> bool {
+    let good = value <= max;
+    println!("{what:<42}{value:>10.1}{:>14}", format!("{} {max}", if good { "<=" } else { "MISSES" }));
+    good
+}
+
+fn copy(file: &Path, work: &Path) -> Result<PathBuf> {
+    let to = work.join(file.file_name().context("a file without a name")?);
+    std::fs::copy(file, &to).with_context(|| format!("copy {}", file.display()))?;
+    Ok(to)
+}

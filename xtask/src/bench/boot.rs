@@ -1,0 +1,37 @@
+//! `cargo xtask bench boot`: builds what `bench-boot` (in `benches/`) measures, and starts it where the clock counts
+//! instructions.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+use super::TIMEOUT;
+use crate::build::{self, Package};
+use crate::kernel::{self, Arch};
+use crate::process::step;
+use crate::testbed::{Outcome, Testbed};
+use crate::{packages, project};
+
+/// Builds and measures.
+pub(super) fn run() -> Result<()> {
+    let monocore = step("building the guest and monocore", || build::monocore(true))?;
+    let bench = step("building the benchmark", || {
+        build::static_binary(
+            Arch::host(),
+            &Package { name: "monocore-benches", binary: "bench-boot", profile: "release" },
+        )
+    })?;
+    packages::ensure(packages::PEERS)?;
+    let kernel = kernel::cached(Arch::host())?.image();
+    let initramfs = project::target_dir().join("guest").join(Arch::host().name()).join("initramfs.cpio");
+    let mut argv: Vec<OsString> = vec![bench.into(), "--qemu".into()];
+    for (flag, path) in [("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)] {
+        argv.extend([flag.into(), path.into_os_string()]);
+    }
+    let testbed = Testbed { icount: true, timeout: TIMEOUT, memory_mib: 3072 };
+    match step("measuring", || testbed.run(&argv))? {
+        Outcome::Exited(0) => Ok(()),
+        Outcome::Exited(status) => bail!("the benchmark ended with status {status}"),
+        Outcome::TimedOut => bail!("the benchmark took more than {} s", TIMEOUT.as_secs()),
+    }
+}
