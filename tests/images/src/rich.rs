@@ -68,6 +68,14 @@ pub fn whiteouts_and_replacements() -> Layers {
 pub fn metadata_of_every_kind() -> Layers {
     let mut layer = Layer::default();
     layer.full(EntryType::Directory, ".", 0o755, (0, 0), 1, &[("SCHILY.xattr.user.root", b"yes")], b"");
+    attributes(&mut layer);
+    kinds_and_times(&mut layer);
+    names(&mut layer);
+    shapes(&mut layer);
+    vec![(layer, Compression::Gzip)]
+}
+
+fn attributes(layer: &mut Layer) {
     let acl = [
         2u32.to_le_bytes().as_slice(),
         &acl_entry(1, 7, u32::MAX),
@@ -113,6 +121,9 @@ pub fn metadata_of_every_kind() -> Layers {
         &[("linkpath", b"x"), ("SCHILY.xattr.trusted.l", b"1")],
         b"",
     );
+}
+
+fn kinds_and_times(layer: &mut Layer) {
     layer.entry(EntryType::Regular, "setuid", 0o4755, b"#!").entry(
         EntryType::Regular,
         "setgid",
@@ -146,6 +157,9 @@ pub fn metadata_of_every_kind() -> Layers {
         &[("mtime", b"4102444800.000000001")],
         b"",
     );
+}
+
+fn names(layer: &mut Layer) {
     let long_name = "n".repeat(255);
     let odd = [
         "sp ace",
@@ -167,6 +181,10 @@ pub fn metadata_of_every_kind() -> Layers {
     for name in odd {
         layer.file(&format!("odd/{name}"), name.as_bytes());
     }
+}
+
+/// Depth, long targets, a directory of many entries, and nothing at all.
+fn shapes(layer: &mut Layer) {
     let deep = (0..60).map(|level| format!("level-{level}")).collect::<Vec<_>>();
     for depth in 1..=deep.len() {
         layer.dir(&deep[..depth].join("/"));
@@ -180,7 +198,6 @@ pub fn metadata_of_every_kind() -> Layers {
         layer.file(&format!("many/file-with-a-longish-name-{count:05}"), format!("{count}").as_bytes());
     }
     layer.dir("empty-dir").file("empty", b"");
-    vec![(layer, Compression::Gzip)]
 }
 
 fn acl_entry(tag: u16, permissions: u16, id: u32) -> [u8; 8] {
@@ -193,14 +210,6 @@ fn acl_entry(tag: u16, permissions: u16, id: u32) -> [u8; 8] {
 
 /// Contents of every length about a block, equal ones, zeroes, and the sparse forms umoci knows.
 pub fn contents_sparse_and_dense() -> Layers {
-    let noise = |seed: u8, len: usize| -> Vec<u8> {
-        let mut state = u64::from(seed) + 1;
-        let step = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state.to_le_bytes()[6]
-        };
-        (0..len).map(step).collect()
-    };
     let mut layer = Layer::default();
     layer.full(EntryType::Directory, ".", 0o755, (0, 0), 1, &[], b"");
     for len in [1, 511, 512, 513, 4095, 4096, 4097, 65535, 65536, 65537, 300_000, 3 << 20] {
@@ -211,7 +220,14 @@ pub fn contents_sparse_and_dense() -> Layers {
     holes[70_000..700_000].fill(0);
     holes[1 << 20..].fill(0);
     layer.file("runs-of-zeroes", &holes);
-    // GNU.sparse 0.1, then 1.0, of the same file.
+    sparse_forms(&mut layer);
+    let mut second = Layer::default();
+    second.file("second", &noise(5, 100_000)).file("dense-513", &noise(6, 513));
+    vec![(layer, Compression::Zstd), (second, Compression::Gzip), (Layer::default(), Compression::Gzip)]
+}
+
+/// GNU.sparse 0.1, then 1.0, of the same file; then a hole alone.
+fn sparse_forms(layer: &mut Layer) {
     let (head, tail) = (noise(3, 5000), noise(4, 100));
     let content = [&head[..], &tail].concat();
     let map = format!("0,5000,{},100", 1 << 22);
@@ -247,8 +263,6 @@ pub fn contents_sparse_and_dense() -> Layers {
         ],
         &with_map,
     );
-    let mut empty_map = b"1\n8589934592\n0\n".to_vec();
-    empty_map.resize(512, 0);
     layer.full(
         EntryType::Regular,
         "GNUSparseFile.1/hole",
@@ -267,7 +281,14 @@ pub fn contents_sparse_and_dense() -> Layers {
             map
         },
     );
-    let mut second = Layer::default();
-    second.file("second", &noise(5, 100_000)).file("dense-513", &noise(6, 513));
-    vec![(layer, Compression::Zstd), (second, Compression::Gzip), (Layer::default(), Compression::Gzip)]
+}
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u8, len: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let step = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_le_bytes()[6]
+    };
+    (0..len).map(step).collect()
 }
