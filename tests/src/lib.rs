@@ -1,5 +1,7 @@
 //! Whole-system tests: real images, real guests, real registry. This library holds what they share.
 
 pub mod fs_suite;
+pub mod image;
 pub mod stock_guest;
 pub mod tree;
+pub mod world;

@@ -1,0 +1,19 @@
+//! `monocore run` as its users see it, each test in guests of its own.
+#![allow(clippy::unwrap_used, reason = "a test may fail this way")]
+
+#[path = "run/command.rs"]
+mod command;
+#[path = "run/exit.rs"]
+mod exit;
+#[path = "run/lifetime.rs"]
+mod lifetime;
+#[path = "run/machine.rs"]
+mod machine;
+#[path = "run/mounts.rs"]
+mod mounts;
+#[path = "run/network.rs"]
+mod network;
+#[path = "run/streams.rs"]
+mod streams;
+#[path = "run/terminal.rs"]
+mod terminal;

@@ -1,0 +1,86 @@
+//! What of the host a guest sees.
+
+use monocore_tests::world::World;
+
+#[test]
+fn directories_and_files_in_both_ways() {
+    let world = World::get();
+    let dir = world.path("shared");
+    std::fs::create_dir_all(dir.join("sub")).unwrap();
+    std::fs::write(dir.join("sub/in"), "from the host\n").unwrap();
+    std::fs::write(world.path("one-file"), "one file\n").unwrap();
+    let (dir_flag, file_flag, ro_flag) = (
+        format!("{}:/mnt/dir", dir.display()),
+        format!("{}:/etc/one-file", world.path("one-file").display()),
+        format!("{}:/mnt/ro:ro", dir.display()),
+    );
+    let script = "cat /mnt/dir/sub/in /etc/one-file; echo out > /mnt/dir/out; echo more >> /etc/one-file; \
+                  cat /mnt/ro/sub/in; touch /mnt/ro/x 2>/dev/null || echo refused";
+    let ran = world.script(&["-v", &dir_flag, "-v", &file_flag, "-v", &ro_flag], script);
+    assert_eq!(ran.out(), "from the host\none file\nfrom the host\nrefused\n");
+    assert_eq!(std::fs::read_to_string(dir.join("out")).unwrap(), "out\n");
+    assert_eq!(std::fs::read_to_string(world.path("one-file")).unwrap(), "one file\nmore\n");
+    assert!(!dir.join("x").exists());
+}
+
+#[test]
+fn a_named_volume_outlives_its_sandboxes() {
+    let world = World::get();
+    assert_eq!(world.script(&["-v", "named:/data"], "echo kept > /data/file; ls /data").out(), "file\n");
+    assert_eq!(
+        world.script(&["--mount", "type=volume,src=named,dst=/elsewhere"], "cat /elsewhere/file").out(),
+        "kept\n"
+    );
+    assert!(world.home().join("volumes/named/_data/file").exists());
+}
+
+#[test]
+fn a_new_volume_starts_with_what_the_image_has_there() {
+    let world = World::get();
+    assert_eq!(world.script(&["-v", "etc:/etc"], "grep -c app /etc/passwd").out(), "1\n");
+    let kept = std::fs::read_to_string(world.home().join("volumes/etc/_data/passwd")).unwrap();
+    assert!(kept.contains("app"), "{kept}");
+}
+
+#[test]
+fn an_anonymous_volume_is_a_place_of_its_own() {
+    let ran = World::get()
+        .script(&["--read-only", "-v", "/anonymous"], "echo x > /anonymous/f && cat /anonymous/f");
+    assert_eq!(ran.out(), "x\n");
+}
+
+#[test]
+fn a_mount_may_lie_in_another() {
+    let world = World::get();
+    for name in ["outer", "inner"] {
+        std::fs::create_dir_all(world.path(name)).unwrap();
+        std::fs::write(world.path(name).join(name), "").unwrap();
+    }
+    let inner = format!("{}:/m/in", world.path("inner").display());
+    let outer = format!("{}:/m", world.path("outer").display());
+    assert_eq!(
+        world.script(&["-v", &inner, "-v", &outer], "ls /m /m/in").out(),
+        "/m:\nin\nouter\n\n/m/in:\ninner\n"
+    );
+}
+
+#[test]
+fn fifty_mounts_at_once() {
+    let world = World::get();
+    let mut flags = Vec::new();
+    for index in 0..50 {
+        let dir = world.path("fifty").join(index.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("number"), format!("{index}\n")).unwrap();
+        flags.extend(["-v".to_owned(), format!("{}:/mnt/{index}", dir.display())]);
+    }
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let script = "for i in $(seq 0 49); do cat /mnt/$i/number; echo $i > /mnt/$i/back; done; stat -c %d /mnt/* | sort -u | wc -l";
+    let ran = world.script(&flags, script);
+    let expected: String = (0..50).map(|index| format!("{index}\n")).collect();
+    assert_eq!(ran.out(), format!("{expected}50\n"));
+    for index in 0..50 {
+        let back = std::fs::read_to_string(world.path("fifty").join(index.to_string()).join("back")).unwrap();
+        assert_eq!(back, format!("{index}\n"));
+    }
+}
