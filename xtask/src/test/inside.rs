@@ -34,7 +34,7 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
     for program in &args.programs {
         let start = Instant::now();
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Two guests at a time: the machine has two CPUs.
+        // Two guests at a time: one works while another waits.
         let mut command = Command::new(program);
         command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary);
         let (status, counts) = tally::run(&mut command)?;

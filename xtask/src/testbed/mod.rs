@@ -2,7 +2,7 @@
 //!
 //! CMD sees the caller's environment and folder, a real `/dev/kvm`, fresh `/tmp`, `/run` and `/dev/shm`, no network but
 //! loopback, and no input. Its output streams stay apart and are passed on while it runs; its exit status is ours.
-//! One testbed runs at a time: it takes every core.
+//! One testbed runs at a time.
 
 mod bzimage;
 mod image;
@@ -30,7 +30,7 @@ pub(crate) use pin::run as run_pin;
 /// What `cargo xtask testbed` is asked for.
 #[derive(Args)]
 pub(crate) struct TestbedArgs {
-    /// Count instructions: one CPU, and 1 virtual millisecond is 1 million instructions.
+    /// Count instructions: 1 virtual millisecond is 1 million instructions.
     #[arg(long)]
     icount: bool,
     /// Memory of the machine, in MiB.
