@@ -69,9 +69,6 @@ enum Command {
     ScratchTemplates,
     /// Run a command in a machine with AMD-V, emulated in software, over this machine's file system.
     Testbed(testbed::TestbedArgs),
-    /// What keeps the testbed's KVM from patching itself while a job runs.
-    #[command(hide = true)]
-    TestbedPin,
 }
 
 fn main() -> ExitCode {
@@ -101,6 +98,5 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Registry => registry::print().map(|()| ExitCode::SUCCESS),
         Command::ScratchTemplates => scratch::run().map(|()| ExitCode::SUCCESS),
         Command::Testbed(args) => testbed::run(&args),
-        Command::TestbedPin => testbed::run_pin(),
     }
 }

@@ -75,7 +75,7 @@ const OUTSIDE: &[&str] = &["xtask", "monocore-tests", "monocore-test-images", "m
 const RESERVED: &[(&str, &[&str])] = &[
     ("clap", &["monocore", "xtask", "monocore-tests", "monocore-benches"]),
     ("anyhow", &["monocore", "monocore-init", "xtask", "monocore-tests", "monocore-benches"]),
-    ("kvm-ioctls", &["monocore-kvm", "xtask"]),
+    ("kvm-ioctls", &["monocore-kvm"]),
     ("kvm-bindings", &["monocore-kvm"]),
     ("applevisor", &["monocore-hvf"]),
 ];

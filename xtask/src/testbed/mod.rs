@@ -8,12 +8,10 @@ mod bzimage;
 mod image;
 mod job;
 mod machine;
-mod pin;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,7 +23,6 @@ use crate::project;
 pub(crate) use bzimage::vmlinux;
 pub(crate) use image::{kernel_tree, only_entry};
 pub(crate) use machine::Outcome;
-pub(crate) use pin::run as run_pin;
 
 /// What `cargo xtask testbed` is asked for.
 #[derive(Args)]
@@ -93,9 +90,7 @@ impl Testbed {
         let image = image::image()?;
         let dir = project::cache_dir("l1")?;
         let _alone = lock(&dir.join("lock"))?;
-        // Counting runs on one thread, which sees every patch; there the pin would only be counted.
-        let prologue = if self.icount { OsString::new() } else { pin::script()? };
-        let job = JobFile::create(&dir, &prologue, argv)?;
+        let job = JobFile::create(&dir, argv)?;
         machine::run(self, &image, &job.0, &dir.join("console.log"))
     }
 }
@@ -104,11 +99,11 @@ impl Testbed {
 struct JobFile(PathBuf);
 
 impl JobFile {
-    fn create(dir: &Path, prologue: &OsStr, argv: &[OsString]) -> Result<Self> {
+    fn create(dir: &Path, argv: &[OsString]) -> Result<Self> {
         let path = dir.join(format!("job-{}.sh", std::process::id()));
         let cwd = std::env::current_dir().context("the current folder is gone")?;
-        let script = [prologue.as_bytes(), &job::script(argv, &cwd, &job::environment())].concat();
-        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, job::script(argv, &cwd, &job::environment()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(path))
     }
 }
