@@ -75,8 +75,7 @@ fn free_bytes(path: &Path) -> Option<u64> {
 }
 
 fn landlock() -> Check {
-    let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    if modules.split(',').any(|module| module.trim() == "landlock") {
+    if monocore_vmm::jail::has_landlock() {
         check("landlock", Verdict::Good, "confines a machine's process to its files")
     } else {
         let detail = "this kernel lacks it: a machine's process is held by seccomp and its descriptors alone";
