@@ -23,6 +23,8 @@ use crate::footprint::{self, Footprint};
 const RAM_MIB: u32 = 256;
 /// The host's port an agent dials.
 const AGENT_PORT: u32 = 1024;
+/// How long init has to say that it runs once its agent has dialled.
+const MARK: Duration = Duration::from_millis(500);
 /// How long a guest is left alone before it counts as idle.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -64,6 +66,8 @@ pub(crate) fn boot(files: &Files, work: &Path, idle: Option<Duration>) -> Result
     let agent_ms = monotonic_ms() - began;
     let exits = counting.read()?;
     let footprint = footprint::of(child.0.id(), u64::from(RAM_MIB) << 20)?;
+    // The agent may dial before init says that it runs.
+    sleep(MARK);
     let idle_exits_per_s = idle.map(|span| watch_idle(&counting, span)).transpose()?;
     drop(lifeline);
     child.0.wait()?;
@@ -154,7 +158,7 @@ fn moment(timeline: &str, event: &str) -> Result<f64> {
             return Ok(Duration::from_nanos(entry.monotonic_ns).as_secs_f64() * 1e3);
         }
     }
-    bail!("the machine never came to {event}")
+    bail!("the machine never came to {event}, only to:\n{timeline}")
 }
 
 /// This clock now, in milliseconds.

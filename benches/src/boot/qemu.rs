@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::machine::{Files, monotonic_ms};
 
 const BINARY: &str = "/usr/bin/qemu-system-x86_64";
-const FIRMWARE: &str = "/usr/share/qemu/bios-microvm.bin";
+const FIRMWARE: [&str; 3] = ["bios-microvm.bin", "pvh.bin", "qboot.rom"];
 
 /// QEMU and its libraries, copied to where opening them costs nothing.
 pub(crate) struct Qemu {
@@ -38,7 +38,10 @@ impl Qemu {
         }
         let binary = libraries.join("qemu-system-x86_64");
         fs::copy(BINARY, &binary).context("copy QEMU")?;
-        fs::copy(FIRMWARE, libraries.join("bios-microvm.bin")).context("copy QEMU's firmware")?;
+        for name in FIRMWARE {
+            fs::copy(Path::new("/usr/share/qemu").join(name), libraries.join(name))
+                .with_context(|| format!("copy QEMU's {name}"))?;
+        }
         Ok(Self {
             loader: loader.context("QEMU has no loader")?,
             libraries,

@@ -23,7 +23,7 @@ pub(super) fn run() -> Result<()> {
     })?;
     packages::ensure(packages::PEERS)?;
     let kernel = kernel::cached(Arch::host())?.image();
-    let initramfs = project::target_dir().join("guest").join(Arch::host().name()).join("initramfs.cpio");
+    let initramfs = project::guest_dir(Arch::host().name()).join("initramfs.cpio");
     let mut argv: Vec<OsString> = vec![bench.into(), "--qemu".into()];
     for (flag, path) in [("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)] {
         argv.extend([flag.into(), path.into_os_string()]);

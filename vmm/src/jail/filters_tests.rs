@@ -1,0 +1,64 @@
+use super::*;
+
+/// What the kernel would answer to call `number` of architecture `arch` with `arguments`.
+fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u32; 2]) -> u32 {
+    let (mut at, mut value) = (0usize, 0u32);
+    loop {
+        let op = &program[at];
+        at += 1;
+        let jump = |taken: bool| usize::from(if taken { op.jt } else { op.jf });
+        match op.code {
+            LOAD => {
+                value = match op.k {
+                    DATA_NUMBER => number,
+                    DATA_ARCH => arch,
+                    offset => arguments[usize::try_from((offset - DATA_ARGUMENTS) / 8).unwrap()],
+                }
+            }
+            JUMP_EQUAL => at += jump(value == op.k),
+            JUMP_GREATER_EQUAL => at += jump(value >= op.k),
+            RETURN => return op.k,
+            code => panic!("unknown instruction {code:#x}"),
+        }
+    }
+}
+
+#[test]
+fn every_number_gets_its_verdict() {
+    let kinds = [ThreadKind::Vsock, ThreadKind::Block, ThreadKind::Fs, ThreadKind::Console, ThreadKind::Rng];
+    for kind in kinds {
+        let program = thread(kind).unwrap();
+        let listed: Vec<i64> =
+            syscalls::of(kind).iter().copied().flatten().chain(syscalls::EVERY_THREAD).copied().collect();
+        for number in (0..1024).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
+            if number == u32::try_from(libc::SYS_socket).unwrap()
+                || number == u32::try_from(libc::SYS_unshare).unwrap()
+            {
+                continue;
+            }
+            let expected = if listed.contains(&i64::from(number)) { ALLOW } else { KILL_PROCESS };
+            assert_eq!(run(&program, AUDIT_ARCH, number, [0; 2]), expected, "{kind:?} {number}");
+        }
+        let read = u32::try_from(libc::SYS_read).unwrap();
+        assert_eq!(run(&program, AUDIT_ARCH ^ 1, read, [0; 2]), KILL_PROCESS, "another architecture");
+    }
+}
+
+#[test]
+fn an_argument_decides_where_a_list_says_so() {
+    let ioctl = u32::try_from(libc::SYS_ioctl).unwrap();
+    let vcpu = thread(ThreadKind::Vcpu).unwrap();
+    let main = main(&[ThreadKind::Vcpu, ThreadKind::Vsock]).unwrap();
+    let request = |list: &[u64], at: usize| u32::try_from(list[at]).unwrap();
+    for at in 0..BIND_REQUESTS.len() {
+        assert_eq!(run(&vcpu, AUDIT_ARCH, ioctl, [0, request(BIND_REQUESTS, at)]), KILL_PROCESS);
+        assert_eq!(run(&main, AUDIT_ARCH, ioctl, [0, request(BIND_REQUESTS, at)]), ALLOW);
+    }
+    for program in [&vcpu, &main] {
+        assert_eq!(run(program, AUDIT_ARCH, ioctl, [0, request(RUN_REQUESTS, 0)]), ALLOW);
+        assert_eq!(run(program, AUDIT_ARCH, ioctl, [0, 0x5401]), KILL_PROCESS);
+    }
+    let socket = u32::try_from(libc::SYS_socket).unwrap();
+    assert_eq!(run(&main, AUDIT_ARCH, socket, [1, 0]), ALLOW);
+    assert_eq!(run(&main, AUDIT_ARCH, socket, [2, 0]), KILL_PROCESS);
+}
