@@ -85,7 +85,7 @@ pub(crate) struct RegistryArgs {
     /// Speak plain HTTP to the image's registry (one on this machine needs no leave)
     #[arg(long)]
     pub(super) insecure: bool,
-    /// Ask this mirror first, for instance docker.io=https://mirror.example
+    /// Ask this mirror first, for instance `docker.io=https://mirror.example`
     #[arg(long, value_name = "REGISTRY=URL", env = "MONOCORE_MIRRORS", value_delimiter = ',', value_parser = parse_mirror)]
     pub(super) mirror: Vec<(String, String)>,
 }
