@@ -1,4 +1,4 @@
-//! Boots and runs one guest: [`VmSpec`](monocore_spec::VmSpec) to [`Machine`]; the embedding API is [`Builder`].
+//! Boots and runs one guest: [`VmSpec`] to [`Machine`]; the embedding API is [`Builder`].
 //!
 //! Threads: one per vCPU, one or more per busy device, and the caller's, which waits for the end. Device accesses are
 //! served on the vCPU's thread under that device's own lock; nothing there waits for a backend.

@@ -1,7 +1,7 @@
 //! PID 1 and agent of a guest.
 //!
 //! Life: early mounts; dial the host's vsock port; become what [`Configure`](monocore_protocol::Configure) says
-//! ([`setup`]); then serve requests ([`agent`]) until the machine ends. One thread and one epoll loop; what may take
+//! (`setup`); then serve requests (`agent`) until the machine ends. One thread and one epoll loop; what may take
 //! long (copying files, writing everything down) is done by a forked child. Trusted: the kernel. Not trusted: the
 //! commands it runs and the image's files (read with bounds); the host's frames are bounded and checked too.
 //!

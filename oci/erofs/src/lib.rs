@@ -2,7 +2,7 @@
 //!
 //! Two steps, neither of which unpacks anything onto the host's file system:
 //!
-//! 1. [`convert`] reads one layer's tar stream and leaves two files: the *data* (contents of regular files,
+//! 1. [`convert()`] reads one layer's tar stream and leaves two files: the *data* (contents of regular files,
 //!    each distinct content once, aligned to [`BLOCK_BYTES`]) and the *tree log* (the layer's entries, in order).
 //! 2. [`Tree`] replays the logs of an image's layers, with whiteouts, as an unpacking tool would do on disk, and
 //!    [`Image`] lays the merged tree out as EROFS metadata whose file data lies in the layers' data, beyond it.

@@ -64,7 +64,18 @@ fn an_image_says_how_it_is_run() {
 #[test]
 fn an_images_volume_stays_writable_when_the_root_is_not() {
     let script = "cat /data/from-image; touch /data/x && echo volume; touch /x 2>/dev/null || echo root";
-    let ran = World::get().run(["--read-only", "-u", "0", "--entrypoint", "sh", CONFIGURED, "-c", script]);
+    let ran = World::get().run([
+        "--read-only",
+        "-u",
+        "0",
+        "-w",
+        "/",
+        "--entrypoint",
+        "sh",
+        CONFIGURED,
+        "-c",
+        script,
+    ]);
     assert_eq!(ran.out(), "original\nvolume\nroot\n");
 }
 

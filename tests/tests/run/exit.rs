@@ -51,9 +51,10 @@ fn a_timeout_gives_124_after_the_images_stop_signal() {
     let world = World::get();
     let started = Instant::now();
     let script = "trap 'echo asked; exit 9' USR1; echo ready; while :; do sleep 0.1; done";
-    let ran = world.run(["--timeout", "5s", "--entrypoint", "sh", CONFIGURED, "-c", script]);
+    // The time runs from the start of the machine, which takes seconds in emulation.
+    let ran = world.run(["--timeout", "20s", "--entrypoint", "sh", CONFIGURED, "-c", script]);
     assert_eq!((ran.code, ran.stdout.as_str()), (124, "ready\nasked\n"), "{ran:?}");
-    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -12,8 +12,11 @@ use crate::command::args::RegistryArgs;
 
 /// Docker's flags where Docker has them.
 #[derive(Debug, Args)]
-#[command(override_usage = "monocore run [OPTIONS] IMAGE [COMMAND [ARG…]]\n       \
-                            monocore run [OPTIONS] --rootfs DIR COMMAND [ARG…]")]
+#[command(
+    args_override_self = true,
+    override_usage = "monocore run [OPTIONS] IMAGE [COMMAND [ARG…]]\n       \
+                            monocore run [OPTIONS] --rootfs DIR COMMAND [ARG…]"
+)]
 pub(crate) struct RunArgs {
     /// Pass standard input to the command
     #[arg(short, long)]

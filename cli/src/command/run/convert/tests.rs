@@ -50,65 +50,12 @@ fn a_directory_takes_the_images_place() {
 
 #[test]
 fn every_flag_arrives() {
-    let spec = spec(&[
-        "-it",
-        "--rm",
-        "--init",
-        "--no-net",
-        "-q",
-        "--name",
-        "web",
-        "--hostname",
-        "h.example",
-        "--add-host",
-        "db:10.0.0.1",
-        "-l",
-        "a=b",
-        "-e",
-        "A=1",
-        "-e",
-        "HOME",
-        "-e",
-        "UNSET",
-        "-w",
-        "/w",
-        "-u",
-        "1:2",
-        "--entrypoint",
-        "/e",
-        "--ulimit",
-        "nofile=1:2",
-        "--stop-signal",
-        "INT",
-        "--stop-timeout",
-        "3",
-        "--timeout",
-        "30s",
-        "-v",
-        "/a:/b:ro",
-        "--mount",
-        "type=tmpfs,dst=/c",
-        "--tmpfs",
-        "/d",
-        "--read-only",
-        "--root-disk",
-        "1G",
-        "--shm-size",
-        "1m",
-        "--cpus",
-        "2",
-        "-m",
-        "1g",
-        "--kernel",
-        "/k",
-        "--pull",
-        "never",
-        "--platform",
-        "linux/amd64",
-        "alpine",
-        "x",
-    ])
-    .unwrap();
+    let line = "-it --rm --init --no-net -q --name web --hostname h.example --add-host db:10.0.0.1 -l a=b \
+                -e A=1 -e HOME -e UNSET -w /w -u 1:2 --entrypoint /e --ulimit nofile=1:2 --stop-signal INT \
+                --stop-timeout 3 --timeout 30s -v /a:/b:ro --mount type=tmpfs,dst=/c --tmpfs /d \
+                --read-only --root-disk 1G --shm-size 1m --cpus 2 -m 1g --kernel /k --pull never --platform \
+                linux/amd64 alpine x";
+    let spec = spec(&line.split(' ').collect::<Vec<_>>()).unwrap();
     assert_eq!(spec.name.as_deref(), Some("web"));
     assert_eq!(spec.hostname.as_deref(), Some("h.example"));
     assert_eq!(spec.hosts.len(), 1);
