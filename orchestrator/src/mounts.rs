@@ -74,7 +74,11 @@ impl Mounts {
         };
         let name = format!("m{}", self.shares.len());
         self.share(name.clone(), &path, spec.read_only)?;
-        Ok(GuestSource::Share { name, populate })
+        Ok(if path.is_file() {
+            GuestSource::SharedFile { name }
+        } else {
+            GuestSource::Share { name, populate }
+        })
     }
 
     fn request(&mut self, source: GuestSource, target: &str, read_only: bool) {
@@ -132,6 +136,8 @@ mod tests {
         let shares: Vec<_> =
             mounts.shares.iter().map(|share| (share.name.as_str(), share.read_only)).collect();
         assert_eq!(shares, [("m0", true), ("m1", false), ("m2", false)]);
+        let file = GuestSource::SharedFile { name: "m0".into() };
+        assert!(mounts.requests.iter().any(|mount| mount.source == file));
         let populated = GuestSource::Share { name: "m2".into(), populate: true };
         assert!(mounts.requests.iter().any(|mount| mount.source == populated));
     }
