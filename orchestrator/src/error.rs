@@ -36,6 +36,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What was named as a root is a file.
+    #[error("{} is no directory: a root file system is one", .0.display())]
+    NoDirectory(PathBuf),
     /// The embedded guest cannot be unpacked.
     #[error(transparent)]
     Guest(#[from] monocore_guest::Error),

@@ -21,6 +21,13 @@ pub(crate) struct OpenShare {
     pub(crate) read_only: bool,
 }
 
+/// What of the host is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File,
+}
+
 /// What the guest mounts, and what of the host it needs for that.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
@@ -53,10 +60,10 @@ impl Mounts {
     ///
     /// # Errors
     /// It is missing, or neither a directory nor a file.
-    pub(crate) fn share(&mut self, name: String, path: &Path, read_only: bool) -> Result<(), Error> {
-        let root = open_root(path)?;
+    pub(crate) fn share(&mut self, name: String, path: &Path, read_only: bool) -> Result<Kind, Error> {
+        let (root, kind) = open_root(path)?;
         self.shares.push(OpenShare { name, root, read_only });
-        Ok(())
+        Ok(kind)
     }
 
     fn source(&mut self, home: &Home, spec: &MountSpec) -> Result<GuestSource, Error> {
@@ -73,12 +80,10 @@ impl Mounts {
             }
         };
         let name = format!("m{}", self.shares.len());
-        self.share(name.clone(), &path, spec.read_only)?;
-        Ok(if path.is_file() {
-            GuestSource::SharedFile { name }
-        } else {
-            GuestSource::Share { name, populate }
-        })
+        match self.share(name.clone(), &path, spec.read_only)? {
+            Kind::Directory => Ok(GuestSource::Share { name, populate }),
+            Kind::File => Ok(GuestSource::SharedFile { name }),
+        }
     }
 
     fn request(&mut self, source: GuestSource, target: &str, read_only: bool) {
@@ -87,16 +92,19 @@ impl Mounts {
 }
 
 /// Opens a directory or regular file without the right to read it: the file-system worker finds its own way beneath.
-fn open_root(path: &Path) -> Result<OwnedFd, Error> {
+fn open_root(path: &Path) -> Result<(OwnedFd, Kind), Error> {
     let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let problem = |problem: String| Error::Mount { path: path.to_owned(), problem };
     let root = opened.map_err(|errno| problem(io::Error::from(errno).to_string()))?;
     let file = File::from(root);
-    let kind = file.metadata().map_err(|error| problem(error.to_string()))?.file_type();
-    if !kind.is_dir() && !kind.is_file() {
-        return Err(problem("it is neither a directory nor a regular file".into()));
+    let found = file.metadata().map_err(|error| problem(error.to_string()))?;
+    if found.is_dir() {
+        Ok((file.into(), Kind::Directory))
+    } else if found.is_file() {
+        Ok((file.into(), Kind::File))
+    } else {
+        Err(problem("it is neither a directory nor a regular file".into()))
     }
-    Ok(file.into())
 }
 
 fn parts(path: &str) -> impl Iterator<Item = &str> {
@@ -136,8 +144,9 @@ mod tests {
         let shares: Vec<_> =
             mounts.shares.iter().map(|share| (share.name.as_str(), share.read_only)).collect();
         assert_eq!(shares, [("m0", true), ("m1", false), ("m2", false)]);
-        let file = GuestSource::SharedFile { name: "m0".into() };
-        assert!(mounts.requests.iter().any(|mount| mount.source == file));
+        assert!(
+            mounts.requests.iter().any(|mount| mount.source == GuestSource::SharedFile { name: "m0".into() })
+        );
         let populated = GuestSource::Share { name: "m2".into(), populate: true };
         assert!(mounts.requests.iter().any(|mount| mount.source == populated));
     }

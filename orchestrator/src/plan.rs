@@ -16,7 +16,7 @@ use monocore_spec::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::boot::BootFiles;
-use crate::mounts::Mounts;
+use crate::mounts::{Kind, Mounts};
 use crate::scratch::{self, Scratch};
 use crate::spec::{SandboxSpec, Signal};
 use crate::{Error, Home, RunDir, process};
@@ -83,7 +83,9 @@ impl Plan {
                 Root::Image { upper: upper(run_dir, spec, &mut devices, &mut files)? }
             }
             RootFiles::Directory(path) => {
-                mounts.share(ROOT_SHARE.into(), path, spec.root.read_only)?;
+                if mounts.share(ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
+                    return Err(Error::NoDirectory(path.to_path_buf()));
+                }
                 let upper = spec.root.read_only.then_some(Upper::ReadOnly);
                 Root::Share { name: ROOT_SHARE.into(), upper }
             }
