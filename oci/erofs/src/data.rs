@@ -379,11 +379,16 @@ impl FileWriter {
 /// however large the holes.
 fn chunk_bits(size: u64, data_segments: usize, data_bytes: u64) -> u8 {
     let dense = data_bytes == size;
-    let entries_max = 64 + 2 * blocks(data_bytes) + 256 * data_segments as u64;
+    let entries_max = chunks_max(data_segments, data_bytes);
     let least = if dense { DENSE_CHUNK_BITS } else { 0 };
     (least..MAX_CHUNK_BITS)
         .find(|bits| size.div_ceil(BLOCK_BYTES << bits) <= entries_max)
         .unwrap_or(MAX_CHUNK_BITS)
+}
+
+/// Most chunks of a file with so many data segments and bytes in them, unless its chunks are as large as can be.
+pub(crate) fn chunks_max(data_segments: usize, data_bytes: u64) -> u64 {
+    64 + 2 * blocks(data_bytes) + 256 * data_segments as u64
 }
 
 fn block_number(offset: u64) -> Result<u32> {

@@ -17,6 +17,7 @@
 //! `fs/erofs/erofs_fs.h`.
 
 mod archive;
+mod check;
 mod convert;
 mod data;
 mod entry;

@@ -25,16 +25,26 @@ pub(crate) fn convert(name: &[u8], value: Vec<u8>, plain_or_directory: bool) -> 
         (USER, _) if !plain_or_directory => return Err("only files and directories have user attributes"),
         (ACL_ACCESS | ACL_DEFAULT, _) if !is_acl(&value) => return Err("it is no valid access control list"),
         (USER | TRUSTED | SECURITY, b"") => return Err("its name is empty"),
+        _ if suffix.contains(&0) => return Err("its name has a NUL"),
         _ => {}
     }
     let suffix = match suffix.strip_prefix(OVERLAY) {
         Some(rest) if index == TRUSTED => [OVERLAY, OVERLAY, rest].concat(),
         _ => suffix.to_vec(),
     };
-    if suffix.len() > 255 || name.len() > 255 || value.len() > usize::from(u16::MAX) {
+    let xattr = Xattr { index, suffix, value };
+    if name.len() > 255 || !fits(&xattr) {
         return Err("it is too long");
     }
-    Ok(Xattr { index, suffix, value })
+    Ok(xattr)
+}
+
+/// Whether the format has room for an attribute, and Linux a name for it.
+pub(crate) fn fits(xattr: &Xattr) -> bool {
+    xattr.suffix.len() <= 255
+        && !xattr.suffix.contains(&0)
+        && xattr.value.len() <= usize::from(u16::MAX)
+        && full_name(xattr.index, b"").is_some()
 }
 
 fn split(name: &[u8]) -> Option<(u8, &[u8])> {
@@ -121,6 +131,7 @@ mod tests {
         assert!(convert(b"btrfs.compression", vec![], true).is_err());
         assert!(convert(b"system.posix_acl_access", vec![1, 2, 3], true).is_err());
         assert!(convert(b"user.", vec![], true).is_err());
+        assert!(convert(b"user.a\0b", vec![], true).is_err());
         assert!(convert(&[b"user.".as_slice(), &[b'x'; 300]].concat(), vec![], true).is_err());
         assert!(convert(b"security.capability", vec![0; 20], false).is_ok());
     }

@@ -25,6 +25,18 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
+    /// Addresses of so many chunks that are holes.
+    fn holes(&mut self, count: u64) -> Result<()> {
+        const HOLES: [u8; BLOCK_LEN] = [0xff; BLOCK_LEN];
+        let mut left = count * 4;
+        while left > 0 {
+            let now = usize::try_from(left).unwrap_or(BLOCK_LEN).min(BLOCK_LEN);
+            self.bytes(&HOLES[..now])?;
+            left -= now as u64;
+        }
+        Ok(())
+    }
+
     fn zeroes_to(&mut self, position: u64) -> Result<()> {
         const ZEROES: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
         let gap =
@@ -69,9 +81,7 @@ pub(super) fn write(tree: &Tree, layout: &Layout, uuid: [u8; 16], out: impl Writ
             out.bytes(content.get(start..).unwrap_or_default())?;
         }
         if let Content::Chunked(file) = &inode.content {
-            content.clear();
-            chunk_array(layout, inode.layer, file, &mut content);
-            out.bytes(&content)?;
+            chunk_array(layout, inode.layer, file, &mut out)?;
         }
     }
     for placed in &layout.inodes {
@@ -146,19 +156,19 @@ fn entries<'t>(tree: &'t Tree, layout: &Layout, placed: &Placed) -> Vec<Entry<'t
         .collect()
 }
 
-/// Addresses of a file's chunks, holes included; `out` is empty.
-fn chunk_array(layout: &Layout, layer: u16, file: &Chunked, out: &mut Vec<u8>) {
+/// Writes the addresses of a file's chunks, holes included; in pieces, for a file may have millions.
+fn chunk_array(layout: &Layout, layer: u16, file: &Chunked, out: &mut Output<impl Write>) -> Result<()> {
     let chunks = file.size.div_ceil(BLOCK_BYTES << file.chunk_bits);
-    let holes_to = |chunk: u64, out: &mut Vec<u8>| {
-        out.resize(usize::try_from(chunk * 4).unwrap_or_default().max(out.len()), 0xff);
-    };
+    let mut written = 0;
     for extent in &file.extents {
-        holes_to(extent.chunk.into(), out);
+        // Extents were found to ascend.
+        out.holes(u64::from(extent.chunk).saturating_sub(written))?;
         for index in 0..extent.chunks {
             // An extent's blocks were found to lie in its layer's data, so this stays within 32 bits.
             let block = extent.block.wrapping_add(index.wrapping_shl(file.chunk_bits.into()));
-            out.extend_from_slice(&layout.data_block(layer, block).to_le_bytes());
+            out.bytes(&layout.data_block(layer, block).to_le_bytes())?;
         }
+        written = u64::from(extent.chunk) + u64::from(extent.chunks);
     }
-    holes_to(chunks, out);
+    out.holes(chunks.saturating_sub(written))
 }

@@ -4,23 +4,20 @@
 //! what its own layer has put in place, whatever the order.
 
 use super::{Content, Inode, NodeId, ROOT, Tree};
-use crate::entry::{Entry, FileData, Kind, Metadata};
+use crate::check;
+use crate::entry::{Entry, Kind, Metadata};
 use crate::error::{Error, Result};
-use crate::format::{
-    BLOCK_BYTES, MAX_CHUNK_BITS, NAME_MAX, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG,
-};
+use crate::format::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG};
 
 impl Tree {
     pub(super) fn apply_entry(&mut self, entry: Entry) -> Result<()> {
+        check::entry(&entry, &self.limits)?;
         let Entry { path, kind } = entry;
         let layer = self.layer;
         let inode = |kind, metadata, content| Inode::new(kind, metadata, layer, content);
         match kind {
             Kind::Directory(metadata) => self.directory(&path, metadata),
-            Kind::File(metadata, data) => {
-                check(&data)?;
-                self.put(&path, inode(S_IFREG, metadata, data.into()))
-            }
+            Kind::File(metadata, data) => self.put(&path, inode(S_IFREG, metadata, data.into())),
             Kind::Symlink(metadata, target) => {
                 self.put(&path, inode(S_IFLNK, metadata, Content::Target(target.into_boxed_slice())))
             }
@@ -88,9 +85,6 @@ impl Tree {
     fn clear<'p>(&mut self, path: &'p [u8]) -> Result<(NodeId, &'p [u8])> {
         let (place, name) =
             self.resolve_parent(path)?.ok_or_else(|| Error::refused(path, "the root must be a directory"))?;
-        if name.is_empty() || name.len() > NAME_MAX || matches!(name, b"." | b"..") {
-            return Err(Error::Corrupt { what: "path in a tree log" });
-        }
         let parent = self.make_directories(place, path)?;
         if let Some(old) = self.lookup(parent, name) {
             self.unlink(old);
@@ -138,25 +132,4 @@ impl Tree {
             }
         }
     }
-}
-
-/// Whether a log's file can be laid out: chunks ascend, none lies past the end.
-fn check(data: &FileData) -> Result<()> {
-    let FileData::Chunked { size, chunk_bits, extents } = data else { return Ok(()) };
-    let corrupt = || Error::Corrupt { what: "file in a tree log" };
-    if *chunk_bits > MAX_CHUNK_BITS {
-        return Err(corrupt());
-    }
-    let chunks = size.div_ceil(BLOCK_BYTES << chunk_bits);
-    let mut end = 0;
-    for extent in extents {
-        if u64::from(extent.chunk) < end || extent.chunks == 0 {
-            return Err(corrupt());
-        }
-        end = u64::from(extent.chunk) + u64::from(extent.chunks);
-    }
-    if end > chunks {
-        return Err(corrupt());
-    }
-    Ok(())
 }

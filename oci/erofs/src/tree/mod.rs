@@ -12,6 +12,7 @@ use std::io::BufRead;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
+use crate::check;
 use crate::entry::{Extent, FileData, Metadata, Xattr};
 use crate::error::{Error, Result};
 use crate::format::{S_IFDIR, S_IFMT};
@@ -132,15 +133,19 @@ impl Tree {
     /// Replays a layer on top of what is there.
     ///
     /// # Errors
-    /// [`Error::Refused`] if an entry cannot be placed, [`Error::Limit`], or the log's. The tree is then worthless.
+    /// [`Error::Refused`] if an entry cannot be placed, [`Error::Limit`], [`Error::Corrupt`] for what no conversion
+    /// writes, or the log's. The tree is then worthless.
     pub fn apply<R: BufRead>(&mut self, log: &mut LogReader<R>) -> Result<()> {
         // Layer numbers start at 1, so that nothing in an empty tree counts as touched.
         self.layer = u16::try_from(self.data_bytes.len() + 1)
             .map_err(|_| Error::Limit { what: "layers", limit: u16::MAX.into() })?;
+        let mut entries = 0;
         while let Some(entry) = log.next_entry()? {
             self.apply_entry(entry)?;
+            entries += 1;
         }
         let summary = log.summary().ok_or(Error::Corrupt { what: "tree log" })?;
+        check::summary(summary, entries)?;
         self.data_bytes.push(summary.data_bytes);
         Ok(())
     }
