@@ -119,6 +119,14 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A certificate kept for a registry cannot be used.
+    #[error("certificate {}: {reason}", path.display())]
+    Certificates {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A task on another thread did not come back.
     #[error("internal task failed: {0}")]
     Task(String),

@@ -33,6 +33,9 @@ mod archive;
 mod config;
 mod digest;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod image;
 mod layer;

@@ -110,7 +110,7 @@ fn a_server_without_ranges_sends_it_again() {
     let (content, layer) = content();
     let first = AtomicUsize::new(0);
     let server = Server::start(move |request| {
-        let plain = Request { path: request.path.clone(), headers: Default::default() };
+        let plain = Request { headers: Default::default(), ..request.clone() };
         let mut answer = content.answer(&plain);
         if request.path.ends_with(&layer) && first.fetch_add(1, Ordering::Relaxed) == 0 {
             answer.cut = Some(answer.body.len() / 2);
@@ -167,6 +167,56 @@ fn wrong_content_is_refused() {
         let error = pull(home.path(), &server).unwrap_err();
         let clear = matches!(&error, Error::Verification { .. } | Error::Registry { .. });
         assert!(clear && error.to_string().contains(&layer), "{index}: {error}");
+    }
+}
+
+#[test]
+fn a_length_that_is_wrong_is_a_break_or_refused() {
+    // Longer than what comes: the connection breaks, and is taken up again for what is missing.
+    let (content, layer) = self::content();
+    let first = AtomicUsize::new(0);
+    let wanted = layer.clone();
+    let server = Server::start(move |request| {
+        let answer = content.answer(request);
+        if request.path.ends_with(&wanted) && first.fetch_add(1, Ordering::Relaxed) == 0 {
+            let len = (answer.body.len() * 2).to_string();
+            let all = answer.body.len();
+            return Answer { cut: Some(all), ..answer }.header("content-length", &len);
+        }
+        answer
+    });
+    let home = tempfile::tempdir().unwrap();
+    pull(home.path(), &server).unwrap();
+    // Shorter, each time: no attempt brings what was promised.
+    let (content, layer) = self::content();
+    let wanted = layer.clone();
+    let server = Server::start(move |request| match content.answer(request) {
+        answer if request.path.ends_with(&wanted) => {
+            let len = (answer.body.len() / 2).to_string();
+            answer.header("content-length", &len)
+        }
+        answer => answer,
+    });
+    let home = tempfile::tempdir().unwrap();
+    let error = pull(home.path(), &server).unwrap_err();
+    assert!(error.to_string().contains("layer") || matches!(error, Error::Connection { .. }), "{error}");
+}
+
+#[test]
+fn a_wrong_size_is_refused() {
+    for wrong in [-1i64, 1, 1 << 40] {
+        let layer = layer();
+        let documents = documents(std::slice::from_ref(&layer), json!({}));
+        let mut manifest: serde_json::Value = serde_json::from_slice(&documents.manifest).unwrap();
+        let size = manifest["layers"][0]["size"].as_i64().unwrap();
+        manifest["layers"][0]["size"] = json!(size + wrong);
+        let mut content = Content::image(&documents, &[layer]);
+        content.manifests.insert("1".into(), serde_json::to_vec(&manifest).unwrap());
+        let server = Server::start(move |request| content.answer(request));
+        let home = tempfile::tempdir().unwrap();
+        let error = pull(home.path(), &server).unwrap_err();
+        let clear = matches!(&error, Error::Verification { .. } | Error::Registry { .. });
+        assert!(clear, "{wrong}: {error}");
     }
 }
 

@@ -122,8 +122,11 @@ fn owners_out_of_range_are_refused() {
     let owner = |uid: &'static [u8]| {
         one(move |l| l.full(EntryType::Regular, "f", 0o644, (0, 0), 0, &[("uid", uid)], b""))
     };
-    let listing = owner(b"4294967294").unwrap();
-    assert_eq!(listing[&b"f"[..]].uid, 4_294_967_294);
+    for (text, uid) in
+        [(&b"2147483647"[..], (1 << 31) - 1), (b"2147483648", 1 << 31), (b"4294967294", u32::MAX - 1)]
+    {
+        assert_eq!(owner(text).unwrap()[&b"f"[..]].uid, uid);
+    }
     refused(owner(b"4294967295"), "owner out of range");
     refused(owner(b"99999999999"), "owner out of range");
     refused(owner(b"-1"), "PAX");

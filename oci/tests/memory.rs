@@ -107,6 +107,7 @@ fn peak_memory_stays_under_256_mib() {
         layer.file("zeroes", &vec![0; 16 << 20]);
         layer
     }));
+    let segments = sparse(60_000);
     let mut failures = Vec::new();
     for (what, layers, expected) in [
         ("attributes", vec![attributes], "names and attributes"),
@@ -114,6 +115,7 @@ fn peak_memory_stays_under_256_mib() {
         ("pipes", vec![pipes], "names and attributes"),
         ("windows", windows.collect(), "taken"),
         ("zeroes", vec![zeroes], "taken"),
+        ("segments", vec![segments], "taken"),
     ] {
         let (result, peak) = pull_apart(&layers);
         eprintln!("{what}: {peak} MiB, {result}");
@@ -122,6 +124,22 @@ fn peak_memory_stays_under_256_mib() {
         }
     }
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+/// A file of 16 TiB of which `segments` single bytes, far apart, are content.
+fn sparse(segments: u64) -> Packed {
+    let size = (16u64 << 40) - 4096;
+    let apart = size / segments;
+    let lines = (0..segments).map(|index| format!("{}\n1\n", index * apart)).collect::<String>();
+    let mut content = format!("{segments}\n{lines}").into_bytes();
+    content.resize(content.len().next_multiple_of(512), 0);
+    content.resize(content.len() + usize::try_from(segments).unwrap(), b'x');
+    let size = size.to_string();
+    let mut layer = Layer::default();
+    let pax: [(&str, &[u8]); 3] =
+        [("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", size.as_bytes())];
+    layer.full(EntryType::Regular, "sparse", 0o644, (0, 0), 0, &pax, &content);
+    image::pack(&layer, image::Compression::Gzip)
 }
 
 /// A frame that announces a window of 128 MiB; runs of one byte are blocks of four.

@@ -102,6 +102,12 @@ impl Store {
     }
 }
 
+/// Reads Docker's `manifest.json` and nothing it names.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_saved(raw: &[u8]) {
+    let _: Result<Vec<Saved>> = read("manifest.json", raw);
+}
+
 /// Images of Docker's own format: layers are plain archives named in `manifest.json`; a manifest is made for them.
 fn of_docker(contents: &Contents) -> Result<Vec<Found>> {
     let raw = contents.document("manifest.json")?;

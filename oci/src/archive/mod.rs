@@ -4,4 +4,7 @@ mod contents;
 mod load;
 mod save;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use load::read_saved;
+
 pub use save::SaveFormat;

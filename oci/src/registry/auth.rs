@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::challenge::Challenge;
 use super::credentials::{Credentials, lookup};
-use super::endpoint::{Endpoint, is_loopback};
+use super::endpoint::Endpoint;
 use super::send::{Http, causes, connection, words};
 use crate::error::{Error, Result};
 
@@ -74,8 +74,7 @@ async fn token(
 ) -> Result<String> {
     let bad = |reason: String| Error::Registry { registry: endpoint.host.clone(), reason };
     let mut url = Url::parse(realm).map_err(|error| bad(format!("names {realm:?} for tokens: {error}")))?;
-    let plain = url.scheme() == "http"
-        && (is_loopback(url.host_str().unwrap_or_default()) || endpoint.scheme == "http");
+    let plain = url.scheme() == "http" && endpoint.scheme == "http";
     if url.scheme() != "https" && !plain {
         return Err(bad(format!("names {realm:?} for tokens, which is not encrypted")));
     }
@@ -115,7 +114,7 @@ async fn token(
     parse_token(&raw).ok_or_else(|| bad("sends no token where one was promised".into()))
 }
 
-fn parse_token(raw: &[u8]) -> Option<String> {
+pub(super) fn parse_token(raw: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Answer {
         token: Option<String>,

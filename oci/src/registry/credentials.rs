@@ -38,7 +38,7 @@ impl std::fmt::Debug for Credentials {
 /// Docker's `config.json`, as far as it is about credentials.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Config {
+pub(super) struct Config {
     auths: BTreeMap<String, Entry>,
     creds_store: Option<String>,
     cred_helpers: BTreeMap<String, String>,
@@ -57,25 +57,44 @@ struct Entry {
 pub(super) async fn lookup(registry: &str) -> Result<Option<Credentials>> {
     let Some(path) = config_path() else { return Ok(None) };
     let bad = |reason: String| Error::Credentials { registry: registry.to_owned(), reason };
-    let config: Config = match tokio::fs::read(&path).await {
-        Ok(raw) => {
-            serde_json::from_slice(&raw).map_err(|error| bad(format!("{}: {error}", path.display())))?
-        }
+    let config = match tokio::fs::read(&path).await {
+        Ok(raw) => Config::parse(&raw).map_err(|error| bad(format!("{}: {error}", path.display())))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(bad(format!("{}: {error}", path.display()))),
     };
-    let key = if registry == "docker.io" { DOCKER_HUB } else { registry };
-    let helper = config.cred_helpers.get(key).or_else(|| config.cred_helpers.get(registry));
-    if let Some(helper) = helper.or(config.creds_store.as_ref())
-        && let Some(credentials) = ask_helper(helper, key).await.map_err(bad)?
+    if let Some(helper) = config.helper(registry)
+        && let Some(credentials) = ask_helper(helper, key_of(registry)).await.map_err(bad)?
     {
         return Ok(Some(credentials));
     }
-    let entry = config.auths.get(key).or_else(|| {
-        let same = |(name, _): &(&String, &Entry)| host_of(name) == host_of(key);
-        config.auths.iter().find(same).map(|(_, entry)| entry)
-    });
-    entry.map_or(Ok(None), |entry| entry.credentials().map_err(|reason| bad(reason.to_owned())))
+    config.entry(registry).map_err(|reason| bad(reason.to_owned()))
+}
+
+/// What a registry's credentials are kept under.
+fn key_of(registry: &str) -> &str {
+    if registry == "docker.io" { DOCKER_HUB } else { registry }
+}
+
+impl Config {
+    pub(super) fn parse(raw: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(raw)
+    }
+
+    /// The helper that keeps a registry's credentials.
+    fn helper(&self, registry: &str) -> Option<&str> {
+        let own = self.cred_helpers.get(key_of(registry)).or_else(|| self.cred_helpers.get(registry));
+        own.or(self.creds_store.as_ref()).map(String::as_str)
+    }
+
+    /// A registry's credentials that stand in the file itself.
+    pub(super) fn entry(&self, registry: &str) -> std::result::Result<Option<Credentials>, &'static str> {
+        let key = key_of(registry);
+        let entry = self.auths.get(key).or_else(|| {
+            let same = |(name, _): &(&String, &Entry)| host_of(name) == host_of(key);
+            self.auths.iter().find(same).map(|(_, entry)| entry)
+        });
+        entry.map_or(Ok(None), Entry::credentials)
+    }
 }
 
 impl Entry {
@@ -133,7 +152,11 @@ async fn ask_helper(helper: &str, key: &str) -> std::result::Result<Option<Crede
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(key.as_bytes()).await?;
+            match stdin.write_all(key.as_bytes()).await {
+                // It answers without reading what it is asked for.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+                outcome => outcome?,
+            }
         }
         let mut raw = Vec::new();
         if let Some(stdout) = child.stdout.take() {

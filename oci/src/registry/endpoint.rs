@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::RegistryOptions;
+use super::{RegistryOptions, certificates};
 
 /// A host that serves a registry's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,9 @@ impl Endpoint {
 /// The endpoints of a registry, in the order they are tried.
 pub(super) fn endpoints(registry: &str, options: &RegistryOptions) -> Vec<Endpoint> {
     let scheme = |host: &str| {
-        let plain = is_loopback(host) || options.plain_http.iter().any(|plain| plain == host);
-        if plain { "http" } else { "https" }
+        // Who keeps certificates for a registry on loopback wants them used.
+        let plain = is_loopback(host) && certificates::folder(&options.certificates, host).is_none();
+        if plain || options.plain_http.iter().any(|plain| plain == host) { "http" } else { "https" }
     };
     let mirrors = options.mirrors.get(registry).into_iter().flatten().map(|mirror| {
         let mirror = mirror.trim_end_matches('/');

@@ -6,13 +6,16 @@
 
 mod auth;
 mod blob;
+mod certificates;
 mod challenge;
 mod credentials;
 mod endpoint;
 mod retry;
 mod send;
+mod tls;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use futures::StreamExt;
@@ -30,8 +33,12 @@ use send::{Ask, Http};
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]
 pub struct RegistryOptions {
-    /// Registries (`host` or `host:port`) that are spoken to without TLS. Those on loopback always are.
+    /// Registries (`host` or `host:port`) that are spoken to without TLS. Those on loopback are too, unless there are
+    /// certificates for them.
     pub plain_http: Vec<String>,
+    /// Folders with certificates, each in a folder named like its registry, looked through before
+    /// `~/.config/{containers,docker}/certs.d` and `/etc/{containers,docker}/certs.d`.
+    pub certificates: Vec<PathBuf>,
     /// Mirrors by registry: each `host[:port]`, or with `http://` or `https://` before it; tried in order, then the
     /// registry itself.
     pub mirrors: BTreeMap<String, Vec<String>>,
@@ -53,7 +60,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(reference: &Reference, options: &RegistryOptions) -> Self {
         Self {
-            http: Http::default(),
+            http: Http::new(options.certificates.clone()),
             repository: reference.repository().to_owned(),
             endpoints: endpoint::endpoints(reference.registry(), options),
             tokens: Mutex::default(),
@@ -145,6 +152,26 @@ impl Client {
         Ok(raw)
     }
 }
+
+/// What fuzz targets reach of this module.
+#[cfg(feature = "fuzzing")]
+mod fuzzing {
+    use super::{auth, challenge, credentials};
+
+    pub(crate) fn challenges(header: &str) -> usize {
+        challenge::parse(header).len()
+    }
+
+    pub(crate) fn has_credentials(raw: &[u8], registry: &str) -> bool {
+        credentials::Config::parse(raw).is_ok_and(|config| matches!(config.entry(registry), Ok(Some(_))))
+    }
+
+    pub(crate) fn token(raw: &[u8]) -> Option<String> {
+        auth::parse_token(raw)
+    }
+}
+#[cfg(feature = "fuzzing")]
+pub(crate) use fuzzing::{challenges, has_credentials, token};
 
 fn no_endpoint() -> Error {
     Error::Connection { registry: "none".into(), reason: "no endpoint to ask".into() }

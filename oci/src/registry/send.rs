@@ -1,6 +1,8 @@
 //! One request: authorized, redirected, repeated where that may help.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -11,8 +13,10 @@ use reqwest::{Response, StatusCode, Url};
 
 use super::Client;
 use super::auth::Authorization;
+use super::certificates::{self, Certificates};
 use super::endpoint::{Endpoint, is_loopback};
 use super::retry::Attempts;
+use super::tls;
 use crate::error::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -35,41 +39,84 @@ pub(super) struct Ask<'a> {
 }
 
 /// HTTP with and without TLS. Trust anchors are only read once TLS is needed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Http {
+    /// Folders with certificates for single hosts.
+    certificates: Vec<PathBuf>,
     /// Without TLS, to this machine itself: past any proxy, as Go's clients go.
     loopback: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
+    /// For hosts with certificates of their own.
+    own: Mutex<HashMap<String, reqwest::Client>>,
 }
 
 impl Http {
+    /// Without any connection yet; certificates for single hosts are looked for in these folders first.
+    pub(super) fn new(certificates: Vec<PathBuf>) -> Self {
+        let (loopback, plain, tls) = Default::default();
+        Self { certificates, loopback, plain, tls, own: Mutex::default() }
+    }
+
     /// The client for an address.
-    pub(super) fn client(&self, url: &Url) -> Result<&reqwest::Client> {
-        let plain = url.scheme() == "http";
-        let loopback = plain && is_loopback(url.host_str().unwrap_or_default());
-        let slot = match (plain, loopback) {
-            (_, true) => &self.loopback,
-            (true, false) => &self.plain,
-            (false, false) => &self.tls,
+    pub(super) fn client(&self, url: &Url) -> Result<reqwest::Client> {
+        let name = url.host_str().unwrap_or_default();
+        let slot = match url.scheme() {
+            "http" if is_loopback(name) => &self.loopback,
+            "http" => &self.plain,
+            _ => {
+                let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+                if let Some(client) = self.with_own_certificates(host)? {
+                    return Ok(client);
+                }
+                &self.tls
+            }
         };
         if let Some(client) = slot.get() {
-            return Ok(client);
+            return Ok(client.clone());
         }
-        // Fails if somebody chose a provider for the process already; then that one is used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("monocore/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT);
-        let builder = if plain { builder.tls_certs_only([]) } else { builder };
-        let builder = if loopback { builder.no_proxy() } else { builder };
-        let client = builder
-            .build()
-            .map_err(|error| Error::Connection { registry: "any".into(), reason: causes(&error) })?;
-        Ok(slot.get_or_init(|| client))
+        let client = match url.scheme() {
+            "http" if is_loopback(name) => builder().tls_certs_only([]).no_proxy(),
+            "http" => builder().tls_certs_only([]),
+            _ => builder(),
+        };
+        let client = build(client)?;
+        Ok(slot.get_or_init(|| client).clone())
     }
+
+    /// The client for a host that there are certificates for.
+    fn with_own_certificates(&self, host: String) -> Result<Option<reqwest::Client>> {
+        // One that panicked left no half of anything.
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = own.get(&host) {
+            return Ok(Some(client.clone()));
+        }
+        let Some(folder) = certificates::folder(&self.certificates, &host) else { return Ok(None) };
+        let mut client = Certificates::load(&folder)?.apply(builder());
+        if is_loopback(&host) {
+            client = client.no_proxy();
+        }
+        let client = build(client)?;
+        own.insert(host, client.clone());
+        Ok(Some(client))
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    // Fails if somebody chose a provider for the process already; then that one is used.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("monocore/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+}
+
+fn build(client: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    client.build().map_err(|error| {
+        let reason = format!("no TLS: {} (install ca-certificates, or set SSL_CERT_FILE)", causes(&error));
+        Error::Connection { registry: "any".into(), reason }
+    })
 }
 
 /// What came back on one attempt.
@@ -150,6 +197,7 @@ impl Client {
             }
             let response = match request.send().await {
                 Ok(response) => response,
+                Err(error) if tls::hint(&error).is_some() => return Err(connection(endpoint, &error)),
                 Err(error) => return Ok(Answer::Again(connection(endpoint, &error), None)),
             };
             if !response.status().is_redirection() {
@@ -166,7 +214,8 @@ impl Client {
     /// Whether a redirect may be followed.
     fn admit(&self, endpoint: &Endpoint, first: &Url, next: Url) -> Result<Url> {
         let authority = next.host_str().unwrap_or_default();
-        let plain = next.scheme() == "http" && (is_loopback(authority) || first.scheme() == "http");
+        // Also not to loopback: what listens there is none of a registry's business.
+        let plain = next.scheme() == "http" && first.scheme() == "http";
         if next.scheme() == "https" || plain {
             return Ok(next);
         }
@@ -259,7 +308,11 @@ pub(super) async fn words(mut response: Response) -> String {
 
 /// A failure of the connection itself.
 pub(super) fn connection(endpoint: &Endpoint, error: &reqwest::Error) -> Error {
-    Error::Connection { registry: endpoint.host.clone(), reason: causes(error) }
+    let reason = match tls::hint(error) {
+        Some(hint) => format!("{} ({hint})", causes(error)),
+        None => causes(error),
+    };
+    Error::Connection { registry: endpoint.host.clone(), reason }
 }
 
 /// An error with all that caused it, but without addresses: those of blobs carry signatures.

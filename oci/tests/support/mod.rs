@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "support of tests")]
 
+pub(crate) mod child;
 pub(crate) mod listing;
 pub(crate) mod registry;
 pub(crate) mod server;

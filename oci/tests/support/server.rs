@@ -1,17 +1,21 @@
 //! A registry that does what it is told, wrongly if so.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use monocore_test_images::image::{Documents, Packed, digest};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
+    /// As much as its `content-length` says.
+    pub(crate) body: String,
 }
 
 /// An answer, perhaps broken.
@@ -49,14 +53,35 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_as(None, handler)
+    }
+
+    /// The same behind TLS.
+    pub(crate) fn start_tls(
+        config: ServerConfig,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_as(Some(Arc::new(config)), handler)
+    }
+
+    fn start_as(
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (handler, log): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&seen));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
-                std::thread::spawn(move || serve(stream.unwrap(), &*handler, &log));
+                let (handler, log, tls) = (Arc::clone(&handler), Arc::clone(&log), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream.unwrap(), &*handler, &log),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(connection, stream.unwrap()), &*handler, &log);
+                    }
+                });
             }
         });
         Self { address, seen }
@@ -72,15 +97,15 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
-    let mut input = BufReader::new(stream.try_clone().unwrap());
-    let mut output = stream;
+fn serve(stream: impl Read + Write, handler: &Handler, log: &Mutex<Vec<Request>>) {
+    let mut input = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if input.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }
-        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut words = line.split(' ').map(str::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut headers = BTreeMap::new();
         loop {
             let mut line = String::new();
@@ -90,7 +115,13 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
             let (name, value) = line.split_once(':').unwrap();
             headers.insert(name.to_lowercase(), value.trim().to_owned());
         }
-        let request = Request { path, headers };
+        let len = headers.get("content-length").map_or(0, |len: &String| len.parse().unwrap());
+        let mut body = vec![0; len];
+        if input.read_exact(&mut body).is_err() {
+            return;
+        }
+        let body = String::from_utf8(body).unwrap();
+        let request = Request { method, path, headers, body };
         log.lock().unwrap().push(request.clone());
         let answer = handler(&request);
         let mut head = format!("HTTP/1.1 {} x\r\n", answer.status);
@@ -101,7 +132,9 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
             head += &format!("{name}: {value}\r\n");
         }
         let body = &answer.body[..answer.cut.unwrap_or(answer.body.len())];
-        if output.write_all(&[head.as_bytes(), b"\r\n", body].concat()).is_err() || answer.cut.is_some() {
+        if input.get_mut().write_all(&[head.as_bytes(), b"\r\n", body].concat()).is_err()
+            || answer.cut.is_some()
+        {
             return;
         }
     }
