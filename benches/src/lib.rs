@@ -8,6 +8,23 @@ use anyhow::{Context, Result, bail};
 
 pub mod memory;
 
+/// What QEMU is told so that its `microvm` has what our machine has and nothing else: no PIT, no PIC, no ACPI, modern virtio.
+pub const MICROVM: [&str; 13] = [
+    "-M",
+    "microvm,pit=off,pic=off,rtc=off,isa-serial=off,acpi=off",
+    "-accel",
+    "kvm",
+    "-cpu",
+    "host",
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-no-reboot",
+    "-global",
+    "virtio-mmio.force-legacy=false",
+];
+
 /// Runs `command` to its end with no input and says how long it took.
 ///
 /// # Errors

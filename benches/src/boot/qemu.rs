@@ -56,16 +56,8 @@ impl Qemu {
         let mut command = Command::new(&self.loader);
         command.arg("--library-path").arg(&self.libraries).arg(&self.binary).arg("-L").arg(&self.libraries);
         command
-            .args([
-                "-M",
-                "microvm,pit=off,pic=off,rtc=off,isa-serial=off,acpi=off",
-                "-accel",
-                "kvm",
-                "-cpu",
-                "host",
-            ])
-            .args(["-m", "256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-global", "virtio-mmio.force-legacy=false"])
+            .args(monocore_benches::MICROVM)
+            .args(["-m", "256"])
             .args(["-device", "isa-debug-exit,iobase=0x608,iosize=1"])
             .arg("-kernel")
             .arg(&self.kernel)

@@ -24,16 +24,8 @@ impl Guest {
     pub(crate) fn run(&self) -> Command {
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args([
-                "-M",
-                "microvm,pit=off,pic=off,rtc=off,isa-serial=off,acpi=off",
-                "-accel",
-                "kvm",
-                "-cpu",
-                "host",
-            ])
-            .args(["-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-global", "virtio-mmio.force-legacy=false"])
+            .args(monocore_benches::MICROVM)
+            .args(["-m", "512"])
             .arg("-kernel")
             .arg(&self.kernel)
             .args(["-append", "quiet panic=-1 reboot=t root=/dev/vda rootfstype=erofs ro init=/bin/true"])
