@@ -176,7 +176,7 @@ fn shares(mounts: Mounts, files: &mut Files) -> DeviceSpec {
         source: files.reference(share.root),
         read_only: share.read_only,
     });
-    DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares: shares.collect() })
+    DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares: shares.collect(), grows: false })
 }
 
 fn configure(

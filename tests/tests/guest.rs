@@ -18,11 +18,12 @@ use monocore_protocol::{
     Configure, Exec, ExecId, ExitStatus, HostEntry, Mount, MountSource, Purpose, ROOT_SERIAL, Root,
     SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, TermSize, Tmpfs, Upper,
 };
+use monocore_vmm::jail::Jail;
 use monocore_vmm::spec::{
     BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, Share, Sink, VmExit, VsockBackend,
     VsockSpec,
 };
-use monocore_vmm::{Builder, MachineHandle};
+use monocore_vmm::{Attachments, Builder, MachineHandle, Shares};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 /// Emulation is slow.
@@ -34,6 +35,10 @@ struct Recipe {
     configure: Configure,
     devices: Vec<DeviceSpec>,
     shares: Vec<Share>,
+    /// Shares can be added later.
+    grows: bool,
+    /// The machine's threads are jailed, those of the test are not.
+    jailed: bool,
     files: Vec<OwnedFd>,
 }
 
@@ -41,6 +46,7 @@ struct Recipe {
 struct Guest {
     session: Session,
     machine: MachineHandle,
+    shares: Option<Shares>,
     thread: Option<JoinHandle<VmExit>>,
     recipe: Recipe,
 }
@@ -73,7 +79,15 @@ impl Recipe {
         configure.hostname = "box".to_owned();
         configure.entropy = vec![7; 64].into();
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, configure, devices: Vec::new(), shares: Vec::new(), files: Vec::new() }
+        Self {
+            dir,
+            configure,
+            devices: Vec::new(),
+            shares: Vec::new(),
+            grows: false,
+            jailed: false,
+            files: Vec::new(),
+        }
     }
 
     fn disk(&mut self, serial: &str, backend: BlockBackend) {
@@ -114,17 +128,31 @@ impl Recipe {
         for device in std::mem::take(&mut self.devices) {
             builder = builder.device(device);
         }
-        if !self.shares.is_empty() {
-            let shares = std::mem::take(&mut self.shares);
-            builder = builder.device(DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares }));
+        if !self.shares.is_empty() || self.grows {
+            let (shares, grows) = (std::mem::take(&mut self.shares), self.grows);
+            builder = builder.device(DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares, grows }));
         }
-        let machine = builder.build().unwrap();
         self.files.push(theirs);
         let session = Session::start(Handoff::new(ours), self.configure.clone()).unwrap();
-        let running = machine.start().unwrap();
-        let handle = running.handle();
-        let thread = std::thread::spawn(move || running.wait());
-        Guest { session, machine: handle, thread: Some(thread), recipe: self }
+        let jailed = self.jailed;
+        let (sender, started) = mpsc::channel();
+        // A jail holds the thread that enters it, and those it starts.
+        let thread = std::thread::spawn(move || {
+            let jail = jailed.then(|| Jail::prepare(builder.spec()).unwrap());
+            if let Some(jail) = &jail {
+                let confinement = jail.confinement();
+                builder = builder.attachments(Attachments { confinement, ..Attachments::default() });
+            }
+            let machine = builder.build().unwrap();
+            if let Some(jail) = jail {
+                jail.enter().unwrap();
+            }
+            let running = machine.start().unwrap();
+            sender.send((running.handle(), running.shares())).unwrap();
+            running.wait()
+        });
+        let (machine, shares) = started.recv().unwrap();
+        Guest { session, machine, shares, thread: Some(thread), recipe: self }
     }
 }
 
@@ -353,6 +381,50 @@ fn fifty_mounts_at_once_and_one_more_while_it_runs() {
     assert_eq!(guest.shell("cat /late/number"), "50\n");
     guest.session.remove_mount("/late", SOON).unwrap();
     assert_eq!(guest.shell("ls /late"), "");
+}
+
+#[test]
+fn shares_come_and_go_while_a_guest_runs_jailed_or_not() {
+    for jailed in [false, true] {
+        let mut recipe = Recipe::image(Upper::Memory { size_bytes: None });
+        (recipe.grows, recipe.jailed) = (true, jailed);
+        let dir = recipe.dir.path().to_owned();
+        for name in ["first", "later"] {
+            fs::create_dir(dir.join(name)).unwrap();
+            fs::write(dir.join(name).join("name"), format!("{name}\n")).unwrap();
+        }
+        recipe.share("first", &dir.join("first"), false);
+        recipe.mount(MountSource::Share { name: "first".into(), populate: false }, "/first", false);
+        let guest = recipe.boot();
+        let shares = guest.shares.as_ref().unwrap();
+        assert_eq!(guest.shell("cat /first/name"), "first\n");
+
+        shares.add("later", File::open(dir.join("later")).unwrap().into(), false).unwrap();
+        assert_eq!(shares.names(), ["first", "later"]);
+        let again = File::open(&dir).unwrap().into();
+        assert!(shares.add("later", again, false).unwrap_err().to_string().contains("later"));
+        let source = MountSource::Share { name: "later".into(), populate: false };
+        let mount = Mount { source, target: "/later".into(), read_only: false };
+        guest.session.add_mount(mount, SOON).unwrap();
+        assert_eq!(guest.shell("cat /later/name; echo more > /later/new; cat /first/name"), "later\nfirst\n");
+        assert_eq!(fs::read_to_string(dir.join("later/new")).unwrap(), "more\n");
+
+        guest.session.remove_mount("/later", SOON).unwrap();
+        shares.remove("later").unwrap();
+        assert!(shares.remove("later").is_err());
+        assert_eq!(guest.shell("ls /later; echo end > /first/end; cat /first/end"), "end\n");
+    }
+}
+
+#[test]
+fn a_jailed_machine_takes_no_share_it_was_not_made_for() {
+    let mut recipe = Recipe::directory();
+    recipe.jailed = true;
+    let guest = recipe.boot();
+    let later = File::open(guest.path("tree/data")).unwrap().into();
+    let error = guest.shares.as_ref().unwrap().add("later", later, true).unwrap_err();
+    assert!(error.to_string().contains("was not made to have shares added"), "{error}");
+    assert_eq!(guest.shell("cat /data/seed"), "from the image\n");
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use monocore_fs::FsHandle;
 use monocore_spec::DeviceSpec;
 use monocore_virtio::ThreadSetup;
 use monocore_vsock::Backend as VsockConnections;
+
+use crate::devices::Starter;
 
 /// What a thread of a machine does, as far as the system calls it needs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,15 +51,29 @@ impl ThreadKind {
     }
 }
 
+/// Where a device's threads may be started: a thread inherits what confines the one that started it.
+pub enum StartsOn {
+    /// Anywhere, also on a vCPU's thread.
+    AnyThread,
+    /// On the thread that waits for the machine's end. Somebody must then wait all the time.
+    WaitingThread,
+    /// On a thread kept for it. What confines the device's own thread is then made anew at each start.
+    KeptThread(Starter),
+}
+
 /// Confines a machine's threads.
 pub trait Confinement: Send + Sync {
     /// What a thread of this kind calls first; a failure keeps it from running.
     fn thread_setup(&self, kind: ThreadKind) -> ThreadSetup;
 
-    /// Whether devices must start on the thread that waits for the machine's end, because a thread that a vCPU's thread
-    /// started would inherit what confines that one. Somebody must then wait all the time.
-    fn starts_on_waiting_thread(&self) -> bool {
-        false
+    /// The same for the thread that serves `shares`.
+    fn fs_setup(&self, _shares: &FsHandle) -> ThreadSetup {
+        self.thread_setup(ThreadKind::Fs)
+    }
+
+    /// Where a device whose threads are of this kind is started.
+    fn starts_on(&self, _kind: ThreadKind) -> StartsOn {
+        StartsOn::AnyThread
     }
 }
 

@@ -49,6 +49,11 @@ impl Builder {
         Self { spec, attachments: Attachments::default() }
     }
 
+    /// What was described so far.
+    pub fn spec(&self) -> &VmSpec {
+        &self.spec
+    }
+
     /// Names it in logs.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {

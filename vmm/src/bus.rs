@@ -79,6 +79,11 @@ impl Bus {
         self.virtio.iter().map(lock)
     }
 
+    /// The device behind window `index`; no other is touched.
+    pub(crate) fn virtio_at(&self, index: usize) -> Option<MutexGuard<'_, MmioTransport>> {
+        self.virtio.get(index).map(lock)
+    }
+
     pub(crate) fn counts(&self) -> BusCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         BusCounts {

@@ -9,13 +9,13 @@ use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, GuestRam, Vm};
 use monocore_virtio::MmioTransport;
 
 use crate::Error;
-use crate::attachments::Attachments;
+use crate::attachments::{Attachments, StartsOn};
 use crate::boot::virtio_window;
 use crate::bus::Bus;
-use make::Made;
-pub(crate) use make::make_all;
+pub(crate) use make::{Made, make_all};
+pub(crate) use starter::StartQueue;
 use starter::StartedElsewhere;
-pub(crate) use starter::{StartQueue, Starter};
+pub use starter::Starter;
 
 /// Puts every device of `spec` on `bus`, in order.
 ///
@@ -30,20 +30,27 @@ pub(crate) fn add<V: Vm>(
     starter: &Starter,
 ) -> Result<(), Error> {
     let confinement = Arc::clone(&attachments.confinement);
-    for (index, (kind, mut device)) in devices.into_iter().enumerate() {
-        if confinement.starts_on_waiting_thread() {
-            let starter = starter.try_clone().map_err(Error::os("eventfd"))?;
+    for (index, Made { kind, mut device, shares }) in devices.into_iter().enumerate() {
+        let elsewhere = match confinement.starts_on(kind) {
+            StartsOn::AnyThread => None,
+            StartsOn::WaitingThread => Some(starter.clone()),
+            StartsOn::KeptThread(starter) => Some(starter),
+        };
+        if let Some(starter) = elsewhere {
             device = Box::new(StartedElsewhere::new(device, starter));
         }
+        let setup = match &shares {
+            Some(shares) => confinement.fs_setup(shares),
+            None => confinement.thread_setup(kind),
+        };
         let (base, gsi) = virtio_window(index);
         let doorbells = (0u32..)
             .zip(device.queue_max_sizes())
             .map(|(queue, _)| doorbell(vm, Gpa(base + MmioTransport::NOTIFY_OFFSET_BYTES), queue))
             .collect::<Result<_, _>>()?;
         let line = vm.irq_line(gsi).map_err(Error::hypervisor)?;
-        let transport =
-            MmioTransport::new(device, ram.clone(), line, doorbells, confinement.thread_setup(kind))
-                .map_err(|error| Error::Device { index, kind: kind.name(), source: Box::new(error) })?;
+        let transport = MmioTransport::new(device, ram.clone(), line, doorbells, setup)
+            .map_err(|error| Error::Device { index, kind: kind.name(), source: Box::new(error) })?;
         bus.add_virtio(transport);
     }
     Ok(())

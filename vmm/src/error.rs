@@ -50,6 +50,14 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A share of a running machine can be neither added nor taken away.
+    #[error("share {name}: {source}")]
+    Share {
+        /// The share's name.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The operating system refused a thread, an event or the like.
     #[error("{what}: {source}")]
     Os {

@@ -6,6 +6,11 @@
 //! kernel without Landlock is let through, and that is logged.
 //!
 //! Threads inherit the main thread's filter and add their own, so the main thread may do what any of them may.
+//!
+//! Where shares may be added later ([`FsSpec::grows`](monocore_spec::FsSpec::grows)), a thread is kept that starts the file
+//! server's: Landlock takes every path from all others, and the server's thread is confined to the shares there are when
+//! it starts, and replaced when they change. Then only those two may open a path, or have a file server's capabilities.
+//!
 //! The user is not changed: without root there is no other one to become, and with root the files a machine was given open
 //! may belong to anyone. What is left of root is a user without capabilities whom Landlock denies every path.
 
@@ -13,17 +18,21 @@ mod capabilities;
 mod descriptors;
 mod filesystem;
 mod filters;
+mod keeper;
 mod syscalls;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use monocore_fs::FsHandle;
 use monocore_spec::{DeviceSpec, VmSpec};
 use monocore_virtio::ThreadSetup;
 use seccompiler::BpfProgram;
 
-use crate::attachments::{Confinement, ThreadKind};
+use crate::attachments::{Confinement, StartsOn, ThreadKind};
+use crate::devices::{StartQueue, Starter};
 pub use descriptors::{close_named, close_others, named_descriptors};
 pub use filesystem::has_landlock;
 
@@ -42,6 +51,9 @@ pub enum JailError {
     /// A filter cannot be compiled or installed.
     #[error("seccomp: {0}")]
     Seccomp(String),
+    /// The thread that starts the file server's could not be started.
+    #[error("start the file server's keeper: {0}")]
+    Keeper(#[source] io::Error),
     /// A shared directory cannot be opened to be let through.
     #[error("share {name}: {source}")]
     Share {
@@ -56,8 +68,16 @@ pub enum JailError {
 pub struct Jail {
     main: BpfProgram,
     threads: Arc<ThreadFilters>,
-    shares: Vec<filesystem::OpenShare>,
+    /// What all threads may reach.
+    shares: Vec<(File, bool)>,
+    keeper: Option<Keeper>,
     keep_fs: bool,
+}
+
+/// A thread that is to be started before Landlock holds the process.
+struct Keeper {
+    starts: StartQueue,
+    filter: BpfProgram,
 }
 
 impl Jail {
@@ -74,12 +94,21 @@ impl Jail {
         for &kind in &kinds {
             threads.insert(kind, Arc::new(filters::thread(kind)?));
         }
-        let shares = match spec.devices.iter().find_map(fs_spec) {
-            Some(fs) => filesystem::open_shares(&fs.shares)?,
-            None => Vec::new(),
-        };
         let keep_fs = kinds.contains(&ThreadKind::Fs);
-        Ok(Self { main: filters::main(&kinds)?, threads: Arc::new(ThreadFilters(threads)), shares, keep_fs })
+        let (mut shares, mut keeper, mut starter) = (Vec::new(), None, None);
+        match spec.devices.iter().find_map(fs_spec) {
+            Some(fs) if fs.grows => {
+                let (starts, to_keeper) = StartQueue::new().map_err(JailError::Keeper)?;
+                keeper = Some(Keeper { starts, filter: filters::keeper()? });
+                starter = Some(to_keeper);
+                // The server's thread is not the main thread's child then.
+                kinds.retain(|kind| *kind != ThreadKind::Fs);
+            }
+            Some(fs) => shares = filesystem::open_shares(&fs.shares)?,
+            None => {}
+        }
+        let threads = Arc::new(ThreadFilters { filters: threads, keeper: starter });
+        Ok(Self { main: filters::main(&kinds)?, threads, shares, keeper, keep_fs })
     }
 
     /// What confines the machine's threads; it needs the process to [`enter`](Self::enter) the jail before they start.
@@ -93,6 +122,10 @@ impl Jail {
     /// [`JailError`]; the process must end then.
     pub fn enter(self) -> Result<(), JailError> {
         capabilities::drop_all(self.keep_fs)?;
+        if let Some(Keeper { starts, filter }) = self.keeper {
+            keeper::spawn(starts, filter)?;
+            capabilities::drop_all(false)?;
+        }
         filesystem::restrict(self.shares)?;
         seccompiler::apply_filter(&self.main).map_err(|error| JailError::Seccomp(error.to_string()))
     }
@@ -106,18 +139,38 @@ fn fs_spec(device: &DeviceSpec) -> Option<&monocore_spec::FsSpec> {
 }
 
 /// The filters of a jailed process's threads.
-struct ThreadFilters(HashMap<ThreadKind, Arc<BpfProgram>>);
+struct ThreadFilters {
+    filters: HashMap<ThreadKind, Arc<BpfProgram>>,
+    /// The way to the thread that starts the file server's.
+    keeper: Option<Starter>,
+}
 
 impl Confinement for ThreadFilters {
     fn thread_setup(&self, kind: ThreadKind) -> ThreadSetup {
-        let Some(filter) = self.0.get(&kind).cloned() else {
+        let Some(filter) = self.filters.get(&kind).cloned() else {
             // A kind no filter was made for must not run.
             return Arc::new(|| Err(io::ErrorKind::PermissionDenied.into()));
         };
         Arc::new(move || seccompiler::apply_filter(&filter).map_err(io::Error::other))
     }
 
-    fn starts_on_waiting_thread(&self) -> bool {
-        true
+    fn fs_setup(&self, shares: &FsHandle) -> ThreadSetup {
+        let filter = self.thread_setup(ThreadKind::Fs);
+        if self.keeper.is_none() {
+            // Landlock holds the whole process.
+            return filter;
+        }
+        let shares = shares.clone();
+        Arc::new(move || {
+            filesystem::restrict(shares.roots()).map_err(io::Error::other)?;
+            filter()
+        })
+    }
+
+    fn starts_on(&self, kind: ThreadKind) -> StartsOn {
+        match (&self.keeper, kind) {
+            (Some(keeper), ThreadKind::Fs) => StartsOn::KeptThread(keeper.clone()),
+            _ => StartsOn::WaitingThread,
+        }
     }
 }

@@ -20,12 +20,13 @@ mod outcome;
 pub mod process;
 mod sys;
 
-pub use attachments::{Attachments, Confinement, ThreadKind, Unconfined};
+pub use attachments::{Attachments, Confinement, StartsOn, ThreadKind, Unconfined};
 pub use builder::Builder;
 pub use bus::BusCounts;
+pub use devices::Starter;
 
 pub use error::Error;
 pub use host::HostHypervisor;
-pub use machine::{Machine, MachineHandle, Running};
+pub use machine::{Machine, MachineHandle, Running, Shares};
 pub use monocore_spec::{self as spec, VmExit, VmSpec};
 pub use monocore_vsock::{Dialer, Handlers};

@@ -1,11 +1,13 @@
 //! A machine: built from its specification, started, waited for.
 
 mod handle;
+mod shares;
 mod vcpu;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use monocore_fs::FsHandle;
 use monocore_hypervisor::memory::{self, Backing};
 use monocore_hypervisor::{GuestRam, Hypervisor, VcpuStart, Vm, layout};
 use monocore_legacy::{Cmos, ExitDevice, KeyboardController, Serial, SystemControl};
@@ -20,6 +22,7 @@ use crate::outcome::Outcome;
 use crate::{BusCounts, Error, devices, files, sys};
 pub use handle::MachineHandle;
 use handle::{Control, Woken};
+pub use shares::Shares;
 use vcpu::VcpuThread;
 
 /// The most vCPUs of a machine: what the MP table has room for.
@@ -40,6 +43,8 @@ pub struct Machine<H: Hypervisor> {
     outcome: Arc<Outcome>,
     starts: StartQueue,
     attachments: Attachments,
+    /// The file device's window and the way to its shares.
+    shares: Option<(usize, FsHandle)>,
 }
 
 impl<H: Hypervisor> Machine<H> {
@@ -64,10 +69,12 @@ impl<H: Hypervisor> Machine<H> {
         let mut bus = Bus::new(Arc::clone(&outcome));
         add_legacy(&mut bus, &vm, spec, &outcome)?;
         let made = devices::make_all(spec, &mut attachments)?;
+        let of_shares = |(window, made): (usize, &devices::Made)| Some((window, made.shares.clone()?));
+        let shares = made.iter().enumerate().find_map(of_shares);
         let (starts, starter) = StartQueue::new().map_err(Error::os("eventfd"))?;
         devices::add(&mut bus, &vm, &ram, made, &attachments, &starter)?;
         outcome.record("built".into());
-        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments })
+        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments, shares })
     }
 
     /// Starts the vCPUs, each on a thread of its own.
@@ -101,9 +108,14 @@ impl<H: Hypervisor> Machine<H> {
                 }
             }
         }
+        let shares = self.shares.map(|(window, handle)| {
+            let starts_on = self.attachments.confinement.starts_on(ThreadKind::Fs);
+            Shares::new(handle, Arc::clone(&self.bus), window, starts_on)
+        });
         Ok(Running {
             threads,
             control,
+            shares,
             starts: Some(self.starts),
             bus: self.bus,
             outcome: self.outcome,
@@ -127,6 +139,7 @@ pub struct Running<H: Hypervisor> {
     control: Arc<Control>,
     /// Gone once nobody waits any more, so that no vCPU waits for a device's start either.
     starts: Option<StartQueue>,
+    shares: Option<Shares>,
     bus: Arc<Bus>,
     outcome: Arc<Outcome>,
     _vm: H::Vm,
@@ -137,6 +150,11 @@ impl<H: Hypervisor> Running<H> {
     /// Ends the machine from other threads.
     pub fn handle(&self) -> MachineHandle {
         MachineHandle::new(Arc::clone(&self.outcome))
+    }
+
+    /// The shares of the machine's file device, if it has one; for any thread.
+    pub fn shares(&self) -> Option<Shares> {
+        self.shares.clone()
     }
 
     /// Waits for the machine's end, and stops and joins everything it ran on.

@@ -2,16 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test's own steps succeed or the test fails")]
 
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 
+use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_vmm::jail::{self, Jail};
 use monocore_vmm::spec::{
-    BlockBackend, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, RamSpec, SPEC_VERSION, Share, Sink,
-    VmSpec,
+    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, RamSpec, SPEC_VERSION,
+    Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
+use monocore_vmm::{Confinement, StartsOn, ThreadKind};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
@@ -45,11 +48,98 @@ fn disk() -> DeviceSpec {
 
 fn fs_device(share: &str, read_only: bool) -> DeviceSpec {
     let share = Share { name: "s".into(), source: FileRef::Path(share.into()), read_only };
-    DeviceSpec::Fs(FsSpec { tag: "monocore".into(), shares: vec![share] })
+    DeviceSpec::Fs(FsSpec { tag: "monocore".into(), shares: vec![share], grows: false })
+}
+
+/// Every kind of device, one that takes shares later among them.
+fn all_devices() -> Vec<DeviceSpec> {
+    vec![
+        disk(),
+        DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend: VsockBackend::Attached }),
+        DeviceSpec::Console(ConsoleSpec { output: Sink::Discard, input: None }),
+        DeviceSpec::Rng,
+        DeviceSpec::Fs(FsSpec { tag: "monocore".into(), shares: Vec::new(), grows: true }),
+    ]
 }
 
 fn enter(devices: Vec<DeviceSpec>) {
     Jail::prepare(&spec(devices)).unwrap().enter().unwrap();
+}
+
+/// Enters the jail of a machine that takes shares later.
+fn enter_growing() -> Arc<dyn Confinement> {
+    let jail = Jail::prepare(&spec(all_devices())).unwrap();
+    let confinement = jail.confinement();
+    jail.enter().unwrap();
+    confinement
+}
+
+/// A thread of the machine's, confined as `kind`, tries to open a file; the filter ends the process.
+fn open_as(kind: ThreadKind) {
+    let setup = enter_growing().thread_setup(kind);
+    let thread = std::thread::spawn(move || {
+        setup().unwrap();
+        drop(File::open("/dev/null"));
+    });
+    thread.join().unwrap();
+}
+
+/// What the file server's thread may open, as its shares come and go.
+fn serve_growing(share: &str) {
+    let config = FsConfig {
+        tag: "monocore".into(),
+        request_queues: 1,
+        shares: Vec::new(),
+        server: ServerConfig::for_this_process(),
+    };
+    let roots = ["first", "later"].map(|name| File::open(format!("{share}/{name}")).unwrap());
+    let [first, later] = roots.map(OwnedFd::from);
+    let shares = Fs::new(config).unwrap().handle();
+    let confinement = enter_growing();
+    let StartsOn::KeptThread(keeper) = confinement.starts_on(ThreadKind::Fs) else { panic!("no keeper") };
+    let setup = confinement.fs_setup(&shares);
+    // Each time by a new thread, as each start of the device has one.
+    let opens = || {
+        let (setup, share) = (Arc::clone(&setup), share.to_owned());
+        let start = move || {
+            std::thread::spawn(move || {
+                setup().unwrap();
+                ["first/file", "later/file", "outside"].map(|name| opens(&format!("{share}/{name}")))
+            })
+        };
+        keeper.run(start).unwrap().join().unwrap()
+    };
+    let add = |name: &str, root, read_only| {
+        let (shares, name) = (shares.clone(), name.to_owned());
+        let share = FsShare { name, root, read_only, cache: CachePolicy::Auto };
+        keeper.run(move || shares.add(share)).unwrap().unwrap();
+    };
+    assert_eq!(opens(), [Rights::None; 3]);
+    add("first", first, false);
+    assert_eq!(opens(), [Rights::ReadWrite, Rights::None, Rights::None]);
+    add("later", later, true);
+    assert_eq!(opens(), [Rights::ReadWrite, Rights::Read, Rights::None]);
+    shares.remove("first").unwrap();
+    assert_eq!(opens(), [Rights::None, Rights::Read, Rights::None]);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rights {
+    None,
+    Read,
+    ReadWrite,
+}
+
+/// How a file can be opened, asked as the file server asks.
+fn opens(path: &str) -> Rights {
+    let open =
+        |flags| openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    match (open(OFlags::RDONLY), open(OFlags::RDWR)) {
+        (Err(Errno::ACCESS), Err(Errno::ACCESS)) => Rights::None,
+        (Ok(_), Err(Errno::ACCESS)) => Rights::Read,
+        (Ok(_), Ok(_)) => Rights::ReadWrite,
+        other => panic!("{path}: {other:?}"),
+    }
 }
 
 /// Opens as the file server may; an error is told by the exit status.
@@ -113,6 +203,28 @@ fn child() {
             assert!(Path::new(&format!("/proc/self/fd/{}", kept.as_raw_fd())).exists());
             assert!(!Path::new(&format!("/proc/self/fd/{other}")).exists());
         }
+        "open as main" => {
+            enter_growing();
+            drop(File::open("/dev/null"));
+        }
+        "open as vcpu" => open_as(ThreadKind::Vcpu),
+        "open as vsock" => open_as(ThreadKind::Vsock),
+        "open as block" => open_as(ThreadKind::Block),
+        "open as console" => open_as(ThreadKind::Console),
+        "open as rng" => open_as(ThreadKind::Rng),
+        "exec as keeper" => {
+            let StartsOn::KeptThread(keeper) = enter_growing().starts_on(ThreadKind::Fs) else {
+                panic!("no keeper")
+            };
+            drop(keeper.run(|| drop(Command::new("/bin/true").status())));
+        }
+        "unknown kind" => {
+            let jail = Jail::prepare(&spec(vec![disk()])).unwrap();
+            let confinement = jail.confinement();
+            jail.enter().unwrap();
+            confinement.thread_setup(ThreadKind::Vsock)().unwrap_err();
+        }
+        "serve growing" => serve_growing(&share),
         "gain" => {
             enter(vec![disk()]);
             // SIGSYS does not come here: prctl is the main thread's.
@@ -134,7 +246,7 @@ fn jailed(deed: &str, share: &Path) -> ExitStatus {
 
 #[test]
 fn what_a_machine_does_is_allowed() {
-    for deed in ["compute", "gain"] {
+    for deed in ["compute", "gain", "unknown kind"] {
         let status = jailed(deed, Path::new(""));
         assert!(status.success(), "{deed}: {status}");
     }
@@ -142,7 +254,18 @@ fn what_a_machine_does_is_allowed() {
 
 #[test]
 fn a_forbidden_system_call_ends_the_process() {
-    for deed in ["open", "socket", "exec"] {
+    for deed in [
+        "open",
+        "socket",
+        "exec",
+        "open as main",
+        "open as vcpu",
+        "open as vsock",
+        "open as block",
+        "open as console",
+        "open as rng",
+        "exec as keeper",
+    ] {
         let status = jailed(deed, Path::new(""));
         assert_eq!(status.signal(), Some(SIGSYS), "{deed}: {status}");
     }
@@ -163,6 +286,20 @@ fn the_file_server_opens_beneath_its_shares_only() {
             let status = outcome(deed);
             assert_eq!(status.code(), Some(DENIED), "{deed}: {status}");
         }
+    }
+}
+
+#[test]
+fn the_file_server_follows_its_shares_as_they_come_and_go() {
+    let share = tempfile::tempdir().unwrap();
+    for name in ["first", "later"] {
+        fs::create_dir(share.path().join(name)).unwrap();
+        fs::write(share.path().join(name).join("file"), "x").unwrap();
+    }
+    fs::write(share.path().join("outside"), "x").unwrap();
+    if jail::has_landlock() {
+        let status = jailed("serve growing", share.path());
+        assert!(status.success(), "{status}");
     }
 }
 

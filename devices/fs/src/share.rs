@@ -172,6 +172,11 @@ impl FsHandle {
         self.0.removed.raise().map_err(|source| FsError::Os { what: "waking the server", source })
     }
 
+    /// The roots of all shares, in the order in which they were added, and whether each is read-only.
+    pub fn roots(&self) -> Vec<(Arc<OwnedFd>, bool)> {
+        self.0.lock().by_id.values().map(|share| (Arc::clone(&share.root), share.read_only)).collect()
+    }
+
     /// The names of all shares, in the order in which they were added.
     pub fn names(&self) -> Vec<String> {
         self.0.lock().by_id.values().map(|share| share.name.to_string_lossy().into_owned()).collect()

@@ -169,6 +169,18 @@ impl MmioTransport {
         Ok(())
     }
 
+    /// Has a device that runs go on with a new worker; one that does not run is left alone.
+    ///
+    /// # Errors
+    /// [`TransportError`]; the device then stands still.
+    pub fn restart(&mut self) -> Result<(), TransportError> {
+        if !self.running {
+            return Ok(());
+        }
+        self.pause();
+        self.resume()
+    }
+
     /// What a snapshot keeps; called when paused.
     pub fn state(&self) -> TransportState {
         TransportState {

@@ -175,8 +175,11 @@ pub struct BlockPart {
 pub struct FsSpec {
     /// The tag the guest mounts, at most 36 bytes.
     pub tag: String,
-    /// What lies below its synthetic root.
+    /// What lies below its synthetic root from the start.
     pub shares: Vec<Share>,
+    /// Shares may be added while the machine runs. A jailed machine then keeps a thread that Landlock does not hold.
+    #[serde(default)]
+    pub grows: bool,
 }
 
 /// A directory or file of the host that the guest sees.

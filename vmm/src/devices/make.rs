@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_console::Console;
-use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
+use monocore_fs::{CachePolicy, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
 use monocore_rng::Rng;
 use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
 use monocore_virtio::VirtioDevice;
@@ -14,7 +14,12 @@ use crate::attachments::{Attachments, ThreadKind};
 use crate::{Error, files};
 
 /// A device and the kind of thread it runs on.
-pub(crate) type Made = (ThreadKind, Box<dyn VirtioDevice>);
+pub(crate) struct Made {
+    pub(crate) kind: ThreadKind,
+    pub(crate) device: Box<dyn VirtioDevice>,
+    /// The way to its shares, if it has any.
+    pub(crate) shares: Option<FsHandle>,
+}
 
 /// Makes every device of `spec`, in order.
 ///
@@ -23,18 +28,16 @@ pub(crate) type Made = (ThreadKind, Box<dyn VirtioDevice>);
 pub(crate) fn make_all(spec: &VmSpec, attachments: &mut Attachments) -> Result<Vec<Made>, Error> {
     let mut devices = Vec::with_capacity(spec.devices.len());
     for (index, device) in spec.devices.iter().enumerate() {
-        devices.push((ThreadKind::of(device), make(index, device, attachments)?));
+        devices.push(make(index, device, attachments)?);
     }
     Ok(devices)
 }
 
-fn make(
-    index: usize,
-    spec: &DeviceSpec,
-    attachments: &mut Attachments,
-) -> Result<Box<dyn VirtioDevice>, Error> {
-    let fail = Fail { index, kind: ThreadKind::of(spec).name() };
-    Ok(match spec {
+fn make(index: usize, spec: &DeviceSpec, attachments: &mut Attachments) -> Result<Made, Error> {
+    let kind = ThreadKind::of(spec);
+    let fail = Fail { index, kind: kind.name() };
+    let mut shares = None;
+    let device: Box<dyn VirtioDevice> = match spec {
         DeviceSpec::Vsock(vsock) => {
             let backend = connections(&vsock.backend, attachments, &fail)?;
             Box::new(Vsock::new(vsock.guest_cid, backend, Limits::default()))
@@ -43,7 +46,11 @@ fn make(
             let disk = disk(&block.backend, &fail)?;
             Box::new(Block::new(disk, &block.serial).map_err(|e| fail.because(e))?)
         }
-        DeviceSpec::Fs(fs) => Box::new(Fs::new(fs_config(fs)?).map_err(|e| fail.because(e))?),
+        DeviceSpec::Fs(fs) => {
+            let fs = Fs::new(fs_config(fs)?).map_err(|e| fail.because(e))?;
+            shares = Some(fs.handle());
+            Box::new(fs)
+        }
         DeviceSpec::Rng => Box::new(Rng::new()),
         DeviceSpec::Console(console) => {
             let output = files::open_sink(&console.output)?.map(OwnedFd::from);
@@ -51,7 +58,8 @@ fn make(
             let size = monocore_console::Size { columns: 80, rows: 24 };
             Box::new(Console::new(output, input, size).map_err(|e| fail.because(e))?)
         }
-    })
+    };
+    Ok(Made { kind, device, shares })
 }
 
 /// Names a device in an error.

@@ -1,21 +1,18 @@
-//! Starting devices on the thread that waits for the machine's end.
+//! Starting devices on another thread: the one that waits for the machine's end, or one kept for it.
 //!
 //! A driver's DRIVER_OK arrives on a vCPU's thread. A worker started there would inherit that thread's seccomp filter, which
 //! leaves it nothing to work with. So the vCPU's thread hands device and queues over and waits for the answer.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{Activation, DeviceError, DeviceType, QueueState, VirtioDevice};
 
 type Device = Box<dyn VirtioDevice>;
 
-struct Job {
-    device: Device,
-    activation: Activation,
-    reply: SyncSender<(Device, Result<(), DeviceError>)>,
-}
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Where devices wait to be started.
 pub(crate) struct StartQueue {
@@ -23,11 +20,11 @@ pub(crate) struct StartQueue {
     event: Event,
 }
 
-/// The way to a [`StartQueue`].
-#[derive(Debug)]
-pub(crate) struct Starter {
+/// The way to a thread that starts devices.
+#[derive(Clone)]
+pub struct Starter {
     jobs: Sender<Job>,
-    event: Event,
+    event: Arc<Event>,
 }
 
 impl StartQueue {
@@ -38,7 +35,7 @@ impl StartQueue {
     pub(crate) fn new() -> io::Result<(Self, Starter)> {
         let event = Event::new()?;
         let (sender, jobs) = channel();
-        Ok((Self { jobs, event: event.try_clone()? }, Starter { jobs: sender, event }))
+        Ok((Self { jobs, event: event.try_clone()? }, Starter { jobs: sender, event: Arc::new(event) }))
     }
 
     /// Readable when a device waits.
@@ -52,20 +49,37 @@ impl StartQueue {
         let _ = self.event.clear();
         loop {
             match self.jobs.try_recv() {
-                Ok(Job { mut device, activation, reply }) => {
-                    let outcome = device.start(activation);
-                    // The vCPU's thread waits for it, so somebody receives it.
-                    let _ = reply.send((device, outcome));
-                }
+                Ok(job) => job(),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
     }
+
+    /// Starts devices until nobody is left who could ask for it.
+    pub(crate) fn serve_all(self) {
+        self.jobs.into_iter().for_each(|job| job());
+    }
 }
 
 impl Starter {
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { jobs: self.jobs.clone(), event: self.event.try_clone()? })
+    /// Has the thread do `work`, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Os`] where the thread is gone or cannot be woken.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DeviceError> {
+        let (reply, answer) = sync_channel(1);
+        let job = move || {
+            // Whoever asked waits for it, so somebody receives it.
+            let _ = reply.send(work());
+        };
+        self.jobs.send(Box::new(job)).map_err(|_| nobody_waits())?;
+        self.event
+            .raise()
+            .map_err(|source| DeviceError::Os { what: "asking for a device's start", source })?;
+        answer.recv().map_err(|_| nobody_waits())
     }
 }
 
@@ -119,14 +133,11 @@ impl VirtioDevice for StartedElsewhere {
     }
 
     fn start(&mut self, activation: Activation) -> Result<(), DeviceError> {
-        let device = self.device.take().ok_or_else(nobody_waits)?;
-        let (reply, answer) = sync_channel(1);
-        self.starter.jobs.send(Job { device, activation, reply }).map_err(|_| nobody_waits())?;
-        self.starter
-            .event
-            .raise()
-            .map_err(|source| DeviceError::Os { what: "asking for a device's start", source })?;
-        let (device, outcome) = answer.recv().map_err(|_| nobody_waits())?;
+        let mut device = self.device.take().ok_or_else(nobody_waits)?;
+        let (device, outcome) = self.starter.run(move || {
+            let outcome = device.start(activation);
+            (device, outcome)
+        })?;
         self.device = Some(device);
         outcome
     }

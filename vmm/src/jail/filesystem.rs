@@ -1,8 +1,10 @@
 //! Landlock: no path is reachable but beneath the shares of the file device, and no TCP port at all.
 //!
-//! The shares a machine begins with are the only ones it can have while jailed: a directory handed over later lies outside.
+//! What Landlock once took from a thread nothing gives back. So where shares may be added later, the thread that serves them
+//! is replaced by a new one, confined to the shares there are then.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, RestrictionStatus, Ruleset,
@@ -23,28 +25,22 @@ pub fn has_landlock() -> bool {
     handled.and_then(Ruleset::create).is_ok()
 }
 
-/// A share's directory or file.
-pub(super) struct OpenShare {
-    file: File,
-    read_only: bool,
-}
-
-/// Opens what the shares name.
-pub(super) fn open_shares(shares: &[Share]) -> Result<Vec<OpenShare>, JailError> {
+/// Opens what the shares name; says of each whether it is read-only.
+pub(super) fn open_shares(shares: &[Share]) -> Result<Vec<(File, bool)>, JailError> {
     shares
         .iter()
         .map(|share| match files::open(&share.source) {
-            Ok(file) => Ok(OpenShare { file, read_only: share.read_only }),
+            Ok(file) => Ok((file, share.read_only)),
             Err(source) => Err(JailError::Share { name: share.name.clone(), source }),
         })
         .collect()
 }
 
-/// Restricts the calling thread.
+/// Leaves the calling thread, and those it starts from now on, what lies beneath the roots of `shares`.
 ///
 /// # Errors
 /// [`JailError::Landlock`] where the kernel has Landlock and refuses.
-pub(super) fn restrict(shares: Vec<OpenShare>) -> Result<(), JailError> {
+pub(super) fn restrict(shares: Vec<(impl AsFd, bool)>) -> Result<(), JailError> {
     let status = ruleset(shares).map_err(|error| JailError::Landlock(error.to_string()))?;
     if status.ruleset == RulesetStatus::NotEnforced {
         tracing::warn!("this kernel has no Landlock: seccomp alone keeps the machine from files");
@@ -52,7 +48,7 @@ pub(super) fn restrict(shares: Vec<OpenShare>) -> Result<(), JailError> {
     Ok(())
 }
 
-fn ruleset(shares: Vec<OpenShare>) -> Result<RestrictionStatus, landlock::RulesetError> {
+fn ruleset(shares: Vec<(impl AsFd, bool)>) -> Result<RestrictionStatus, landlock::RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -64,9 +60,9 @@ fn ruleset(shares: Vec<OpenShare>) -> Result<RestrictionStatus, landlock::Rulese
         ruleset = ruleset.set_compatibility(CompatLevel::BestEffort);
     }
     let mut created = ruleset.create()?;
-    for share in shares {
-        let access = if share.read_only { AccessFs::from_read(NEWEST) } else { AccessFs::from_all(NEWEST) };
-        created = created.add_rule(PathBeneath::new(share.file, access))?;
+    for (root, read_only) in shares {
+        let access = if read_only { AccessFs::from_read(NEWEST) } else { AccessFs::from_all(NEWEST) };
+        created = created.add_rule(PathBeneath::new(root, access))?;
     }
     created.restrict_self()
 }

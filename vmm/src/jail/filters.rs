@@ -70,6 +70,16 @@ pub(super) fn main(kinds: &[ThreadKind]) -> Result<BpfProgram, JailError> {
     compile(&rules)
 }
 
+/// The filter of the thread that is kept to start the file server's: what that one may, starting and confining it.
+pub(super) fn keeper() -> Result<BpfProgram, JailError> {
+    let mut rules = Rules::new();
+    for calls in [syscalls::EVERY_THREAD, syscalls::MAIN, syscalls::LANDLOCK] {
+        allow(&mut rules, calls)?;
+    }
+    add_kind(&mut rules, ThreadKind::Fs)?;
+    compile(&rules)
+}
+
 fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
     for calls in syscalls::of(kind) {
         allow(rules, calls)?;
