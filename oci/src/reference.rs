@@ -50,11 +50,14 @@ impl Reference {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
-    /// As short as it can be written: `alpine:latest`.
+    /// As short as it can be written and still be read as the same: `alpine:latest`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        short.strip_prefix("library/").filter(|_| self.registry == DOCKER).unwrap_or(short).to_owned()
+        let short = full.strip_prefix("docker.io/");
+        // `library/a/b` is not `a/b`, and `docker.io/a.b/c` not what `a.b` has.
+        let same = |text: &&str| text.parse().is_ok_and(|read: Self| read == *self);
+        let shortest = short.and_then(|short| short.strip_prefix("library/"));
+        shortest.filter(same).or(short.filter(same)).unwrap_or(&full).to_owned()
     }
 }
 
@@ -206,6 +209,16 @@ mod tests {
         assert_eq!(familiar("alpine"), "alpine:latest");
         assert_eq!(familiar("user/app:1"), "user/app:1");
         assert_eq!(familiar("ghcr.io/library/app"), "ghcr.io/library/app:latest");
+    }
+
+    #[test]
+    fn familiar_names_mean_the_same() {
+        for text in
+            ["library/a/b:1", "docker.io/a.b/c:1", "docker.io/localhost/c:1", "docker.io/library/a.b:1"]
+        {
+            let reference: Reference = text.parse().unwrap();
+            assert_eq!(reference.familiar().parse::<Reference>().unwrap(), reference, "{text}");
+        }
     }
 
     #[test]
