@@ -32,7 +32,9 @@ fuzz_target!(|input: &[u8]| {
     let Some((which, bytes)) = input.split_first() else { return };
     match which % 5 {
         0 => feed(Rng::new(), bytes),
-        1 => feed(Block::new(Raw::new(disk(), false).expect("whole sectors"), "raw").expect("a serial"), bytes),
+        1 => {
+            feed(Block::new(Raw::new(disk(), false).expect("whole sectors"), "raw").expect("a serial"), bytes)
+        }
         2 => {
             let parts = [None, Some(disk())].map(|file| Part { file, offset_bytes: 512, len_bytes: 4096 });
             feed(Block::new(Concat::new(parts).expect("whole sectors"), "parts").expect("a serial"), bytes);

@@ -1,0 +1,5 @@
+//! What several fuzz targets share.
+
+pub mod archive;
+pub mod image;
+pub mod sparse;
