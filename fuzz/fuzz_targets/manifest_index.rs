@@ -41,8 +41,11 @@ fn reference(text: &str) {
     // It becomes part of an address and of nothing else in it.
     let (registry, repository) = (reference.registry(), reference.repository());
     assert!(registry.len() + repository.len() < 256);
-    for text in [registry, repository, reference.tag().unwrap_or_default()] {
-        assert!(!text.contains(['?', '#', '%', '@', '\\', ' ', '\r', '\n', '\0']) && !text.contains(".."));
+    let tag = reference.tag().unwrap_or_default();
+    assert!(!registry.contains('/') && !tag.contains('/'));
+    for text in [registry, repository, tag] {
+        assert!(!text.contains(['?', '#', '%', '@', '\\', ' ', '\r', '\n', '\0']));
+        assert!(!text.split('/').any(|component| matches!(component, "." | "..")));
     }
 }
 
