@@ -38,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// The registry does not have it.
-    #[error("{what} not found in registry {registry}")]
+    #[error("registry {registry} has no {what}")]
     NotFound {
         /// Host and port.
         registry: String,

@@ -317,7 +317,11 @@ fn refusal_is_told_as_such() {
     let error = pull(home.path(), &server).unwrap_err();
     assert!(matches!(&error, Error::Denied { reason, .. } if reason.contains("not for you")), "{error}");
     let server = Server::start(|_| Answer::status(404));
-    assert!(matches!(pull(home.path(), &server), Err(Error::NotFound { .. })));
+    let error = pull(home.path(), &server).unwrap_err();
+    assert!(
+        matches!(error, Error::NotFound { .. }) && error.to_string().contains("has no image "),
+        "{error}"
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use env::{EnvVar, parse_env, read_env_file};
 pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
-pub use text::{ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
+pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
 pub use ulimit::parse_ulimit;
 
 /// Guest RAM of a sandbox that names none, MiB.

@@ -171,6 +171,9 @@ pub(super) struct PruneArgs {
     /// Remove every image, not only what belongs to none
     #[arg(short, long)]
     pub(super) all: bool,
+    /// Accepted for Docker's sake: nothing is asked
+    #[arg(short, long)]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }

@@ -239,7 +239,7 @@ impl Client {
         let words = words(response).await;
         let reason =
             if words.is_empty() { format!("answers {status}") } else { format!("answers {status}: {words}") };
-        let what = format!("{} {}", self.repository, ask.path);
+        let what = thing(&self.repository, ask.path);
         match status {
             StatusCode::UNAUTHORIZED if own => {
                 Ok(Answer::Unauthorized(headers, Error::Denied { registry, what, reason }))
@@ -260,6 +260,16 @@ impl Client {
                 Err(Error::Registry { registry, reason: format!("{reason} when asked for the {}", ask.what) })
             }
         }
+    }
+}
+
+/// What a path within a repository stands for, as users write it.
+fn thing(repository: &str, path: &str) -> String {
+    match path.split_once('/') {
+        Some(("manifests", digest)) if digest.contains(':') => format!("image {repository}@{digest}"),
+        Some(("manifests", tag)) => format!("image {repository}:{tag}"),
+        Some(("blobs", digest)) => format!("blob {digest} of {repository}"),
+        _ => format!("{repository} {path}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::HostEntry;
 
 /// The most vCPUs a sandbox may have.
-const MAX_VCPUS: u8 = 64;
+pub const MAX_VCPUS: u8 = 64;
 /// The longest name of a sandbox or volume, bytes.
 const MAX_NAME: usize = 128;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use monocore_orchestrator::Home;
+use monocore_orchestrator::spec::MAX_VCPUS;
 
 use super::{Check, Verdict};
 use crate::command::output;
@@ -22,7 +23,8 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 fn hypervisor() -> Check {
     match monocore_kvm::probe() {
         Ok(facts) => {
-            check("kvm", Verdict::Good, format!("/dev/kvm, up to {} CPUs a sandbox", facts.max_vcpus))
+            let cpus = facts.max_vcpus.min(usize::from(MAX_VCPUS));
+            check("kvm", Verdict::Good, format!("/dev/kvm, up to {cpus} CPUs a sandbox"))
         }
         Err(error) => check("kvm", Verdict::Bad, error.to_string()),
     }
