@@ -90,3 +90,13 @@ fn restore(mask: &libc::sigset_t) {
     // SAFETY: `mask` was filled by pthread_sigmask; the old mask is not asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
+
+/// Sends a signal to one thread of this process, as a terminal would to a process of one thread.
+#[cfg(test)]
+pub(super) fn send(thread: rustix::thread::Pid, signal: u8) {
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: a system call on numbers; a signal it cannot send changes nothing.
+    let sent =
+        unsafe { libc::syscall(libc::SYS_tgkill, process, thread.as_raw_nonzero().get(), i32::from(signal)) };
+    assert_eq!(sent, 0, "{}", io::Error::last_os_error());
+}

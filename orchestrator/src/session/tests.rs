@@ -1,5 +1,7 @@
 //! The session against an agent played by the test, over Unix sockets.
 
+mod signals;
+
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
