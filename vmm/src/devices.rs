@@ -30,7 +30,7 @@ pub(crate) fn add<V: Vm>(
     starter: &Starter,
 ) -> Result<(), Error> {
     let confinement = Arc::clone(&attachments.confinement);
-    for (index, Made { kind, mut device, shares }) in devices.into_iter().enumerate() {
+    for (index, Made { kind, mut device, shares, .. }) in devices.into_iter().enumerate() {
         let elsewhere = match confinement.starts_on(kind) {
             StartsOn::AnyThread => None,
             StartsOn::WaitingThread => Some(starter.clone()),

@@ -27,6 +27,6 @@ pub use devices::Starter;
 
 pub use error::Error;
 pub use host::HostHypervisor;
-pub use machine::{Machine, MachineHandle, Running, Shares};
+pub use machine::{DeviceMetrics, Machine, MachineHandle, Metrics, Running, Shares};
 pub use monocore_spec::{self as spec, VmExit, VmSpec};
 pub use monocore_vsock::{Dialer, Handlers};

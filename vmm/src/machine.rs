@@ -1,6 +1,7 @@
 //! A machine: built from its specification, started, waited for.
 
 mod handle;
+mod metrics;
 mod shares;
 mod vcpu;
 
@@ -22,6 +23,8 @@ use crate::outcome::Outcome;
 use crate::{BusCounts, Error, devices, files, sys};
 pub use handle::MachineHandle;
 use handle::{Control, Woken};
+use metrics::Counted;
+pub use metrics::{DeviceMetrics, Metrics};
 pub use shares::Shares;
 use vcpu::VcpuThread;
 
@@ -45,6 +48,7 @@ pub struct Machine<H: Hypervisor> {
     attachments: Attachments,
     /// The file device's window and the way to its shares.
     shares: Option<(usize, FsHandle)>,
+    counted: Counted,
 }
 
 impl<H: Hypervisor> Machine<H> {
@@ -71,10 +75,11 @@ impl<H: Hypervisor> Machine<H> {
         let made = devices::make_all(spec, &mut attachments)?;
         let of_shares = |(window, made): (usize, &devices::Made)| Some((window, made.shares.clone()?));
         let shares = made.iter().enumerate().find_map(of_shares);
+        let counted = Counted::of(&made);
         let (starts, starter) = StartQueue::new().map_err(Error::os("eventfd"))?;
         devices::add(&mut bus, &vm, &ram, made, &attachments, &starter)?;
         outcome.record("built".into());
-        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments, shares })
+        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments, shares, counted })
     }
 
     /// Starts the vCPUs, each on a thread of its own.
@@ -116,6 +121,7 @@ impl<H: Hypervisor> Machine<H> {
             threads,
             control,
             shares,
+            counted: self.counted,
             starts: Some(self.starts),
             bus: self.bus,
             outcome: self.outcome,
@@ -140,6 +146,7 @@ pub struct Running<H: Hypervisor> {
     /// Gone once nobody waits any more, so that no vCPU waits for a device's start either.
     starts: Option<StartQueue>,
     shares: Option<Shares>,
+    counted: Counted,
     bus: Arc<Bus>,
     outcome: Arc<Outcome>,
     _vm: H::Vm,
@@ -212,6 +219,11 @@ impl<H: Hypervisor> Running<H> {
     /// What the guest asked of this process so far.
     pub fn counts(&self) -> BusCounts {
         self.bus.counts()
+    }
+
+    /// What the machine and each of its devices counted so far; nothing is stopped for it.
+    pub fn metrics(&self) -> Metrics {
+        self.counted.read(self.bus.counts())
     }
 
     /// The points of its life the machine came to so far.

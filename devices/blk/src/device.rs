@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker, serve,
+    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker, serve,
 };
 
 use crate::config;
@@ -40,6 +40,17 @@ pub struct Metrics {
     /// Breaches of the rules by the driver, each ended by a reset.
     pub guest_faults: AtomicU64,
 }
+
+monocore_virtio::device_counters!(Metrics {
+    reads,
+    read_bytes,
+    writes,
+    written_bytes,
+    flushes,
+    discards,
+    errors,
+    guest_faults
+});
 
 impl Metrics {
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
@@ -97,6 +108,10 @@ impl VirtioDevice for Block {
 
     fn read_config(&self, offset_bytes: u64, data: &mut [u8]) {
         config::read(&self.disk, offset_bytes, data);
+    }
+
+    fn counters(&self) -> Option<Arc<dyn Counters>> {
+        Some(self.metrics())
     }
 
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {

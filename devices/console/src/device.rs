@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, ActiveQueue, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker, features,
-    read_config_bytes, serve,
+    Activation, ActiveQueue, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker,
+    features, read_config_bytes, serve,
 };
 
 use crate::input::Input;
@@ -47,6 +47,8 @@ pub struct Metrics {
     /// Breaches of the rules by the driver, each ended by a reset.
     pub guest_faults: AtomicU64,
 }
+
+monocore_virtio::device_counters!(Metrics { output_bytes, lost_bytes, input_bytes, guest_faults });
 
 /// The size, shared by device, worker and resizers.
 #[derive(Debug)]
@@ -143,6 +145,10 @@ impl VirtioDevice for Console {
         space[..4].copy_from_slice(&self.shared.size.load(Ordering::SeqCst).to_le_bytes());
         space[4] = 1;
         read_config_bytes(&space, offset_bytes, data);
+    }
+
+    fn counters(&self) -> Option<Arc<dyn Counters>> {
+        Some(self.metrics())
     }
 
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {

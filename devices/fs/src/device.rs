@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use monocore_hypervisor::{Event, GuestRam};
 use monocore_virtio::{
-    Activation, ActiveQueue, Chain, DeviceError, DeviceType, GuestFault, Interrupt, Poller, QueueState,
-    Ready, Ring, Service, ServiceError, ThreadSetup, VirtioDevice, Worker, features, serve,
+    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceType, GuestFault, Interrupt, Poller,
+    QueueState, Ready, Ring, Service, ServiceError, ThreadSetup, VirtioDevice, Worker, features, serve,
 };
 
 use crate::error::FsError;
@@ -136,6 +136,10 @@ impl VirtioDevice for Fs {
         let skip = usize::try_from(offset_bytes).unwrap_or(usize::MAX);
         let mut rest = config.by_ref().skip(skip.min(MAX_TAG_BYTES + 4));
         data.fill_with(|| rest.next().unwrap_or(0));
+    }
+
+    fn counters(&self) -> Option<Arc<dyn Counters>> {
+        Some(self.metrics())
     }
 
     fn start(&mut self, activation: Activation) -> Result<(), DeviceError> {

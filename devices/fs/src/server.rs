@@ -73,6 +73,17 @@ pub struct FsMetrics {
     pub handles: AtomicU64,
 }
 
+monocore_virtio::device_counters!(FsMetrics {
+    requests,
+    errors,
+    malformed,
+    read_bytes,
+    written_bytes,
+    guest_faults,
+    nodes,
+    handles
+});
+
 /// A request that cannot even be answered: its driver is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, DeviceError, DeviceType, Poller, QueueState, Ready, Ring, Service, ServiceError,
-    VirtioDevice, Worker, features, serve,
+    Activation, Chain, Counters, DeviceError, DeviceType, Poller, QueueState, Ready, Ring, Service,
+    ServiceError, VirtioDevice, Worker, features, serve,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -35,6 +35,8 @@ pub struct Metrics {
     /// Breaches of the rules by the driver, each ended by a reset.
     pub guest_faults: AtomicU64,
 }
+
+monocore_virtio::device_counters!(Metrics { requests, bytes, guest_faults });
 
 /// A source of random bytes.
 #[derive(Default)]
@@ -71,6 +73,10 @@ impl VirtioDevice for Rng {
     /// The device has no configuration space (§5.4.4).
     fn read_config(&self, _offset_bytes: u64, data: &mut [u8]) {
         data.fill(0);
+    }
+
+    fn counters(&self) -> Option<Arc<dyn Counters>> {
+        Some(self.metrics())
     }
 
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {

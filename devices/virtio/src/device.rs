@@ -8,7 +8,9 @@
 //! snapshot: stop(), save(); restore: restore(state), start(Activation with the saved queue states)
 //! ```
 
-use crate::{Activation, QueueState};
+use std::sync::Arc;
+
+use crate::{Activation, Counters, QueueState};
 
 /// A device's number (VIRTIO 1.3 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,11 @@ pub trait VirtioDevice: Send {
     /// Takes the driver's write to the configuration space; most devices have nothing writable.
     fn write_config(&mut self, offset_bytes: u64, data: &[u8]) {
         let _ = (offset_bytes, data);
+    }
+
+    /// What it counts, if anything; the same for all its life.
+    fn counters(&self) -> Option<Arc<dyn Counters>> {
+        None
     }
 
     /// The driver is ready (DRIVER_OK): the device owns its queues from here to [`stop`](Self::stop).

@@ -15,6 +15,7 @@ mod activation;
 mod chain;
 #[cfg(any(test, feature = "test-driver"))]
 pub mod conformance;
+mod counters;
 mod device;
 mod fault;
 pub mod features;
@@ -29,6 +30,7 @@ mod worker;
 
 pub use activation::{Activation, ActiveQueue, Interrupt, QueueState};
 pub use chain::{Chain, MAX_DESCRIPTORS};
+pub use counters::Counters;
 pub use device::{DeviceError, DeviceType, VirtioDevice, read_config_bytes};
 pub use fault::{GuestFault, ServiceError};
 pub use mmio::{MmioTransport, TransportError, TransportState};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, ActiveQueue, Chain, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker,
-    features, read_config_bytes, serve,
+    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice,
+    Worker, features, read_config_bytes, serve,
 };
 
 use crate::backend::Backend;
@@ -57,6 +57,17 @@ pub struct Metrics {
     /// Breaches of the rules by the driver, each ended by a reset.
     pub guest_faults: AtomicU64,
 }
+
+monocore_virtio::device_counters!(Metrics {
+    opened,
+    closed,
+    refused,
+    bytes_to_guest,
+    bytes_from_guest,
+    packets_to_guest,
+    packets_from_guest,
+    guest_faults
+});
 
 impl Metrics {
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
@@ -122,6 +133,10 @@ impl VirtioDevice for Vsock {
     /// The guest's context id, 64 bits (§5.10.4).
     fn read_config(&self, offset_bytes: u64, data: &mut [u8]) {
         read_config_bytes(&u64::from(self.guest_cid).to_le_bytes(), offset_bytes, data);
+    }
+
+    fn counters(&self) -> Option<Arc<dyn Counters>> {
+        Some(self.metrics())
     }
 
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {

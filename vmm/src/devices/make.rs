@@ -1,13 +1,14 @@
 //! One device from its specification.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_console::Console;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
 use monocore_rng::Rng;
 use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
-use monocore_virtio::VirtioDevice;
+use monocore_virtio::{Counters, VirtioDevice};
 use monocore_vsock::{Backend as VsockConnections, Handoff, Limits, UnixSockets, Vsock};
 
 use crate::attachments::{Attachments, ThreadKind};
@@ -19,6 +20,7 @@ pub(crate) struct Made {
     pub(crate) device: Box<dyn VirtioDevice>,
     /// The way to its shares, if it has any.
     pub(crate) shares: Option<FsHandle>,
+    pub(crate) counters: Option<Arc<dyn Counters>>,
 }
 
 /// Makes every device of `spec`, in order.
@@ -59,7 +61,8 @@ fn make(index: usize, spec: &DeviceSpec, attachments: &mut Attachments) -> Resul
             Box::new(Console::new(output, input, size).map_err(|e| fail.because(e))?)
         }
     };
-    Ok(Made { kind, device, shares })
+    let counters = device.counters();
+    Ok(Made { kind, device, shares, counters })
 }
 
 /// Names a device in an error.
