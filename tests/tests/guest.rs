@@ -474,6 +474,20 @@ fn a_hundred_megabytes_pass_through_a_guest_and_a_terminal_works() {
 }
 
 #[test]
+fn the_main_commands_terminal_is_the_machines_console() {
+    let guest = Recipe::image(Upper::Memory { size_bytes: None }).boot();
+    let (output, screen) = tap();
+    let size = TermSize { rows: 11, columns: 33 };
+    let streams = Streams::Terminal { size, input: Input::Empty, output };
+    let mut main = shell("echo to the console > /dev/console; stty size < /dev/console");
+    (main.purpose, main.user) = (Purpose::Main, "app".to_owned());
+    let process = guest.session.exec(main, streams).unwrap();
+    assert_eq!(wait(&process).unwrap(), ExitStatus::Code(0));
+    let seen = String::from_utf8(screen.try_iter().flatten().collect()).unwrap();
+    assert_eq!(seen, "to the console\r\n11 33\r\n");
+}
+
+#[test]
 fn a_root_that_is_not_there_is_an_error_that_says_so() {
     let guest = Recipe::new(Root::Image { upper: Upper::ReadOnly }).boot();
     match guest.exec(shell("true")).0 {

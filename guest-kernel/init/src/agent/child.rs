@@ -6,14 +6,16 @@ use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSiz
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat};
 use rustix::io::Errno;
+use rustix::mount::mount_bind;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::slots::Ends;
 use crate::environment;
 use crate::identity::{self, Identity};
+use crate::log::complain;
 use crate::sys::{self, Forked};
 
 /// Exit codes as a shell and Docker use them.
@@ -93,6 +95,9 @@ pub(crate) fn start(exec: &Exec, hostname: &[u8]) -> Result<Started, Failure> {
     let path = environment::value_of(env.iter().map(Vec::as_slice), b"PATH").unwrap_or_default();
     let (candidates, searched) = candidates(program.as_bytes(), path);
     let (streams, ends, terminal) = make_streams(&exec.stdio, &identity)?;
+    if let Some(terminal) = terminal.as_ref().filter(|_| exec.purpose == Purpose::Main) {
+        become_console(terminal);
+    }
     let plan = Plan {
         argv: strings(exec.argv.iter().map(ByteString::as_bytes))?,
         candidates: strings(candidates.iter().map(Vec::as_slice))?,
@@ -175,6 +180,14 @@ fn make_terminal(
     let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
     let ends = vec![Ends::Terminal { input: copy(&ours)?, output: copy(&ours)? }];
     Ok((ChildStreams::Terminal(theirs), ends, Some(ours)))
+}
+
+/// Puts the main command's terminal where programs look for the machine's own, as Docker does.
+fn become_console(ours: &OwnedFd) {
+    let bound = ptsname(ours, Vec::new()).and_then(|theirs| mount_bind(theirs, c"/dev/console"));
+    if let Err(errno) = bound {
+        complain(&format!("/dev/console is not the terminal: {}", std::io::Error::from(errno)));
+    }
 }
 
 /// Sets the size of a terminal.
