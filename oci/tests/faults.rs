@@ -386,6 +386,11 @@ fn what_the_store_has_needs_no_network() {
     let before = server.seen().len();
     pull(home.path(), &server).unwrap();
     assert_eq!(server.seen().len(), before, "the second time");
+    // Nor is the layer read: what was verified once is not looked at again.
+    let blob = home.path().join("oci/blobs/sha256").join(&layer["sha256:".len()..]);
+    std::fs::write(&blob, vec![0; std::fs::read(&blob).unwrap().len()]).unwrap();
+    pull(home.path(), &server).unwrap();
+    assert_eq!(server.seen().len(), before, "the third time");
     let again = PullOptions { policy: PullPolicy::Always, ..Default::default() };
     pull_as(home.path(), &server, &again).unwrap();
     assert_eq!(server.seen().len(), before + 1, "only the manifest");

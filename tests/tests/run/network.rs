@@ -79,4 +79,7 @@ fn a_second_run_opens_no_connection_and_reads_no_layer_twice() {
     assert_eq!(lines("AF_INET"), 0, "{trace}");
     assert_eq!(lines("AF_NETLINK"), 0, "{trace}");
     assert_eq!(lines("oci/erofs/layers/"), 1, "the layer's contents are opened once: {trace}");
+    let blobs = std::fs::read_dir(home.join("oci/blobs/sha256")).unwrap().map(Result::unwrap);
+    let layer = blobs.max_by_key(|blob| blob.metadata().unwrap().len()).unwrap().file_name();
+    assert_eq!(lines(layer.to_str().unwrap()), 0, "what was fetched is not opened any more: {trace}");
 }
