@@ -9,6 +9,7 @@ mod error;
 mod home;
 mod id;
 mod mounts;
+mod network;
 mod plan;
 mod process;
 mod run_dir;

@@ -10,8 +10,8 @@ use monocore_protocol::{
     ByteString, Configure, Exec, HostEntry, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, Upper,
 };
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, RamSpec, SPEC_VERSION,
-    Share, Sink, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Network, RamSpec,
+    SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -19,7 +19,7 @@ use crate::boot::BootFiles;
 use crate::mounts::{Kind, Mounts};
 use crate::scratch::{self, Scratch};
 use crate::spec::{SandboxSpec, Signal};
-use crate::{Error, Home, RunDir, process};
+use crate::{Error, Home, RunDir, network, process};
 
 /// The name under which a directory that is the root is shared.
 const ROOT_SHARE: &str = "root";
@@ -94,7 +94,8 @@ impl Plan {
         if !mounts.shares.is_empty() {
             devices.push(shares(mounts, &mut files));
         }
-        let vm = machine(spec, run_dir, boot, devices, &mut files);
+        let mut vm = machine(spec, run_dir, boot, devices, &mut files);
+        vm.network = network::machine(&spec.network, run_dir, |file| files.keep(file))?;
         let stop_signal = process::stop_signal(&spec.stop, image);
         Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal })
     }
@@ -192,6 +193,7 @@ fn configure(
     configure.hostname = spec.hostname.clone().unwrap_or_else(|| run_dir.record().id.clone());
     configure.hosts = hosts.collect();
     configure.shm_bytes = spec.machine.shm_bytes;
+    network::guest(&spec.network, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
 }
@@ -224,6 +226,7 @@ fn machine(
         devices,
         // Our kernel reports a panic through the exit device; another one can only print it.
         serial: if boot.foreign { Sink::Fd(2) } else { Sink::Discard },
+        network: Network::None,
         timeline: Sink::Discard,
     }
 }

@@ -6,6 +6,7 @@
 mod duration;
 mod env;
 mod mount;
+mod network;
 mod signal;
 mod size;
 mod text;
@@ -22,6 +23,7 @@ use monocore_protocol::Rlimit;
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
 pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
+pub use network::{NetworkMode, NetworkSpec, parse_net_rule, parse_network, parse_publish, parse_reach};
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
 pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
@@ -47,6 +49,8 @@ pub struct SandboxSpec {
     pub machine: MachineSpec,
     /// Host directories, volumes and memory file systems, in the order they were asked for.
     pub mounts: Vec<MountSpec>,
+    /// How it reaches others, and others it.
+    pub network: NetworkSpec,
     /// The host name in the guest; the sandbox's id when there is none.
     pub hostname: Option<String>,
     /// Lines added to the guest's `/etc/hosts`.

@@ -11,6 +11,8 @@ mod lifetime;
 mod machine;
 #[path = "run/mounts.rs"]
 mod mounts;
+#[path = "run/nat.rs"]
+mod nat;
 #[path = "run/network.rs"]
 mod network;
 #[path = "run/streams.rs"]

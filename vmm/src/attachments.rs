@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use monocore_fs::FsHandle;
-use monocore_spec::DeviceSpec;
+use monocore_spec::{DeviceSpec, Network};
 use monocore_virtio::ThreadSetup;
 use monocore_vsock::Backend as VsockConnections;
 
@@ -24,6 +24,12 @@ pub enum ThreadKind {
     Console,
     /// Serves random numbers.
     Rng,
+    /// Serves a network card with a user-mode stack behind it.
+    Nat,
+    /// Serves a network card with a tap interface behind it.
+    Tap,
+    /// Serves a network card with a stream socket behind it.
+    Passt,
 }
 
 impl ThreadKind {
@@ -38,6 +44,16 @@ impl ThreadKind {
         }
     }
 
+    /// The kind of a network card's threads, if there is one.
+    pub fn of_network(network: &Network) -> Option<Self> {
+        match network {
+            Network::None => None,
+            Network::Nat(_) => Some(Self::Nat),
+            Network::Tap(_) => Some(Self::Tap),
+            Network::Passt(_) => Some(Self::Passt),
+        }
+    }
+
     /// A short name for logs, errors and threads.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,6 +63,9 @@ impl ThreadKind {
             Self::Fs => "fs",
             Self::Console => "console",
             Self::Rng => "rng",
+            Self::Nat => "nat",
+            Self::Tap => "tap",
+            Self::Passt => "passt",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use monocore_spec::{DeviceSpec, FileRef, KernelSpec, RamSpec, SPEC_VERSION, Sink, VmSpec};
+use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Network, RamSpec, SPEC_VERSION, Sink, VmSpec};
 
 use crate::attachments::Attachments;
 use crate::{Error, HostHypervisor, Machine};
@@ -39,6 +39,7 @@ impl Builder {
             kernel,
             devices: Vec::new(),
             serial: Sink::Discard,
+            network: Network::None,
             timeline: Sink::Discard,
         };
         Self::from_spec(spec)

@@ -1,6 +1,7 @@
 //! Devices from their specifications, each behind its window.
 
 mod make;
+mod network;
 mod starter;
 
 use std::sync::Arc;

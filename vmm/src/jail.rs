@@ -72,6 +72,8 @@ pub struct Jail {
     shares: Vec<(File, bool)>,
     keeper: Option<Keeper>,
     keep_fs: bool,
+    /// A thread connects to others over the network.
+    connects: bool,
 }
 
 /// A thread that is to be started before Landlock holds the process.
@@ -88,6 +90,7 @@ impl Jail {
     pub fn prepare(spec: &VmSpec) -> Result<Self, JailError> {
         let mut kinds: Vec<_> = spec.devices.iter().map(ThreadKind::of).collect();
         kinds.push(ThreadKind::Vcpu);
+        kinds.extend(ThreadKind::of_network(&spec.network));
         kinds.sort_unstable();
         kinds.dedup();
         let mut threads = HashMap::new();
@@ -107,8 +110,9 @@ impl Jail {
             Some(fs) => shares = filesystem::open_shares(&fs.shares)?,
             None => {}
         }
+        let connects = kinds.contains(&ThreadKind::Nat);
         let threads = Arc::new(ThreadFilters { filters: threads, keeper: starter });
-        Ok(Self { main: filters::main(&kinds)?, threads, shares, keeper, keep_fs })
+        Ok(Self { main: filters::main(&kinds)?, threads, shares, keeper, keep_fs, connects })
     }
 
     /// What confines the machine's threads; it needs the process to [`enter`](Self::enter) the jail before they start.
@@ -126,7 +130,7 @@ impl Jail {
             keeper::spawn(starts, filter)?;
             capabilities::drop_all(false)?;
         }
-        filesystem::restrict(self.shares)?;
+        filesystem::restrict(self.shares, self.connects)?;
         seccompiler::apply_filter(&self.main).map_err(|error| JailError::Seccomp(error.to_string()))
     }
 }
@@ -162,7 +166,7 @@ impl Confinement for ThreadFilters {
         }
         let shares = shares.clone();
         Arc::new(move || {
-            filesystem::restrict(shares.roots()).map_err(io::Error::other)?;
+            filesystem::restrict(shares.roots(), false).map_err(io::Error::other)?;
             filter()
         })
     }

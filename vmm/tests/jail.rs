@@ -11,8 +11,8 @@ use std::sync::Arc;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_vmm::jail::{self, Jail};
 use monocore_vmm::spec::{
-    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, RamSpec, SPEC_VERSION,
-    Share, Sink, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Network, RamSpec,
+    SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use monocore_vmm::{Confinement, StartsOn, ThreadKind};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -38,6 +38,7 @@ fn spec(devices: Vec<DeviceSpec>) -> VmSpec {
         },
         devices,
         serial: Sink::Discard,
+        network: Network::None,
         timeline: Sink::Discard,
     }
 }

@@ -31,6 +31,7 @@ pub(crate) const TEST: &[&str] = &[
     "docker-registry",
     "e2fsprogs",
     "erofs-utils",
+    "iproute2",
     "libcap2-bin",
     "qemu-system-x86",
     "skopeo",

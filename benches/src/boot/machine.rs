@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, RamSpec, SPEC_VERSION,
-    Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, Network, RamSpec,
+    SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
 };
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::time::{ClockId, clock_gettime};
@@ -147,6 +147,7 @@ fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<Vm
         },
         devices,
         serial: Sink::Discard,
+        network: Network::None,
         timeline: Sink::Path(timeline.to_path_buf()),
     })
 }

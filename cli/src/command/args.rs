@@ -1,8 +1,12 @@
 //! The command line's grammar.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use monocore_orchestrator::spec;
+use monocore_spec::{NetRule, PublishedPort, Reach};
 
 use super::run::RunArgs;
 
@@ -194,6 +198,8 @@ pub(super) enum VhostUserCommand {
     Vsock(VsockArgs),
     /// A disk (virtio-blk)
     Blk(BlkArgs),
+    /// A network card with a user-mode stack behind it (virtio-net)
+    Net(NetArgs),
 }
 
 #[derive(Debug, Args)]
@@ -245,6 +251,25 @@ pub(super) struct BlkArgs {
     /// What the guest reads as the disk's serial number
     #[arg(long, default_value = "monocore")]
     pub(super) serial: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetArgs {
+    /// The socket to listen on
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// What the guest may reach where no rule says otherwise: none, group, public, or any
+    #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
+    pub(super) reach: Reach,
+    /// Let it reach something or keep it from it; see `monocore run --help`
+    #[arg(long, value_name = "RULE", value_parser = spec::parse_net_rule)]
+    pub(super) net_rule: Vec<NetRule>,
+    /// Publish a port of the guest, on loopback unless an address is given
+    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = spec::parse_publish)]
+    pub(super) publish: Vec<Vec<PublishedPort>>,
+    /// The name servers that are asked
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) dns: Vec<IpAddr>,
 }
 
 fn parse_share(text: &str) -> Result<ShareArg, String> {

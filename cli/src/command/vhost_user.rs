@@ -1,4 +1,4 @@
-//! `vhost-user fs|vsock|blk`: one of monocore's devices behind a socket, for QEMU and other front ends. No KVM is needed.
+//! `vhost-user fs|vsock|blk|net`: one of monocore's devices behind a socket, for QEMU and other front ends. No KVM is needed.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
+use monocore_net::{Net, NetConfig};
+use monocore_proxy::Nat;
+use monocore_spec::{LinkSpec, NatSpec, NetLimits, PolicySpec, Sink};
 use monocore_vhost_user::Server;
 use monocore_virtio::VirtioDevice;
 use monocore_vsock::{Limits, UnixSockets, Vsock};
 use rustix::fs::{Mode, OFlags};
 
-use super::args::{BlkArgs, FsArgs, ShareArg, VhostUserCommand, VsockArgs};
+use super::args::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 
+/// The card's Ethernet address, where the front end names none.
+const GUEST_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
 /// The unit of a disk's size, bytes.
 const SECTOR_BYTES: u64 = 512;
 
@@ -22,6 +27,7 @@ pub(super) fn main(command: VhostUserCommand) -> anyhow::Result<()> {
         VhostUserCommand::Fs(args) => (args.socket.clone(), Box::new(fs(args)?)),
         VhostUserCommand::Vsock(args) => (args.socket.clone(), Box::new(vsock(&args)?)),
         VhostUserCommand::Blk(args) => (args.socket.clone(), Box::new(blk(&args)?)),
+        VhostUserCommand::Net(args) => (args.socket.clone(), Box::new(net(args)?)),
     };
     let server = Server::bind(&socket, device).with_context(|| format!("--socket {}", socket.display()))?;
     Ok(server.serve()?)
@@ -59,6 +65,23 @@ fn blk(args: &BlkArgs) -> anyhow::Result<Block> {
         }
     };
     Ok(Block::new(disk, &args.serial)?)
+}
+
+/// The front end chooses the guest's Ethernet address; the stack learns it.
+fn net(args: NetArgs) -> anyhow::Result<Net> {
+    let spec = NatSpec {
+        mac: GUEST_MAC,
+        link: LinkSpec::default(),
+        policy: PolicySpec { reach: args.reach, rules: args.net_rule },
+        resolvers: args.dns,
+        publish: args.publish.into_iter().flatten().collect(),
+        receipts: Sink::Discard,
+        limits: NetLimits::default(),
+    };
+    let resolvers =
+        if spec.resolvers.is_empty() { monocore_proxy::host_resolvers() } else { spec.resolvers.clone() };
+    let stack = Nat::new(&spec, &resolvers, None)?;
+    Ok(Net::new(NetConfig { mac: GUEST_MAC }, Box::new(stack)))
 }
 
 fn part(path: &Path) -> anyhow::Result<Part> {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use monocore_orchestrator::Home;
 use monocore_orchestrator::session::{Input, Output, Streams};
 use monocore_orchestrator::spec::{
-    EnvVar, MachineSpec, MountSource, MountSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec, StopSpec,
-    parse_cpus, parse_ram_mib, parse_volume,
+    EnvVar, MachineSpec, MountSource, MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec,
+    StopSpec, parse_cpus, parse_ram_mib, parse_volume,
 };
 use monocore_spec::Sink;
 
@@ -30,6 +30,7 @@ pub struct MicroVmBuilder {
     mounts: Vec<String>,
     read_only: bool,
     kernel: Option<PathBuf>,
+    network: NetworkSpec,
     home: Option<PathBuf>,
     console: Sink,
     stdin: Option<Input>,
@@ -108,6 +109,13 @@ impl MicroVmBuilder {
         self
     }
 
+    /// How the guest reaches others, and others it; not at all by default.
+    #[must_use]
+    pub fn network(mut self, network: NetworkSpec) -> Self {
+        self.network = network;
+        self
+    }
+
     /// Boots this kernel instead of the one inside the library.
     #[must_use]
     pub fn kernel_path(mut self, path: impl Into<PathBuf>) -> Self {
@@ -182,6 +190,7 @@ impl MicroVmBuilder {
             },
             machine,
             mounts: self.mounts.iter().map(|mount| existing(mount)).collect::<Result<_, _>>()?,
+            network: self.network,
             hostname: None,
             hosts: Vec::new(),
             labels: BTreeMap::new(),

@@ -38,6 +38,8 @@ pub struct Ready {
     pub writable: bool,
     /// Its other end is gone, or it is in error.
     pub hang_up: bool,
+    /// Its other end sends no more; reported only to who asked for changes ([`Poller::add_edge`]).
+    pub ended: bool,
 }
 
 /// Waits on several descriptors at once, level-triggered.
@@ -72,6 +74,23 @@ impl Poller {
     /// The operating system's; `PermissionDenied` for a regular file, which is always ready.
     pub fn add(&self, source: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         self.epoll.add(source, token, interest)
+    }
+
+    /// Adds a descriptor whose changes are reported once each, whatever is done about them: for whoever leaves bytes in a
+    /// socket on purpose.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn add_edge(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        self.epoll.add_edge(source, token)
+    }
+
+    /// Has the present state of a descriptor of [`add_edge`](Self::add_edge) reported once more.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn modify_edge(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        self.epoll.modify_edge(source, token)
     }
 
     /// Changes what is waited for.

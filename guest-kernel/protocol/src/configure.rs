@@ -33,6 +33,8 @@ pub struct Configure {
     pub hosts: Vec<HostEntry>,
     /// What `/etc/resolv.conf` says; without it, the image's own file stays.
     pub resolver: Option<Resolver>,
+    /// The network card; without it, a card is left as the kernel found it.
+    pub interface: Option<Interface>,
     /// Size of `/dev/shm`, bytes.
     pub shm_bytes: u64,
     /// Kernel parameters, `net.ipv4.ip_forward` and its value.
@@ -54,6 +56,7 @@ impl Configure {
             hostname: "localhost".to_owned(),
             hosts: Vec::new(),
             resolver: None,
+            interface: None,
             shm_bytes: 64 << 20,
             sysctls: Vec::new(),
             entropy: ByteString::default(),
@@ -162,6 +165,17 @@ pub struct HostEntry {
     pub address: IpAddr,
     /// Its names.
     pub names: Vec<String>,
+}
+
+/// The first network card's addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Addresses, each with the length of its network's prefix, bits.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Where packets for everybody else go; at most one a family.
+    pub gateways: Vec<IpAddr>,
+    /// The longest packet, bytes; the card's own without it.
+    pub mtu: Option<u32>,
 }
 
 /// What `/etc/resolv.conf` says.

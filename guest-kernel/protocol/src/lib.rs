@@ -20,15 +20,15 @@ mod tests;
 
 pub use bytes::ByteString;
 pub use configure::{
-    Configure, HostEntry, Mount, MountSource, ROOT_SERIAL, Resolver, Root, SCRATCH_SERIAL, SHARE_TAG,
-    SHARED_FILE, ScratchDisk, Tmpfs, Upper,
+    Configure, HostEntry, Interface, Mount, MountSource, ROOT_SERIAL, Resolver, Root, SCRATCH_SERIAL,
+    SHARE_TAG, SHARED_FILE, ScratchDisk, Tmpfs, Upper,
 };
 pub use exec::{Exec, ExecId, ExitStatus, Purpose, Resource, Rlimit, Stdin, Stdio, TermSize};
 pub use frame::{DecodeError, Decoder, EncodeError, decode, encode, encode_into};
 pub use message::{Answer, Event, FileKind, FileStat, Opening, Request, RequestId, Stats, Stream, StreamId};
 
 /// The version both sides must agree on; raised by every change of a type in this crate.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The host's vsock port the agent dials.
 pub const AGENT_PORT: u32 = 1024;

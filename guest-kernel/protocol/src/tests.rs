@@ -13,6 +13,9 @@ fn sample() -> Vec<Request> {
         target: "/src".into(),
         read_only: true,
     });
+    let address = ("fd00::2".parse().unwrap(), 64);
+    configure.interface =
+        Some(Interface { addresses: vec![address], gateways: vec![address.0], mtu: Some(1500) });
     configure.hosts.push(HostEntry { address: [10, 0, 0, 1].into(), names: vec!["db".into()] });
     vec![
         Request::Configure(Box::new(configure)),

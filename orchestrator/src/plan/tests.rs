@@ -6,7 +6,8 @@ use monocore_protocol::MountSource;
 
 use super::*;
 use crate::spec::{
-    ImageSpec, MachineSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, StopSpec, parse_volume,
+    ImageSpec, MachineSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec,
+    StopSpec, parse_volume,
 };
 
 /// A home with files for an image of two parts and a stand-in for a kernel.
@@ -45,6 +46,7 @@ impl World {
             process: ProcessSpec { args: vec!["true".into()], ..ProcessSpec::default() },
             machine: MachineSpec { kernel: Some(self.path("kernel")), ..MachineSpec::default() },
             mounts: Vec::new(),
+            network: NetworkSpec::default(),
             hostname: None,
             hosts: Vec::new(),
             labels: BTreeMap::new(),
@@ -132,4 +134,23 @@ fn a_directory_as_root_is_a_share_written_in_place() {
     let Some(plan) = world.plan(&spec, &RootFiles::Directory(&path)) else { return };
     assert_eq!(kinds(&plan), ["vsock", "fs"]);
     assert_eq!(plan.configure.root, Root::Share { name: ROOT_SHARE.into(), upper: None });
+}
+
+#[test]
+fn a_network_is_the_machines_and_the_guests() {
+    let world = World::new();
+    let mut spec = world.spec();
+    spec.network.mode = NetworkMode::Nat;
+    spec.network.publish = crate::spec::parse_publish("8080:80").unwrap();
+    spec.network.policy.rules.push(crate::spec::parse_net_rule("allow:host").unwrap());
+    let config = ImageConfig::default();
+    let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
+    let Network::Nat(nat) = &plan.vm.network else { panic!("a nat: {:?}", plan.vm.network) };
+    let named: Vec<_> = plan.files.iter().map(AsRawFd::as_raw_fd).collect();
+    assert!(matches!(nat.receipts, Sink::Fd(fd) if named.contains(&fd)));
+    assert_eq!(nat.publish[0].guest_port, 80);
+    let interface = plan.configure.interface.unwrap();
+    assert_eq!(interface.gateways[0], std::net::IpAddr::from(nat.link.gateway_v4));
+    assert_eq!(plan.configure.resolver.unwrap().servers, interface.gateways[..1]);
+    assert!(plan.configure.hosts.iter().any(|entry| entry.names.contains(&"host.monocore.internal".into())));
 }

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use monocore_spec::{FileRef, KernelSpec, RamSpec, SPEC_VERSION, Sink};
+use monocore_spec::{FileRef, KernelSpec, Network, RamSpec, SPEC_VERSION, Sink};
 
 use super::*;
 
@@ -15,6 +15,7 @@ fn spec() -> VmSpec {
         kernel: KernelSpec { image: FileRef::Fd(0), initrd: Vec::new(), command_line: String::new() },
         devices: Vec::new(),
         serial: Sink::Discard,
+        network: Network::None,
         timeline: Sink::Discard,
     }
 }

@@ -66,7 +66,7 @@ fn a_second_run_opens_no_connection_and_reads_no_layer_twice() {
         .args(["-f", "-qq", "-e", "trace=socket,connect,openat", "-o"])
         .arg(&trace)
         .arg(binary())
-        .args(["run", "-m", "128m", &name, "echo", "second"])
+        .args(["run", "--no-net", "-m", "128m", &name, "echo", "second"])
         .env("MONOCORE_HOME", &home)
         .stdin(Stdio::null())
         .output()

@@ -3,9 +3,16 @@
 //! A [`VmSpec`] travels as JSON from the process that wants a machine to the process that becomes it. Files
 //! are named by path or by the number of an inherited descriptor.
 
+mod network;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use network::{
+    Action, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, Network, PasstSpec,
+    PolicySpec, PortRange, Protocol, PublishedPort, Reach, TapRef, TapSpec,
+};
 
 /// The version of [`VmSpec`] this crate writes and reads.
 pub const SPEC_VERSION: u32 = 1;
@@ -26,12 +33,22 @@ pub struct VmSpec {
     pub kernel: KernelSpec,
     /// Devices in the order of their addresses on the bus; at most 19.
     pub devices: Vec<DeviceSpec>,
+    /// Its way to the network; a network card comes last on the bus.
+    #[serde(default)]
+    pub network: Network,
     /// Where the text of the 8250 (early console of a foreign kernel, panics) goes.
     #[serde(default)]
     pub serial: Sink,
     /// Where the machine writes when it came to which point of its life: [`TimelineEntry`]s, one JSON object a line.
     #[serde(default)]
     pub timeline: Sink,
+}
+
+impl VmSpec {
+    /// How many devices are on the bus.
+    pub fn bus_devices(&self) -> usize {
+        self.devices.len() + usize::from(self.network != Network::None)
+    }
 }
 
 /// Guest RAM.

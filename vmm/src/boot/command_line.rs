@@ -32,7 +32,7 @@ impl CommandLine {
             line.push_str(" retain_initrd");
         }
         let words = &spec.kernel.command_line;
-        for index in 0..spec.devices.len() {
+        for index in 0..spec.bus_devices() {
             let (gpa, Gsi(gsi)) = virtio_window(index);
             line.push_str(&format!(" virtio_mmio.device=4K@{gpa:#x}:{gsi}"));
         }
@@ -63,7 +63,7 @@ pub(crate) fn virtio_window(index: usize) -> (u64, Gsi) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, RamSpec, SPEC_VERSION, Sink};
+    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Network, RamSpec, SPEC_VERSION, Sink};
 
     use super::*;
 
@@ -76,6 +76,7 @@ pub(super) mod tests {
             kernel: KernelSpec { image: FileRef::Fd(0), initrd: Vec::new(), command_line: words.into() },
             devices: vec![DeviceSpec::Rng; devices],
             serial: Sink::Discard,
+            network: Network::None,
             timeline: Sink::Discard,
         }
     }

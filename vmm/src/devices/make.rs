@@ -11,6 +11,7 @@ use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
 use monocore_virtio::{Counters, VirtioDevice};
 use monocore_vsock::{Backend as VsockConnections, Handoff, Limits, UnixSockets, Vsock};
 
+use super::network;
 use crate::attachments::{Attachments, ThreadKind};
 use crate::{Error, files};
 
@@ -32,6 +33,8 @@ pub(crate) fn make_all(spec: &VmSpec, attachments: &mut Attachments) -> Result<V
     for (index, device) in spec.devices.iter().enumerate() {
         devices.push(make(index, device, attachments)?);
     }
+    // Last, so that no other device's place depends on it.
+    devices.extend(network::make(spec.devices.len(), &spec.network)?);
     Ok(devices)
 }
 
@@ -66,13 +69,13 @@ fn make(index: usize, spec: &DeviceSpec, attachments: &mut Attachments) -> Resul
 }
 
 /// Names a device in an error.
-struct Fail {
-    index: usize,
-    kind: &'static str,
+pub(super) struct Fail {
+    pub(super) index: usize,
+    pub(super) kind: &'static str,
 }
 
 impl Fail {
-    fn because(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    pub(super) fn because(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::Device { index: self.index, kind: self.kind, source: Box::new(source) }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::os::fd::RawFd;
 
-use monocore_spec::{BlockBackend, DeviceSpec, FileRef, Sink, VmSpec, VsockBackend};
+use monocore_spec::{
+    BlockBackend, DeviceSpec, FileRef, Network, Sink, TapRef, TapSpec, VmSpec, VsockBackend,
+};
 
 use super::JailError;
 use crate::sys;
@@ -67,6 +69,12 @@ pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
             }
             DeviceSpec::Block(_) | DeviceSpec::Fs(_) | DeviceSpec::Rng => {}
         }
+    }
+    match &spec.network {
+        Network::Nat(nat) => numbers.extend(sink(&nat.receipts)),
+        Network::Tap(TapSpec { interface: TapRef::Fd(number), .. }) => numbers.push(*number),
+        Network::Passt(passt) => numbers.push(passt.fd),
+        Network::None | Network::Tap(_) => {}
     }
     numbers.extend(sink(&spec.serial));
     numbers.extend(sink(&spec.timeline));

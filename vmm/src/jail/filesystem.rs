@@ -1,4 +1,5 @@
-//! Landlock: no path is reachable but beneath the shares of the file device, and no TCP port at all.
+//! Landlock: no path is reachable but beneath the shares of the file device, and no TCP port at all, unless the machine has
+//! a network stack, which connects to where its policy lets it.
 //!
 //! What Landlock once took from a thread nothing gives back. So where shares may be added later, the thread that serves them
 //! is replaced by a new one, confined to the shares there are then.
@@ -40,19 +41,22 @@ pub(super) fn open_shares(shares: &[Share]) -> Result<Vec<(File, bool)>, JailErr
 ///
 /// # Errors
 /// [`JailError::Landlock`] where the kernel has Landlock and refuses.
-pub(super) fn restrict(shares: Vec<(impl AsFd, bool)>) -> Result<(), JailError> {
-    let status = ruleset(shares).map_err(|error| JailError::Landlock(error.to_string()))?;
+pub(super) fn restrict(shares: Vec<(impl AsFd, bool)>, connects: bool) -> Result<(), JailError> {
+    let status = ruleset(shares, connects).map_err(|error| JailError::Landlock(error.to_string()))?;
     if status.ruleset == RulesetStatus::NotEnforced {
         tracing::warn!("this kernel has no Landlock: seccomp alone keeps the machine from files");
     }
     Ok(())
 }
 
-fn ruleset(shares: Vec<(impl AsFd, bool)>) -> Result<RestrictionStatus, landlock::RulesetError> {
+fn ruleset(
+    shares: Vec<(impl AsFd, bool)>,
+    connects: bool,
+) -> Result<RestrictionStatus, landlock::RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
+        .handle_access(if connects { AccessNet::BindTcp.into() } else { AccessNet::from_all(NEWEST) })?
         .scope(Scope::from_all(NEWEST))?;
     if !shares.is_empty() {
         // Without it the oldest Landlock forbids every rename between directories.

@@ -17,6 +17,11 @@ use crate::host::{BIND_REQUESTS, RUN_REQUESTS};
 /// CLONE_FS, with which the file server's thread gets a umask of its own.
 const CLONE_FS: u64 = 0x200;
 const AF_UNIX: u64 = 1;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+/// How much a socket has not sent yet; which offloads a tap interface has.
+const TIOCOUTQ: u64 = 0x5411;
+const TUNSETOFFLOAD: u64 = 0x4004_54d0;
 
 #[cfg(target_arch = "x86_64")]
 const AUDIT_ARCH: u32 = 0xc000_003e;
@@ -66,7 +71,7 @@ pub(super) fn main(kinds: &[ThreadKind]) -> Result<BpfProgram, JailError> {
         add_kind(&mut rules, kind)?;
     }
     // A vCPU's thread sets its registers before it installs its own filter.
-    restrict(&mut rules, libc::SYS_ioctl, 1, &[RUN_REQUESTS, BIND_REQUESTS].concat())?;
+    restrict(&mut rules, libc::SYS_ioctl, 1, BIND_REQUESTS)?;
     compile(&rules)
 }
 
@@ -88,6 +93,11 @@ fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
         ThreadKind::Vcpu => restrict(rules, libc::SYS_ioctl, 1, RUN_REQUESTS),
         ThreadKind::Vsock => restrict(rules, libc::SYS_socket, 0, &[AF_UNIX]),
         ThreadKind::Fs => restrict(rules, libc::SYS_unshare, 0, &[CLONE_FS]),
+        ThreadKind::Nat => {
+            restrict(rules, libc::SYS_socket, 0, &[AF_INET, AF_INET6])?;
+            restrict(rules, libc::SYS_ioctl, 1, &[TIOCOUTQ])
+        }
+        ThreadKind::Tap => restrict(rules, libc::SYS_ioctl, 1, &[TUNSETOFFLOAD]),
         _ => Ok(()),
     }
 }
@@ -103,12 +113,17 @@ fn allow(rules: &mut Rules, calls: &[i64]) -> Result<(), JailError> {
     Ok(())
 }
 
-/// Allows `call` if the low half of its argument `index` is one of `values`.
+/// Allows `call` if the low half of its argument `index` is one of `values`, or of those it was allowed with before.
 fn restrict(rules: &mut Rules, call: i64, index: u32, values: &[u64]) -> Result<(), JailError> {
     let values = values.iter().map(|value| u32::try_from(*value)).collect::<Result<_, _>>();
     let values = values.map_err(|_| JailError::Seccomp("an argument of more than 32 bits".into()))?;
-    rules.insert(number(call)?, Verdict::IfArgument { index, values });
-    Ok(())
+    match rules.entry(number(call)?).or_insert(Verdict::IfArgument { index, values: Vec::new() }) {
+        Verdict::IfArgument { index: same, values: all } if *same == index => {
+            all.extend::<Vec<u32>>(values);
+            Ok(())
+        }
+        _ => Err(JailError::Seccomp(format!("call {call} is judged in two ways"))),
+    }
 }
 
 fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {

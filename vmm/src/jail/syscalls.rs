@@ -104,6 +104,27 @@ const VSOCK: &[i64] = &[
 
 const CONSOLE: &[i64] = &[SYS_readv];
 
+/// Sockets of the Internet. They are bound before the jail is entered; `socket` and `ioctl` have conditions.
+const NAT: &[i64] = &[
+    SYS_accept4,
+    SYS_connect,
+    SYS_getsockname,
+    SYS_getsockopt,
+    SYS_recvfrom,
+    SYS_recvmsg,
+    SYS_sendmsg,
+    SYS_sendto,
+    SYS_setsockopt,
+    SYS_shutdown,
+    SYS_socketpair,
+];
+
+/// Frames of a tap interface; `ioctl` has a condition.
+const TAP: &[i64] = &[SYS_readv];
+
+/// Frames of a stream socket.
+const PASST: &[i64] = &[SYS_recvfrom, SYS_sendmsg, SYS_sendto];
+
 /// Files beneath the shares, and `/proc/self/fd` to open again what is held already.
 const FS: &[i64] = &[
     SYS_copy_file_range,
@@ -149,5 +170,8 @@ pub(super) fn of(kind: ThreadKind) -> &'static [&'static [i64]] {
         ThreadKind::Fs => &[WORKER, FS],
         ThreadKind::Console => &[WORKER, CONSOLE],
         ThreadKind::Rng => &[WORKER],
+        ThreadKind::Nat => &[WORKER, NAT],
+        ThreadKind::Tap => &[WORKER, TAP],
+        ThreadKind::Passt => &[WORKER, PASST],
     }
 }

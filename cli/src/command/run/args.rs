@@ -1,12 +1,14 @@
 //! The flags of `run`.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use monocore_orchestrator::spec::{self, HostEntry, MountSpec, Signal};
+use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, Signal};
 use monocore_protocol::Rlimit;
+use monocore_spec::{NetRule, PublishedPort, Reach};
 
 use crate::command::args::RegistryArgs;
 
@@ -30,9 +32,6 @@ pub(crate) struct RunArgs {
     /// Accepted for Docker's sake: the guest always has an init process
     #[arg(long)]
     pub(super) init: bool,
-    /// Accepted: sandboxes have no network yet
-    #[arg(long)]
-    pub(super) no_net: bool,
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -40,12 +39,6 @@ pub(crate) struct RunArgs {
     /// Name the sandbox
     #[arg(long, value_parser = spec::parse_name)]
     pub(super) name: Option<String>,
-    /// Its host name
-    #[arg(long, value_parser = parse_hostname)]
-    pub(super) hostname: Option<String>,
-    /// A line for its /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS", value_parser = spec::parse_host_entry)]
-    pub(super) add_host: Vec<HostEntry>,
     /// Describe the sandbox
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = spec::parse_label)]
     pub(super) label: Vec<(String, String)>,
@@ -77,6 +70,9 @@ pub(crate) struct RunArgs {
     /// Stop it after this time (exit status 124)
     #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
     pub(super) timeout: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
 
     /// Share a directory or file of this machine, or a named volume
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]", help_heading = "Storage", value_parser = spec::parse_volume)]
@@ -122,6 +118,47 @@ pub(crate) struct RunArgs {
     /// The image, then the command and its arguments, which are passed on untouched
     #[arg(value_name = "IMAGE", trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
+}
+
+/// The flags about the network.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct NetworkArgs {
+    /// How the sandbox reaches others: nat, none, tap:INTERFACE, or passt:SOCKET
+    #[arg(long, value_name = "MODE", default_value = "nat", value_parser = spec::parse_network)]
+    pub(super) network: NetworkMode,
+    /// No network: the same as --network none
+    #[arg(long)]
+    pub(super) no_net: bool,
+    /// What it may reach where no rule says otherwise: none, group, public, or any (which means private addresses too,
+    /// but neither this machine nor cloud metadata)
+    #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
+    pub(super) reach: Reach,
+    /// Let it reach something or keep it from it: allow:TARGET or deny:TARGET, then ,port=N[-M] ,proto=tcp|udp|icmp ,in;
+    /// TARGET is *, host, an address, a network, a name or *.NAME. The first rule that fits decides
+    #[arg(long, value_name = "RULE", value_parser = spec::parse_net_rule)]
+    pub(super) net_rule: Vec<NetRule>,
+    /// Let it reach this machine's own services, as host.monocore.internal
+    #[arg(long)]
+    pub(super) allow_host: bool,
+    /// Append what was let through and what was not to a file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) net_log: Option<PathBuf>,
+    /// Publish a port of the sandbox, on loopback unless an address is given
+    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = spec::parse_publish)]
+    pub(super) publish: Vec<Vec<PublishedPort>>,
+    /// Ask this name server instead of this machine's
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) dns: Vec<IpAddr>,
+    /// A domain to look names up in
+    #[arg(long, value_name = "DOMAIN")]
+    pub(super) dns_search: Vec<String>,
+    /// Its host name
+    #[arg(long, value_parser = parse_hostname)]
+    pub(super) hostname: Option<String>,
+    /// A line for its /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = spec::parse_host_entry)]
+    pub(super) add_host: Vec<HostEntry>,
 }
 
 /// When to ask the registry.

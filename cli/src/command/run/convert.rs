@@ -4,18 +4,24 @@ use std::ffi::{OsStr, OsString};
 
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
-    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, ProcessSpec,
-    PullPolicy, RootSource, RootSpec, SandboxSpec, StopSpec, parse_env, read_env_file,
+    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, NetworkMode,
+    NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, SandboxSpec, StopSpec, parse_env,
+    read_env_file,
 };
 
-use super::args::{Pull, RunArgs};
+use monocore_spec::{Action, Direction, NetRule, NetTarget, PolicySpec, PublishedPort};
+
+use super::args::{NetworkArgs, Pull, RunArgs};
 
 impl RunArgs {
     /// What the flags ask for; `host` is the caller's environment.
     ///
     /// # Errors
     /// A flag that does not fit the others, or a file it names that cannot be read; the text begins with the flag.
-    pub(super) fn into_spec(self, host: impl Fn(&OsStr) -> Option<OsString>) -> anyhow::Result<SandboxSpec> {
+    pub(super) fn into_spec(
+        mut self,
+        host: impl Fn(&OsStr) -> Option<OsString>,
+    ) -> anyhow::Result<SandboxSpec> {
         let env = self.environment(host)?;
         let (source, args) = self.root_and_args()?;
         let entrypoint =
@@ -46,8 +52,9 @@ impl RunArgs {
                 kernel: self.kernel,
             },
             mounts,
-            hostname: self.hostname,
-            hosts: self.add_host,
+            hostname: self.network.hostname.take(),
+            hosts: std::mem::take(&mut self.network.add_host),
+            network: self.network.into_spec()?,
             labels: self.label.into_iter().collect(),
             stop: StopSpec {
                 signal: self.stop_signal,
@@ -93,6 +100,45 @@ impl RunArgs {
         };
         words.next_if(|word| word == "--");
         Ok((source, words.collect()))
+    }
+}
+
+impl NetworkArgs {
+    /// What the flags ask for.
+    ///
+    /// # Errors
+    /// A port of a sandbox without a stack to publish it, or two for the same place.
+    fn into_spec(self) -> anyhow::Result<NetworkSpec> {
+        let mode = if self.no_net { NetworkMode::None } else { self.network };
+        let publish: Vec<_> = self.publish.into_iter().flatten().collect();
+        if mode != NetworkMode::Nat && !publish.is_empty() {
+            bail!("--publish: ports are published with --network nat only");
+        }
+        for (index, port) in publish.iter().enumerate() {
+            let same = |other: &&PublishedPort| {
+                (other.address, other.host_port, other.protocol)
+                    == (port.address, port.host_port, port.protocol)
+            };
+            if port.host_port != 0 && publish[..index].iter().any(|other| same(&other)) {
+                bail!("--publish: port {} of {} is published twice", port.host_port, port.address);
+            }
+        }
+        let host = NetRule {
+            action: Action::Allow,
+            direction: Direction::Out,
+            target: NetTarget::Host,
+            ports: None,
+            protocol: None,
+        };
+        let rules = self.allow_host.then_some(host).into_iter().chain(self.net_rule).collect();
+        Ok(NetworkSpec {
+            mode,
+            policy: PolicySpec { reach: self.reach, rules },
+            publish,
+            dns: self.dns,
+            dns_search: self.dns_search,
+            log: self.net_log,
+        })
     }
 }
 

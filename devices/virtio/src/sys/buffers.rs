@@ -222,6 +222,62 @@ impl<'m> Buffers<'m> {
         retry(|| unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
     }
 
+    /// Sends `before` and then the list as one message, once, without waiting and without SIGPIPE, and returns the count of
+    /// both.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_after(&self, before: &[u8], socket: impl AsFd) -> io::Result<usize> {
+        let fd = socket.as_fd().as_raw_fd();
+        let first = libc::iovec { iov_base: before.as_ptr().cast_mut().cast(), iov_len: before.len() };
+        let vecs = self.behind(first);
+        let mut message = self.message();
+        message.msg_iov = vecs.as_ptr().cast_mut();
+        message.msg_iovlen = vecs.len() as _;
+        // SAFETY: as in `send`; the first vector is `before`, which is only read.
+        retry(|| unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
+    }
+
+    /// Looks at what `socket` will give (`MSG_PEEK`) and leaves it there: the list receives what lies behind the bytes
+    /// that fill `skipped`. Returns the count in the list; 0 where nothing more comes.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is there beyond `skipped`; the operating system's.
+    pub fn peek(&self, skipped: &mut [u8], socket: impl AsFd) -> io::Result<usize> {
+        let fd = socket.as_fd().as_raw_fd();
+        let mut message = self.message();
+        let vecs;
+        if !skipped.is_empty() {
+            vecs = self.behind(libc::iovec { iov_base: skipped.as_mut_ptr().cast(), iov_len: skipped.len() });
+            message.msg_iov = vecs.as_ptr().cast_mut();
+            message.msg_iovlen = vecs.len() as _;
+        }
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: as in `receive`; the first vector may be `skipped`, which nobody else sees.
+        let count = retry(|| unsafe { libc::recvmsg(fd, &raw mut message, flags) })?;
+        match count.checked_sub(skipped.len()) {
+            Some(0) | None if !skipped.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            rest => Ok(rest.unwrap_or(0)),
+        }
+    }
+
+    /// Receives one datagram without waiting, and says how long it is and whether all of it is in the list.
+    ///
+    /// # Errors
+    /// `WouldBlock` where none is there; the operating system's.
+    pub fn receive_datagram(&self, socket: impl AsFd) -> io::Result<(usize, bool)> {
+        let fd = socket.as_fd().as_raw_fd();
+        let mut message = self.message();
+        // SAFETY: as in `receive`.
+        let count = retry(|| unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })?;
+        Ok((count, message.msg_flags & libc::MSG_TRUNC == 0))
+    }
+
+    /// `first` and the list's vectors, as many as one system call takes.
+    fn behind(&self, first: libc::iovec) -> Vec<libc::iovec> {
+        std::iter::once(first).chain(self.vecs[self.first..].iter().copied()).take(IOV_MAX).collect()
+    }
+
     fn push_vec(&mut self, vec: libc::iovec) {
         self.len_bytes += vec.iov_len;
         match self.vecs[self.first..].last_mut() {
@@ -344,6 +400,28 @@ mod tests {
         let mut seen = [0; 4];
         list.copy_to(0, &mut seen);
         assert_eq!(&seen, b"3434");
+    }
+
+    #[test]
+    fn what_is_peeked_at_stays() {
+        use std::os::unix::net::UnixStream;
+        let ram = ram();
+        let mut list = Buffers::new();
+        assert!(list.push(&ram, GuestAddress(0x10), 4));
+        let (near, far) = UnixStream::pair().unwrap();
+        assert_eq!(list.send_after(b"ab", &far).unwrap(), 6);
+        list.copy_from(0, b"cdef");
+        assert_eq!(list.send_after(b"", &far).unwrap(), 4);
+        let mut seen = [0; 4];
+        for (skip, expected) in [(0, Some(&b"ab\0\0"[..])), (6, Some(b"cdef")), (8, Some(b"ef")), (10, None)]
+        {
+            let peeked = list.peek(&mut vec![0; skip], &near).ok();
+            list.copy_to(0, &mut seen);
+            assert_eq!(peeked.map(|count| &seen[..count]), expected, "{skip}");
+        }
+        drop(far);
+        std::io::Read::read_exact(&mut &near, &mut [0; 10]).unwrap();
+        assert_eq!(list.peek(&mut [], &near).unwrap(), 0);
     }
 
     #[test]

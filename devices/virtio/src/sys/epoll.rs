@@ -44,12 +44,30 @@ impl ReadySet {
         Ok(epoll::add(&self.fd, source, EventData::new_u64(token), EventFlags::IN | EventFlags::ET)?)
     }
 
+    /// Adds a descriptor whose every change, to readable, writable or hung up, is reported once.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn add_edge(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        Ok(epoll::add(&self.fd, source, EventData::new_u64(token), flags)?)
+    }
+
     /// Changes what is awaited of a descriptor.
     ///
     /// # Errors
     /// The operating system's.
     pub fn modify(&self, source: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::modify(&self.fd, source, EventData::new_u64(token), flags(interest))?)
+    }
+
+    /// Has the present state of a descriptor of [`add_edge`](Self::add_edge) reported once more.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn modify_edge(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        Ok(epoll::modify(&self.fd, source, EventData::new_u64(token), flags)?)
     }
 
     /// Takes a descriptor out.
@@ -84,6 +102,7 @@ impl ReadySet {
                 readable: flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR),
                 writable: flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR),
                 hang_up: flags.intersects(EventFlags::HUP | EventFlags::ERR),
+                ended: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
             }
         }));
         Ok(())

@@ -9,6 +9,7 @@ mod disks;
 mod files;
 pub(crate) mod mounting;
 mod mounts;
+mod network;
 mod overlay;
 mod root;
 mod shares;
@@ -62,6 +63,9 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     }
     if let Err(error) = sys::raise_loopback() {
         log::complain(&format!("no loopback interface: {error}"));
+    }
+    if let Some(interface) = &configure.interface {
+        network::configure(interface)?;
     }
     for (name, value) in &configure.sysctls {
         set_kernel_parameter(name, value)?;

@@ -1,0 +1,165 @@
+//! Towards the guest: its receive buffers, taken for a frame, filled by an endpoint, and given.
+
+use monocore_virtio::{Buffers, Chain, GuestFault, Ring, ServiceError};
+
+use crate::device::Metrics;
+use crate::header::{HEADER_BYTES, Header};
+
+/// Most buffers of one frame: 64 KiB in the smallest a driver with MRG_RXBUF gives.
+const MAX_BUFFERS: usize = 64;
+
+/// The guest's receive queue.
+pub struct Receiver<'m> {
+    ring: Ring<'m>,
+    /// A frame may lie in several buffers (VIRTIO_NET_F_MRG_RXBUF).
+    mergeable: bool,
+    /// Chains of the frame in the making; beyond `taken` they are of frames before.
+    chains: Vec<Chain<'m>>,
+    taken: usize,
+    /// Their room, side by side, the header's first.
+    room: Buffers<'m>,
+    /// The part of it behind the headers.
+    tail: Buffers<'m>,
+    metrics: &'m Metrics,
+}
+
+impl<'m> Receiver<'m> {
+    pub(crate) fn new(ring: Ring<'m>, mergeable: bool, metrics: &'m Metrics) -> Self {
+        Self {
+            ring,
+            mergeable,
+            chains: Vec::new(),
+            taken: 0,
+            room: Buffers::new(),
+            tail: Buffers::new(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn ring(&mut self) -> &mut Ring<'m> {
+        &mut self.ring
+    }
+
+    /// Takes buffers for a frame of up to `most` bytes, and says whether there is room for at least `least`. Where there is
+    /// not, the guest is asked to kick when it has more, and nothing is taken.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where ring or buffers break the rules.
+    pub fn take(&mut self, least: usize, most: usize) -> Result<bool, ServiceError> {
+        self.put_back();
+        let wanted = HEADER_BYTES + most;
+        let limit = if self.mergeable { MAX_BUFFERS } else { 1 };
+        while self.taken < limit && self.room.len_bytes() < wanted {
+            if self.chains.len() == self.taken {
+                self.chains.push(Chain::new());
+            }
+            let chain = &mut self.chains[self.taken];
+            if !self.ring.pop(chain)? {
+                if self.room.len_bytes() >= HEADER_BYTES + least || !self.ring.rearm()? {
+                    break;
+                }
+                continue;
+            }
+            let space = chain.writable.len_bytes();
+            if space == 0 || (self.taken == 0 && space <= HEADER_BYTES) {
+                return Err(GuestFault::Request("a receive buffer without room for a frame").into());
+            }
+            self.room.append_range(&chain.writable, 0, space);
+            self.taken += 1;
+        }
+        if self.room.len_bytes() < HEADER_BYTES + least {
+            if self.taken == limit {
+                return Err(GuestFault::Request("receive buffers without room for a frame").into());
+            }
+            self.put_back();
+            return Ok(false);
+        }
+        self.room.truncate(wanted);
+        Ok(true)
+    }
+
+    /// The room of what was taken: the header's [`HEADER_BYTES`], then the frame's.
+    pub fn room(&self) -> &Buffers<'m> {
+        &self.room
+    }
+
+    /// The room for what lies behind the first `headers_bytes` of the frame.
+    pub fn payload_room(&mut self, headers_bytes: usize) -> &Buffers<'m> {
+        self.tail.clear();
+        self.tail.append_range(&self.room, HEADER_BYTES + headers_bytes, usize::MAX);
+        &self.tail
+    }
+
+    /// Gives the guest a frame of `frame_bytes` that lies in [`room`](Self::room), with `header` in front of it.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the ring cannot be written.
+    pub fn give(&mut self, header: Header, frame_bytes: usize) -> Result<(), ServiceError> {
+        let buffers = self.buffers_of(frame_bytes);
+        self.room.copy_from(0, &header.to_bytes(buffers));
+        self.hand_over(frame_bytes)
+    }
+
+    /// Gives the guest a frame of `frame_bytes` whose header is in [`room`](Self::room) already, but for the number of
+    /// buffers.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the ring cannot be written.
+    pub fn give_as_is(&mut self, frame_bytes: usize) -> Result<(), ServiceError> {
+        let buffers = self.buffers_of(frame_bytes);
+        self.room.copy_from(HEADER_BYTES - 2, &buffers.to_le_bytes());
+        self.hand_over(frame_bytes)
+    }
+
+    /// How many of the buffers taken a frame of `frame_bytes` lies in.
+    fn buffers_of(&self, frame_bytes: usize) -> u16 {
+        let (mut left, mut used) = (HEADER_BYTES + frame_bytes, 0);
+        for chain in &self.chains[..self.taken] {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(chain.writable.len_bytes());
+            used += 1;
+        }
+        used
+    }
+
+    fn hand_over(&mut self, frame_bytes: usize) -> Result<(), ServiceError> {
+        let total = (HEADER_BYTES + frame_bytes).min(self.room.len_bytes());
+        let used = usize::from(self.buffers_of(frame_bytes));
+        let mut left = total;
+        for chain in &self.chains[..used] {
+            let part = left.min(chain.writable.len_bytes());
+            left -= part;
+            self.ring.push(chain.head(), u32::try_from(part).unwrap_or(u32::MAX))?;
+        }
+        let unused = self.taken - used;
+        self.ring.undo_pops(u16::try_from(unused).unwrap_or(0));
+        self.taken = 0;
+        self.room.clear();
+        Metrics::add(&self.metrics.frames_to_guest, 1);
+        Metrics::add(&self.metrics.bytes_to_guest, frame_bytes as u64);
+        Ok(())
+    }
+
+    /// Gives the buffers back to the ring unused.
+    pub fn put_back(&mut self) {
+        self.ring.undo_pops(u16::try_from(self.taken).unwrap_or(0));
+        self.taken = 0;
+        self.room.clear();
+    }
+
+    /// Gives the guest `frame`, if it has room for it; else the frame is dropped, as a full card does.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where ring or buffers break the rules.
+    pub fn frame(&mut self, header: Header, frame: &[u8]) -> Result<bool, ServiceError> {
+        if !self.take(frame.len(), frame.len())? {
+            Metrics::add(&self.metrics.dropped, 1);
+            return Ok(false);
+        }
+        self.room.copy_from(HEADER_BYTES, frame);
+        self.give(header, frame.len())?;
+        Ok(true)
+    }
+}

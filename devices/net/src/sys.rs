@@ -1,0 +1,3 @@
+//! The operating system's side: tap interfaces.
+
+pub(crate) mod tap;

@@ -1,0 +1,281 @@
+//! The guest's name server: questions are judged by name, passed on to this host's servers, and answers judged by address.
+//!
+//! An answer is passed on as it came, byte for byte; only the question, the addresses and the chain of aliases between
+//! them are read ([`message`]). An answer with an address that no rule opens is replaced by an empty one, so that a name
+//! never leads inside.
+
+pub mod message;
+pub(crate) mod resolvers;
+mod stream;
+mod upstream;
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use monocore_virtio::{Poller, Ready};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::engine::Engine;
+use crate::nat::slab::{Id, Slab};
+use crate::nat::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, token};
+use message::{Answer, Code, Question};
+use stream::Stream;
+use upstream::{Upstream, Way};
+
+/// The port of name servers.
+pub(crate) const PORT: u16 = 53;
+/// Questions passed on and not answered yet; more are refused.
+const MAX_PENDING: usize = 256;
+/// The guest's connections to the name server.
+const MAX_STREAMS: usize = 64;
+/// How long a server has to answer before the next is asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many servers are asked before the guest is told that none answered.
+const MAX_TRIES: usize = 3;
+/// The longest datagram for a guest that says nothing (RFC 1035 §4.2.1).
+const PLAIN_BYTES: usize = 512;
+/// The longest datagram whatever the guest says.
+const MAX_DATAGRAM_BYTES: usize = 4096;
+
+/// Who asked.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    /// By a datagram from the first address to the second.
+    Datagram(SocketAddr, SocketAddr),
+    /// Over a connection.
+    Stream(Id),
+}
+
+/// A question that was passed on.
+#[derive(Debug)]
+struct Pending {
+    asker: Asker,
+    query: Vec<u8>,
+    question: Question,
+    upstream: Upstream,
+    tries: usize,
+    deadline: Instant,
+}
+
+/// An answer for who asked by datagram.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The name server.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarder {
+    servers: Vec<SocketAddr>,
+    pending: Slab<Pending>,
+    streams: Slab<Stream>,
+    /// Answers on their way to the guest.
+    pub(crate) replies: Vec<Reply>,
+}
+
+impl Forwarder {
+    /// A name server that asks `servers`, in order.
+    pub(crate) fn new(servers: &[IpAddr]) -> Self {
+        let servers = servers.iter().map(|address| SocketAddr::new(*address, PORT)).collect();
+        Self { servers, ..Self::default() }
+    }
+
+    /// The same, which asks servers at ports of their own.
+    #[cfg(test)]
+    pub(crate) fn with_servers(servers: Vec<SocketAddr>) -> Self {
+        Self { servers, ..Self::default() }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        *self = Self { servers: std::mem::take(&mut self.servers), ..Self::default() };
+    }
+
+    /// A question in a datagram from `guest` to `server`.
+    pub(crate) fn datagram(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        (guest, server): (SocketAddr, SocketAddr),
+        query: Vec<u8>,
+        now: Instant,
+    ) {
+        self.ask(engine, poller, Asker::Datagram(guest, server), query, now);
+    }
+
+    /// A connection of the guest's to the name server: its other end.
+    pub(crate) fn accept(&mut self, poller: &Poller) -> Option<OwnedFd> {
+        if self.streams.len() >= MAX_STREAMS {
+            return None;
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (theirs, ours) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+        let id = self.streams.insert(Stream::new(ours));
+        let watched =
+            self.streams.get_mut(id).is_some_and(|stream| stream.begin(poller, token(TOKEN_DNS_STREAM, id)));
+        if watched {
+            Some(theirs)
+        } else {
+            self.streams.remove(id);
+            None
+        }
+    }
+
+    /// A connection of the guest's has something, or has room.
+    pub(crate) fn stream_ready(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        bits: u64,
+        ready: Ready,
+        now: Instant,
+    ) {
+        let Some(id) = self.streams.by_bits(bits) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let queries = stream.ready(ready);
+        for query in queries {
+            self.ask(engine, poller, Asker::Stream(id), query, now);
+        }
+        self.settle(poller, id);
+    }
+
+    /// A server has answered, or a connection to it got further.
+    pub(crate) fn upstream_ready(&mut self, engine: &mut Engine, poller: &Poller, bits: u64, now: Instant) {
+        let Some(id) = self.pending.by_bits(bits) else { return };
+        let Some(pending) = self.pending.get_mut(id) else { return };
+        match pending.upstream.turn(poller, token(TOKEN_DNS_UPSTREAM, id)) {
+            Ok(Some(answer)) => {
+                let Some(read) =
+                    Answer::parse(&answer).filter(|read| read.is_to(&pending.question, pending.upstream.id))
+                else {
+                    // Somebody else's answer; the right one may still come.
+                    return;
+                };
+                if let Some(pending) = self.pending.remove(id) {
+                    self.judge(engine, poller, pending, answer, &read, now);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.next_server(poller, id, now),
+        }
+    }
+
+    /// Goes on with questions whose servers did not answer in time.
+    pub(crate) fn turn(&mut self, poller: &Poller, now: Instant) {
+        if self.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        for id in self.pending.ids() {
+            if self.pending.get_mut(id).is_some_and(|pending| pending.deadline <= now) {
+                self.next_server(poller, id, now);
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.deadline).min()
+    }
+
+    fn ask(&mut self, engine: &mut Engine, poller: &Poller, asker: Asker, query: Vec<u8>, now: Instant) {
+        let question = match Question::parse(&query) {
+            Ok(question) => question,
+            Err(Some(code)) => return self.reply(poller, asker, message::failure(&query, code)),
+            Err(None) => return,
+        };
+        if !engine.ask(&question.name) {
+            return self.reply(poller, asker, message::failure(&query, Code::Refused));
+        }
+        if self.pending.len() >= MAX_PENDING {
+            return self.reply(poller, asker, message::failure(&query, Code::ServerFailure));
+        }
+        let way = if matches!(asker, Asker::Stream(_)) { Way::Stream } else { Way::Datagram };
+        let Some(upstream) = self.servers.first().and_then(|server| Upstream::new(*server, way, &query))
+        else {
+            return self.reply(poller, asker, message::failure(&query, Code::ServerFailure));
+        };
+        let pending = Pending { asker, query, question, upstream, tries: 1, deadline: now + PATIENCE };
+        let id = self.pending.insert(pending);
+        self.watch(poller, id);
+    }
+
+    /// Passes an answer on, or what takes its place.
+    fn judge(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        pending: Pending,
+        mut answer: Vec<u8>,
+        read: &Answer,
+        now: Instant,
+    ) {
+        let inside = read.all_addresses.iter().find(|address| !engine.may_resolve_to(**address));
+        if let Some(address) = inside {
+            tracing::info!(device = "net", name = pending.question.name, %address, "an answer leads inside and is not passed on");
+            return self.reply(poller, pending.asker, message::failure(&pending.query, Code::NoError));
+        }
+        for (address, ttl) in &read.addresses {
+            engine.learn(&pending.question.name, *address, Duration::from_secs((*ttl).into()), now);
+        }
+        if let (Some(to), Some(from)) = (answer.get_mut(..2), pending.query.get(..2)) {
+            to.copy_from_slice(from);
+        }
+        if let Asker::Datagram(..) = pending.asker {
+            let most = pending.question.datagram_bytes.clamp(PLAIN_BYTES, MAX_DATAGRAM_BYTES);
+            if answer.len() > most {
+                answer = message::truncated(&pending.query);
+            }
+        }
+        self.reply(poller, pending.asker, answer);
+    }
+
+    fn next_server(&mut self, poller: &Poller, id: Id, now: Instant) {
+        let Some(mut pending) = self.pending.remove(id) else { return };
+        let server = self.servers.get(pending.tries % self.servers.len().max(1)).copied();
+        let next = server.filter(|_| pending.tries < MAX_TRIES);
+        match next.and_then(|server| Upstream::new(server, pending.upstream.way(), &pending.query)) {
+            Some(upstream) => {
+                pending.upstream = upstream;
+                pending.tries += 1;
+                pending.deadline = now + PATIENCE;
+                let id = self.pending.insert(pending);
+                self.watch(poller, id);
+            }
+            None => self.reply(poller, pending.asker, message::failure(&pending.query, Code::ServerFailure)),
+        }
+    }
+
+    fn watch(&mut self, poller: &Poller, id: Id) {
+        if let Some(pending) = self.pending.get_mut(id) {
+            pending.upstream.begin(poller, token(TOKEN_DNS_UPSTREAM, id));
+        }
+    }
+
+    fn reply(&mut self, poller: &Poller, asker: Asker, bytes: Vec<u8>) {
+        match asker {
+            Asker::Datagram(guest, server) => self.replies.push(Reply { from: server, to: guest, bytes }),
+            Asker::Stream(id) => {
+                if let Some(stream) = self.streams.get_mut(id) {
+                    stream.answer(&bytes);
+                    self.settle(poller, id);
+                }
+            }
+        }
+    }
+
+    /// Watches a connection for what it waits for, or forgets it when it is over.
+    fn settle(&mut self, poller: &Poller, id: Id) {
+        let waits = self.pending.iter().any(|pending| matches!(pending.asker, Asker::Stream(of) if of == id));
+        let over = self
+            .streams
+            .get_mut(id)
+            .is_some_and(|stream| !stream.watch(poller, token(TOKEN_DNS_STREAM, id), waits));
+        if over {
+            self.streams.remove(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

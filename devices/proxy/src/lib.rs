@@ -1,0 +1,23 @@
+//! Sockets out of and into a guest: one engine decides, whichever way the guest's packets or connections come.
+//!
+//! [`Engine`] is the policy, the names that were resolved, and the receipts. Its front end is [`Nat`], a user-mode network
+//! stack at the other end of a network card.
+//!
+//! Everything runs on the worker thread of the device in front. Nobody outside is trusted: packets, questions and
+//! answers are hostile bytes, copied once, checked in the copy, and dropped where they make no sense.
+
+mod dns;
+mod engine;
+mod names;
+mod nat;
+mod policy;
+mod publish;
+mod receipt;
+mod sys;
+
+pub use dns::message;
+pub use dns::resolvers::host_resolvers;
+pub use engine::Engine;
+pub use nat::{Nat, NatError};
+pub use policy::{Class, Decision, Policy, Question, Reason};
+pub use receipt::{Receipt, Receipts, Subject};

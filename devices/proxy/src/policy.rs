@@ -1,0 +1,208 @@
+//! What may be reached: rules in order, then the reach, over what an address is.
+//!
+//! Private addresses, this host and cloud metadata are guarded: only a rule that names them and nothing public opens them,
+//! so that `allow` for everything, or for a name that resolves to them, never does.
+
+mod class;
+
+use std::net::IpAddr;
+
+use monocore_spec::{Action, Direction, NetRule, NetTarget, PolicySpec, Protocol, Reach};
+
+pub use class::Class;
+use class::Guard;
+
+/// What is to be decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who connects to whom.
+    pub direction: Direction,
+    /// How.
+    pub protocol: Protocol,
+    /// The address outside the guest.
+    pub address: IpAddr,
+    /// The port that is connected to; 0 for ICMP.
+    pub port: u16,
+    /// Whether `address` is the stack's own, which stands for this host.
+    pub to_host: bool,
+    /// The names that resolved to `address` and are still good.
+    pub names: &'a [String],
+}
+
+/// A decision, and what it goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may be.
+    pub allowed: bool,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What a decision goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The rule of this number, from 0.
+    Rule(usize),
+    /// No rule fits; the reach decides.
+    Reach,
+    /// The address is guarded and no rule opens it.
+    Guarded(Class),
+    /// A published port lets everybody in.
+    Published,
+    /// The guest has as many connections as it may have.
+    Limit,
+}
+
+/// Rules, and what is known of this host.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    reach: Reach,
+    rules: Vec<NetRule>,
+    host_addresses: Vec<IpAddr>,
+}
+
+impl Policy {
+    /// `spec` on a host that has the addresses `host_addresses`. Names in rules are compared without regard to case.
+    pub fn new(spec: &PolicySpec, host_addresses: Vec<IpAddr>) -> Self {
+        let mut rules = spec.rules.clone();
+        for rule in &mut rules {
+            if let NetTarget::Domain(name) | NetTarget::Suffix(name) = &mut rule.target {
+                *name = name.trim_matches('.').to_ascii_lowercase();
+            }
+        }
+        Self { reach: spec.reach, rules, host_addresses }
+    }
+
+    /// Decides about a connection, a datagram's flow or an echo request.
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        let guard = self.guard(question);
+        if guard.is_some_and(|guard| guard.class == Class::Unroutable) {
+            return deny(Reason::Guarded(Class::Unroutable));
+        }
+        for (number, rule) in self.rules.iter().enumerate() {
+            if !matches(rule, question) {
+                continue;
+            }
+            match rule.action {
+                Action::Deny => return deny(Reason::Rule(number)),
+                Action::Allow if guard.is_none_or(|guard| opens(&rule.target, guard)) => {
+                    return allow(Reason::Rule(number));
+                }
+                Action::Allow => {}
+            }
+        }
+        match (question.direction, self.reach, guard.map(|guard| guard.class)) {
+            (Direction::In, ..) => allow(Reason::Published),
+            (Direction::Out, Reach::None | Reach::Group, _) => deny(Reason::Reach),
+            (Direction::Out, Reach::Public | Reach::Any, None)
+            | (Direction::Out, Reach::Any, Some(Class::Private)) => allow(Reason::Reach),
+            (Direction::Out, _, Some(class)) => deny(Reason::Guarded(class)),
+        }
+    }
+
+    /// Whether a question for `name` is answered at all.
+    pub fn decide_name(&self, name: &str) -> Decision {
+        for (number, rule) in self.rules.iter().enumerate() {
+            if rule.direction != Direction::Out {
+                continue;
+            }
+            let fits = match &rule.target {
+                NetTarget::Any => true,
+                target => names_target(target, name),
+            };
+            match rule.action {
+                // A name some of whose ports are denied is still looked up.
+                Action::Deny if fits && rule.ports.is_none() && rule.protocol.is_none() => {
+                    return deny(Reason::Rule(number));
+                }
+                Action::Allow if fits => return allow(Reason::Rule(number)),
+                _ => {}
+            }
+        }
+        match self.reach {
+            Reach::None | Reach::Group => deny(Reason::Reach),
+            Reach::Public | Reach::Any => allow(Reason::Reach),
+        }
+    }
+
+    /// Whether an answer may carry `address`: it is public, or something other than a name opens it. So a name that
+    /// begins to resolve to the inside leads nowhere.
+    pub fn may_resolve_to(&self, address: IpAddr) -> bool {
+        let guard = match class::guard(address) {
+            None if !self.is_own(address) => return true,
+            Some(guard) if guard.class == Class::Unroutable => return false,
+            Some(guard) => guard,
+            None => Guard::own(address),
+        };
+        if guard.class == Class::Private && self.reach == Reach::Any && !self.is_own(address) {
+            return true;
+        }
+        self.rules.iter().any(|rule| {
+            rule.action == Action::Allow
+                && rule.direction == Direction::Out
+                && opens(&rule.target, guard)
+                && matches!(&rule.target, NetTarget::Network(network) if network.contains(address))
+        })
+    }
+
+    /// Why the address of `question` needs a rule that names it; nothing for a public one.
+    fn guard(&self, question: &Question<'_>) -> Option<Guard> {
+        if question.direction == Direction::In {
+            return None;
+        }
+        if question.to_host || self.is_own(question.address) {
+            return Some(Guard::own(question.address));
+        }
+        class::guard(question.address)
+    }
+
+    /// Whether `address` is one of this host's, or leads to one through a translator.
+    fn is_own(&self, address: IpAddr) -> bool {
+        let inner = class::inner(address);
+        self.host_addresses.iter().any(|own| *own == address || Some(*own) == inner)
+    }
+}
+
+fn allow(reason: Reason) -> Decision {
+    Decision { allowed: true, reason }
+}
+
+fn deny(reason: Reason) -> Decision {
+    Decision { allowed: false, reason }
+}
+
+fn matches(rule: &NetRule, question: &Question<'_>) -> bool {
+    let target = match &rule.target {
+        NetTarget::Any => true,
+        NetTarget::Host => question.to_host,
+        NetTarget::Network(network) => !question.to_host && network.contains(question.address),
+        target => question.names.iter().any(|name| names_target(target, name)),
+    };
+    target
+        && rule.direction == question.direction
+        && rule.ports.is_none_or(|ports| ports.contains(question.port))
+        && rule.protocol.is_none_or(|protocol| protocol == question.protocol)
+}
+
+/// Whether an allowance for `target` opens what `guard` guards: only one that speaks of nothing wider.
+fn opens(target: &NetTarget, guard: Guard) -> bool {
+    match target {
+        NetTarget::Network(network) => network.prefix >= guard.prefix,
+        NetTarget::Host => guard.class == Class::Host,
+        NetTarget::Any | NetTarget::Domain(_) | NetTarget::Suffix(_) => false,
+    }
+}
+
+/// Whether `target` speaks of `name`, which has no dot at its end and is in lower case.
+fn names_target(target: &NetTarget, name: &str) -> bool {
+    match target {
+        NetTarget::Domain(domain) => domain == name,
+        NetTarget::Suffix(suffix) => {
+            name.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

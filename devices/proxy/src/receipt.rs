@@ -1,0 +1,169 @@
+//! Receipts: one line of JSON for each decision, in the order they were made.
+//!
+//! `{"time_ms":…,"decision":"allow","direction":"out","protocol":"tcp","address":"1.1.1.1","port":443,"names":["one.one"],
+//! "reason":"rule 3"}`
+
+use std::fs::File;
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use monocore_spec::Direction;
+use serde::Serialize;
+
+use crate::policy::{Decision, Reason};
+
+/// More lines than this within [`WINDOW`] are only counted: a guest must not fill the disk.
+const MAX_LINES: u64 = 2000;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// A decision, as it is written down.
+#[derive(Debug, Serialize)]
+pub struct Receipt<'a> {
+    /// When, milliseconds since 1970.
+    time_ms: u64,
+    decision: &'static str,
+    direction: &'static str,
+    /// `tcp`, `udp`, `icmp`, or `dns` for a question about a name.
+    protocol: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    names: &'a [String],
+    reason: String,
+}
+
+/// What was decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Which way.
+    pub direction: Direction,
+    /// `tcp`, `udp`, `icmp` or `dns`.
+    pub protocol: &'a str,
+    /// The address outside the guest, and the port that is connected to.
+    pub peer: Option<(IpAddr, u16)>,
+    /// The names it goes by.
+    pub names: &'a [String],
+}
+
+/// Where receipts go.
+#[derive(Debug)]
+pub struct Receipts {
+    sink: Option<File>,
+    window: Instant,
+    lines: u64,
+}
+
+impl Receipts {
+    /// Receipts that are appended to `sink`, or to nothing.
+    pub fn new(sink: Option<File>) -> Self {
+        Self { sink, window: Instant::now(), lines: 0 }
+    }
+
+    /// Writes down that `decision` was made about `subject`.
+    pub fn write(&mut self, subject: Subject<'_>, decision: Decision) {
+        if self.sink.is_none() || !self.has_room() {
+            return;
+        }
+        let receipt = Receipt {
+            time_ms: now_ms(),
+            decision: if decision.allowed { "allow" } else { "deny" },
+            direction: if subject.direction == Direction::Out { "out" } else { "in" },
+            protocol: subject.protocol,
+            address: subject.peer.map(|(address, _)| address),
+            port: subject.peer.map(|(_, port)| port),
+            names: subject.names,
+            reason: reason(decision.reason),
+        };
+        self.line(&receipt);
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.window.elapsed() >= WINDOW {
+            let skipped = self.lines.saturating_sub(MAX_LINES);
+            self.window = Instant::now();
+            self.lines = 0;
+            if skipped > 0 {
+                self.line(&serde_json::json!({ "time_ms": now_ms(), "skipped": skipped }));
+            }
+        }
+        self.lines += 1;
+        self.lines <= MAX_LINES
+    }
+
+    /// A sink that takes no more is left alone: the guest's connections do not hang on it.
+    fn line(&mut self, value: &impl Serialize) {
+        let (Some(sink), Ok(mut line)) = (&mut self.sink, serde_json::to_vec(value)) else { return };
+        line.push(b'\n');
+        if let Err(error) = sink.write_all(&line) {
+            tracing::warn!(device = "net", %error, "no more receipts");
+            self.sink = None;
+        }
+    }
+}
+
+fn reason(reason: Reason) -> String {
+    match reason {
+        Reason::Rule(number) => format!("rule {}", number + 1),
+        Reason::Reach => "reach".into(),
+        Reason::Guarded(class) => format!("{} address", class.name()),
+        Reason::Published => "published".into(),
+        Reason::Limit => "too many connections".into(),
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek};
+
+    fn subject(names: &[String]) -> Subject<'_> {
+        let peer = Some((IpAddr::from([1, 2, 3, 4]), 443));
+        Subject { direction: Direction::Out, protocol: "tcp", peer, names }
+    }
+
+    #[test]
+    fn a_decision_is_a_line() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut receipts = Receipts::new(Some(file.try_clone().unwrap()));
+        receipts.write(subject(&["a.b".into()]), Decision { allowed: true, reason: Reason::Rule(0) });
+        receipts.write(subject(&[]), Decision { allowed: false, reason: Reason::Reach });
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(
+            (&lines[0]["decision"], &lines[0]["names"][0], &lines[0]["reason"]),
+            (&"allow".into(), &"a.b".into(), &"rule 1".into())
+        );
+        assert_eq!(
+            (&lines[1]["decision"], &lines[1]["address"], &lines[1]["port"]),
+            (&"deny".into(), &"1.2.3.4".into(), &443.into())
+        );
+    }
+
+    #[test]
+    fn a_flood_of_decisions_is_counted_not_written() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut receipts = Receipts::new(Some(file.try_clone().unwrap()));
+        for _ in 0..MAX_LINES + 500 {
+            receipts.write(subject(&[]), Decision { allowed: false, reason: Reason::Reach });
+        }
+        receipts.window = Instant::now().checked_sub(WINDOW).unwrap();
+        receipts.write(subject(&[]), Decision { allowed: false, reason: Reason::Reach });
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert!(text.lines().count() as u64 <= MAX_LINES * 2 + 2);
+        assert!(text.contains("\"skipped\":"));
+    }
+}

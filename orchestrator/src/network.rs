@@ -1,0 +1,101 @@
+//! A sandbox's network, made into the machine's and the guest's part of it.
+
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use monocore_protocol::{Configure, HostEntry, Interface, Resolver};
+use monocore_spec::{LinkSpec, NatSpec, NetLimits, NetTarget, Network, PasstSpec, Sink, TapRef, TapSpec};
+
+use crate::spec::{NetworkMode, NetworkSpec};
+use crate::{Error, RunDir};
+
+/// The card's address where there is nobody it could be taken for.
+const NAT_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
+/// Where a sandbox's decisions are written unless the user says where.
+const LOG: &str = "net.jsonl";
+/// What this host is called in a guest that may reach it.
+const HOST_NAMES: [&str; 2] = ["host.monocore.internal", "host.docker.internal"];
+
+/// The machine's part of `spec`; `keep` keeps a descriptor open for it and gives its number.
+///
+/// # Errors
+/// A socket cannot be connected, or a file not opened.
+pub(crate) fn machine(
+    spec: &NetworkSpec,
+    run_dir: &RunDir,
+    mut keep: impl FnMut(OwnedFd) -> i32,
+) -> Result<Network, Error> {
+    Ok(match &spec.mode {
+        NetworkMode::None => Network::None,
+        NetworkMode::Nat => {
+            let path = spec.log.clone().unwrap_or_else(|| run_dir.path().join(LOG));
+            let log = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .map_err(Error::file("open", &path))?;
+            Network::Nat(NatSpec {
+                mac: NAT_MAC,
+                link: LinkSpec::default(),
+                policy: spec.policy.clone(),
+                resolvers: spec.dns.clone(),
+                publish: spec.publish.clone(),
+                receipts: Sink::Fd(keep(log.into())),
+                limits: NetLimits::default(),
+            })
+        }
+        NetworkMode::Tap(name) => {
+            Network::Tap(TapSpec { mac: random_mac()?, interface: TapRef::Name(name.clone()) })
+        }
+        NetworkMode::Passt(path) => {
+            Network::Passt(PasstSpec { mac: random_mac()?, fd: keep(connect(path)?) })
+        }
+    })
+}
+
+/// The guest's part: what its card is called to be, and where it asks for names.
+pub(crate) fn guest(spec: &NetworkSpec, configure: &mut Configure) {
+    let search = spec.dns_search.clone();
+    match spec.mode {
+        NetworkMode::Nat => {
+            let link = LinkSpec::default();
+            configure.interface = Some(Interface {
+                addresses: vec![
+                    (link.guest_v4.into(), link.prefix_v4),
+                    (link.guest_v6.into(), link.prefix_v6),
+                ],
+                gateways: vec![link.gateway_v4.into(), link.gateway_v6.into()],
+                mtu: Some(link.mtu.into()),
+            });
+            configure.resolver =
+                Some(Resolver { servers: vec![link.gateway_v4.into()], search, options: Vec::new() });
+            if spec.policy.rules.iter().any(|rule| rule.target == NetTarget::Host) {
+                let names = HOST_NAMES.map(str::to_owned).to_vec();
+                configure.hosts.push(HostEntry { address: link.gateway_v4.into(), names });
+            }
+        }
+        NetworkMode::None | NetworkMode::Tap(_) | NetworkMode::Passt(_)
+            if !spec.dns.is_empty() || !search.is_empty() =>
+        {
+            configure.resolver = Some(Resolver { servers: spec.dns.clone(), search, options: Vec::new() });
+        }
+        // Whoever is at the card's other end tells the guest its address.
+        NetworkMode::Tap(_) | NetworkMode::Passt(_) | NetworkMode::None => {}
+    }
+}
+
+fn connect(path: &Path) -> Result<OwnedFd, Error> {
+    let socket = UnixStream::connect(path).map_err(Error::file("connect to", path))?;
+    Ok(socket.into())
+}
+
+/// A card's address that others on its network are unlikely to have: locally administered, of one host.
+fn random_mac() -> Result<[u8; 6], Error> {
+    let mut mac = [0; 6];
+    rustix::rand::getrandom(&mut mac[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::file("read", "/dev/urandom")(errno.into()))?;
+    mac[0] = mac[0] & 0xfc | 0x02;
+    Ok(mac)
+}
