@@ -55,7 +55,7 @@ impl Tool for Monocore {
 
     fn run(&self, reference: &str, arguments: &[&str]) -> Command {
         let mut command = self.command();
-        command.args(["run", "--pull", "never", "-m", "512m", reference]).args(arguments);
+        command.args(["run", "--no-net", "--pull", "never", "-m", "512m", reference]).args(arguments);
         command
     }
 }
