@@ -69,7 +69,9 @@ fn enter(devices: Vec<DeviceSpec>) {
 
 /// Enters the jail of a machine that takes shares later.
 fn enter_growing() -> Arc<dyn Confinement> {
-    let jail = Jail::prepare(&spec(all_devices())).unwrap();
+    let mut spec = spec(all_devices());
+    spec.network = serde_json::from_str(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#).unwrap();
+    let jail = Jail::prepare(&spec).unwrap();
     let confinement = jail.confinement();
     jail.enter().unwrap();
     confinement
@@ -213,6 +215,7 @@ fn child() {
         "open as block" => open_as(ThreadKind::Block),
         "open as console" => open_as(ThreadKind::Console),
         "open as rng" => open_as(ThreadKind::Rng),
+        "open as nat" => open_as(ThreadKind::Nat),
         "exec as keeper" => {
             let StartsOn::KeptThread(keeper) = enter_growing().starts_on(ThreadKind::Fs) else {
                 panic!("no keeper")
@@ -265,6 +268,7 @@ fn a_forbidden_system_call_ends_the_process() {
         "open as block",
         "open as console",
         "open as rng",
+        "open as nat",
         "exec as keeper",
     ] {
         let status = jailed(deed, Path::new(""));

@@ -47,7 +47,7 @@ pub(super) struct Http {
     loopback: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
-    /// For hosts with certificates of their own.
+    /// For hosts with certificates of their own, and those on loopback.
     own: Mutex<HashMap<String, reqwest::Client>>,
 }
 
@@ -66,7 +66,7 @@ impl Http {
             "http" => &self.plain,
             _ => {
                 let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-                if let Some(client) = self.with_own_certificates(host)? {
+                if let Some(client) = self.own(host)? {
                     return Ok(client);
                 }
                 &self.tls
@@ -84,15 +84,18 @@ impl Http {
         Ok(slot.get_or_init(|| client).clone())
     }
 
-    /// The client for a host that there are certificates for.
-    fn with_own_certificates(&self, host: String) -> Result<Option<reqwest::Client>> {
+    /// The client for a host that there are certificates for, or that is reached past any proxy.
+    fn own(&self, host: String) -> Result<Option<reqwest::Client>> {
         // One that panicked left no half of anything.
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = own.get(&host) {
             return Ok(Some(client.clone()));
         }
-        let Some(folder) = certificates::folder(&self.certificates, &host) else { return Ok(None) };
-        let mut client = Certificates::load(&folder)?.apply(builder());
+        let mut client = match certificates::folder(&self.certificates, &host) {
+            Some(folder) => Certificates::load(&folder)?.apply(builder()),
+            None if is_loopback(&host) => builder(),
+            None => return Ok(None),
+        };
         if is_loopback(&host) {
             client = client.no_proxy();
         }

@@ -19,9 +19,9 @@ pub struct Metrics {
 /// Counters of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceMetrics {
-    /// Its position in the specification.
+    /// Its position in the specification; a network card comes last.
     pub index: usize,
-    /// Its kind: `vsock`, `block`, `fs`, `console` or `rng`.
+    /// Its kind, as [`ThreadKind`](crate::ThreadKind) names it.
     pub kind: &'static str,
     /// Names and values, always in the same order; units are in the names.
     pub counters: Vec<(&'static str, u64)>,
@@ -66,12 +66,12 @@ mod tests {
             "rng",
             {"block":{"serial":"d","backend":{"concat":{"parts":[]}}}},
             {"fs":{"tag":"t","shares":[]}},
-            {"console":{"output":"discard"}}]}"#;
+            {"console":{"output":"discard"}}],"network":{"nat":{"mac":[2,0,0,0,0,1],"resolvers":["127.0.0.1"]}}}"#;
         let spec: monocore_spec::VmSpec = serde_json::from_str(text).unwrap();
         let made = make_all(&spec, &mut Attachments::default()).unwrap();
         let metrics = Counted::of(&made).read(BusCounts::default());
         let kinds: Vec<_> = metrics.devices.iter().map(|device| (device.index, device.kind)).collect();
-        assert_eq!(kinds, [(0, "rng"), (1, "block"), (2, "fs"), (3, "console")]);
+        assert_eq!(kinds, [(0, "rng"), (1, "block"), (2, "fs"), (3, "console"), (4, "nat")]);
         for device in &metrics.devices {
             assert_eq!(device.get("guest_faults"), Some(0), "{}", device.kind);
             assert_eq!(device.get("no such"), None);
