@@ -90,7 +90,8 @@ impl Plan {
                 Root::Share { name: ROOT_SHARE.into(), upper }
             }
         };
-        let configure = configure(spec, run_dir, guest_root, &mut mounts)?;
+        let mut configure = configure(spec, run_dir, guest_root, &mut mounts)?;
+        configure.workdir = exec.cwd.clone();
         if !mounts.shares.is_empty() {
             devices.push(shares(mounts, &mut files));
         }

@@ -27,6 +27,9 @@ pub struct Configure {
     pub root: Root,
     /// Mounted in order after the root; a target may lie below an earlier one's.
     pub mounts: Vec<Mount>,
+    /// Made in a root that then takes no writes, where it is missing; empty for none. In any other root the command's
+    /// start makes its own.
+    pub workdir: ByteString,
     /// The host name, at most 64 bytes.
     pub hostname: String,
     /// Lines added to `/etc/hosts`.
@@ -53,6 +56,7 @@ impl Configure {
             version: crate::VERSION,
             root,
             mounts: Vec::new(),
+            workdir: ByteString::default(),
             hostname: "localhost".to_owned(),
             hosts: Vec::new(),
             resolver: None,

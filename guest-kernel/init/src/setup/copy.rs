@@ -2,7 +2,7 @@
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmod,
-    chownat, lgetxattr, llistxattr, lsetxattr, lstat, mkdir, mknodat, open, readlink, sendfile, symlink,
+    chownat, lgetxattr, llistxattr, llistxattr_query, lsetxattr, lstat, mkdir, mknodat, open, readlink, sendfile, symlink,
     utimensat,
 };
 use rustix::io::Errno;
@@ -42,7 +42,8 @@ pub(crate) fn times(stat: &Stat) -> Timestamps {
 
 /// Copies what extended attributes the target's file system takes; an overlay's own marks mean nothing elsewhere.
 fn copy_xattrs(from: &[u8], to: &[u8]) -> Result<(), Error> {
-    let length = match llistxattr(from, &mut [0; 0][..]) {
+    // Not `llistxattr` into no buffer: that would say that there are none.
+    let length = match llistxattr_query(from) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
         other => other.doing("list the extended attributes of", from)?,
     };
@@ -112,4 +113,39 @@ fn file(source: &[u8], target: &[u8], mode: Mode) -> Result<(), Error> {
     let output = open(target, flags, mode).doing("make", target)?;
     while sendfile(&output, &input, None, COPY_BYTES).doing("copy", source)? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    use super::*;
+
+    fn xattr(path: &Path) -> Vec<u8> {
+        let mut value = [0; 16];
+        let length = lgetxattr(path, "user.mark", &mut value[..]).unwrap();
+        value[..length].to_vec()
+    }
+
+    #[test]
+    fn a_tree_is_copied_with_its_attributes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::create_dir_all(from.join("below")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(from.join("below/file"), "content").unwrap();
+        for (place, value) in [("", "root"), ("below/file", "leaf")] {
+            lsetxattr(from.join(place), "user.mark", value.as_bytes(), XattrFlags::empty()).unwrap();
+        }
+        chmod(&from, Mode::from_raw_mode(0o710)).unwrap();
+        let time = Timespec { tv_sec: 1_000_000, tv_nsec: 5 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, &from, &times, AtFlags::empty()).unwrap();
+        tree(from.as_os_str().as_bytes(), to.as_os_str().as_bytes()).unwrap();
+        assert_eq!(std::fs::read(to.join("below/file")).unwrap(), b"content");
+        assert_eq!((xattr(&to), xattr(&to.join("below/file"))), (b"root".to_vec(), b"leaf".to_vec()));
+        let stat = lstat(&to).unwrap();
+        assert_eq!((stat.st_mode & 0o7777, stat.st_mtime, stat.st_mtime_nsec), (0o710, 1_000_000, 5));
+    }
 }

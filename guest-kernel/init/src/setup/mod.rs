@@ -59,6 +59,8 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
         mounts::mount(wanted, &mut system)?;
     }
     if read_only {
+        // Docker makes it before it closes the root. Where it cannot be made, the command's start says why.
+        let _ = target::ensure(configure.workdir.as_bytes(), target::Kind::Directory);
         mounting::make_read_only(b"/")?;
     }
     if let Err(error) = sys::raise_loopback() {
