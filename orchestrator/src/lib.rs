@@ -19,6 +19,7 @@ pub mod session;
 mod spawn;
 pub mod spec;
 mod state;
+mod timeline;
 mod volume;
 
 pub use error::Error;
@@ -27,3 +28,4 @@ pub use plan::{Plan, RootFiles};
 pub use run_dir::{Record, RunDir};
 pub use sandbox::{Ended, Sandbox};
 pub use spawn::VmmProcess;
+pub use timeline::Timeline;

@@ -19,12 +19,14 @@ use crate::boot::BootFiles;
 use crate::mounts::{Kind, Mounts};
 use crate::scratch::{self, Scratch};
 use crate::spec::{SandboxSpec, Signal};
-use crate::{Error, Home, RunDir, network, process};
+use crate::{Error, Home, RunDir, Timeline, network, process};
 
 /// The name under which a directory that is the root is shared.
 const ROOT_SHARE: &str = "root";
 /// The guest's address on its socket device; there is one guest per device, so all have the same.
 const GUEST_CID: u32 = 3;
+/// The word of the kernel command line that has init say when it begins.
+const BOOT_MARK: &str = " monocore.mark";
 
 /// What a guest's root is made of, found and ready.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Plan {
     pub exec: Exec,
     /// What asks the command to end.
     pub stop_signal: Signal,
+    /// Where the points of the run go.
+    pub timeline: Timeline,
 }
 
 impl Plan {
@@ -69,6 +73,8 @@ impl Plan {
             RootFiles::Directory(_) => &no_image,
         };
         let exec = process::exec(&spec.process, image)?;
+        let timeline = spec.machine.timeline.as_deref().map(Timeline::append_to).transpose()?;
+        let timeline = timeline.unwrap_or_default();
         let boot = BootFiles::open(home, spec.machine.kernel.as_deref())?;
         let mut mounts = Mounts::open(home, &spec.mounts, &image.volumes)?;
         let mut files = Files::default();
@@ -97,8 +103,14 @@ impl Plan {
         }
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
         vm.network = network::machine(&spec.network, run_dir, |file| files.keep(file))?;
+        if let Some(file) = timeline.file() {
+            let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
+            vm.timeline = Sink::Fd(files.keep(file));
+            vm.kernel.command_line.push_str(BOOT_MARK);
+        }
         let stop_signal = process::stop_signal(&spec.stop, image);
-        Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal })
+        timeline.record("planned");
+        Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal, timeline })
     }
 
     /// The descriptors `vm` names.

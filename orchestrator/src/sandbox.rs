@@ -55,9 +55,10 @@ impl Sandbox {
         streams: Streams,
     ) -> Result<Self, Error> {
         let vmm = VmmProcess::start(program, &plan.vm, &plan.descriptors())?;
+        plan.timeline.record("spawned");
         // The machine has the files now; a pipe's or socket's end is seen only when this copy of it is closed too.
         drop(plan.files);
-        let session = Session::start(Handoff::new(plan.handoff), plan.configure)?;
+        let session = Session::start_timed(Handoff::new(plan.handoff), plan.configure, plan.timeline)?;
         let process = session.exec(plan.exec, streams)?;
         let stop_signal = plan.stop_signal.number();
         Ok(Self { process, session, vmm, _run_dir: run_dir, stop, stop_signal })

@@ -136,11 +136,13 @@ pub struct MachineSpec {
     pub shm_bytes: u64,
     /// A kernel instead of monocore's own.
     pub kernel: Option<PathBuf>,
+    /// A file to which the points of the run are appended ([`crate::Timeline`]); init adds its own.
+    pub timeline: Option<PathBuf>,
 }
 
 impl Default for MachineSpec {
     fn default() -> Self {
-        Self { vcpus: 1, ram_mib: DEFAULT_RAM_MIB, shm_bytes: DEFAULT_SHM_BYTES, kernel: None }
+        Self { vcpus: 1, ram_mib: DEFAULT_RAM_MIB, shm_bytes: DEFAULT_SHM_BYTES, kernel: None, timeline: None }
     }
 }
 

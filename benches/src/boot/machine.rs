@@ -20,7 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::exits::{Counting, Exits};
 use crate::footprint::{self, Footprint};
 
-const RAM_MIB: u32 = 256;
+pub(crate) const RAM_MIB: u32 = 256;
 /// The host's port an agent dials.
 const AGENT_PORT: u32 = 1024;
 /// How long init has to say that it runs once its agent has dialled.
@@ -152,7 +152,8 @@ fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<Vm
     })
 }
 
-fn moment(timeline: &str, event: &str) -> Result<f64> {
+/// When the machine came to `event`, by what it wrote.
+pub(crate) fn moment(timeline: &str, event: &str) -> Result<f64> {
     for line in timeline.lines() {
         let entry: TimelineEntry = serde_json::from_str(line)?;
         if entry.event == event {

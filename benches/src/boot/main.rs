@@ -2,8 +2,8 @@
 //! millisecond is a million). `cargo xtask bench boot` prepares everything and starts it there.
 //!
 //! Measured: the VMM alone with root, vsock and console attached, from its start to its first guest instruction and to
-//! init's first act; exits by kind; memory beyond guest RAM; exits of the idle guest; and QEMU's microvm with the same kernel and
-//! initramfs. Everything measured lies on a tmpfs.
+//! init's first act; exits by kind; memory beyond guest RAM; exits of the idle guest; a whole `monocore run … true`; and QEMU's
+//! microvm with the same kernel and initramfs. Everything measured lies on a tmpfs.
 
 #![allow(clippy::print_stdout, reason = "the figures are this program's output")]
 
@@ -11,6 +11,7 @@ mod exits;
 mod footprint;
 mod machine;
 mod qemu;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +66,10 @@ fn main() -> Result<()> {
     machine::boot(&files, &args.work, None)?;
     let boot = machine::boot(&files, &args.work, idle)?;
     let mut good = report(&boot);
+    println!("\nmonocore run … true{:>33}{:>10}   (M instructions)", "took", "at");
+    for stage in whole::run(&files.monocore, &args.work, machine::RAM_MIB)? {
+        println!("  {:<40}{:>10.1}{:>10.1}", stage.what, stage.took_ms, stage.at_ms);
+    }
     if args.qemu {
         let qemu = qemu::Qemu::new(&files, &args.work)?;
         qemu.boot_ms()?;

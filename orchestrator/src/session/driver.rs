@@ -20,6 +20,7 @@ use super::process::Progress;
 use super::pump::{self, Endpoint};
 use super::streams::{Input, Streams};
 use super::{Reply, SessionError, Transfer};
+use crate::Timeline;
 
 /// Most connections that have not said what they are for; the guest's next one waits in the backlog.
 const MAX_UNOPENED: usize = 64;
@@ -56,6 +57,7 @@ pub(super) struct Driver {
     awaited: BTreeMap<StreamId, Endpoint>,
     running: BTreeMap<ExecId, Arc<Progress>>,
     questions: BTreeMap<RequestId, Sender<Reply>>,
+    timeline: Timeline,
 }
 
 /// Whether the session goes on.
@@ -70,6 +72,7 @@ impl Driver {
         configure: Configure,
         inbox: Receiver<Command>,
         wake: OwnedFd,
+        timeline: Timeline,
     ) -> Result<Self, SessionError> {
         let unsent = encode(&Request::Configure(Box::new(configure))).map_err(SessionError::TooLong)?;
         Ok(Self {
@@ -82,6 +85,7 @@ impl Driver {
             awaited: BTreeMap::new(),
             running: BTreeMap::new(),
             questions: BTreeMap::new(),
+            timeline,
         })
     }
 
@@ -234,6 +238,7 @@ impl Driver {
                     if version != VERSION {
                         return Err(SessionError::Version { guest: version, host: VERSION });
                     }
+                    self.timeline.record("connected");
                     // A second one is the guest's mistake: it is closed.
                     self.control.get_or_insert_with(|| (socket, Decoder::default()));
                 }
@@ -271,6 +276,7 @@ impl Driver {
     fn event(&mut self, event: Event) -> Result<(), SessionError> {
         match event {
             Event::Started { exec, pid } => {
+                self.timeline.record("started");
                 if let Some(progress) = self.running.get(&exec) {
                     progress.started(pid);
                 }
@@ -279,7 +285,10 @@ impl Driver {
                 self.end(exec, Err(SessionError::Exec { code, message }));
                 self.forget_streams(exec);
             }
-            Event::Exited { exec, status } => self.end(exec, Ok(status)),
+            Event::Exited { exec, status } => {
+                self.timeline.record("exited");
+                self.end(exec, Ok(status));
+            }
             Event::Answer { id, result } => {
                 if result.is_err() {
                     self.awaited.remove(&StreamId::File(id));

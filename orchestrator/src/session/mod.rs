@@ -42,6 +42,8 @@ pub use streams::{Input, Output, Streams};
 use driver::{Command, Driver};
 use process::Progress;
 
+use crate::Timeline;
+
 /// A session with one guest, usable from any thread. Dropping it ends the session; the guest is not told.
 #[derive(Debug)]
 pub struct Session {
@@ -66,11 +68,23 @@ impl Session {
         connections: impl Connections + 'static,
         configure: Configure,
     ) -> Result<Self, SessionError> {
+        Self::start_timed(connections, configure, Timeline::default())
+    }
+
+    /// The same; what happens when goes to `timeline`.
+    ///
+    /// # Errors
+    /// No descriptor or thread is to be had.
+    pub fn start_timed(
+        connections: impl Connections + 'static,
+        configure: Configure,
+        timeline: Timeline,
+    ) -> Result<Self, SessionError> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| SessionError::io("making an event", error))?;
         let driver_wake = wake.try_clone().map_err(|error| SessionError::io("making an event", error))?;
         let (commands, inbox) = mpsc::channel();
-        let driver = Driver::new(Box::new(connections), configure, inbox, driver_wake)?;
+        let driver = Driver::new(Box::new(connections), configure, inbox, driver_wake, timeline)?;
         std::thread::Builder::new()
             .name("session".to_owned())
             .stack_size(128 << 10)

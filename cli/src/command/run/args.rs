@@ -105,6 +105,9 @@ pub(crate) struct RunArgs {
     /// Boot another kernel: an ELF vmlinux with a PVH note
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(super) kernel: Option<PathBuf>,
+    /// Append the points of the run and their times to a file, for benchmarks
+    #[arg(long, value_name = "FILE", help_heading = "Machine", hide = true)]
+    pub(super) timeline: Option<PathBuf>,
 
     /// When to ask the registry
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Image")]

@@ -50,6 +50,7 @@ impl RunArgs {
                 ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
                 shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
                 kernel: self.kernel,
+                timeline: self.timeline,
             },
             mounts,
             hostname: self.network.hostname.take(),
