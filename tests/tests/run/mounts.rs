@@ -24,6 +24,22 @@ fn directories_and_files_in_both_ways() {
 }
 
 #[test]
+fn a_write_on_a_share_is_one_request() {
+    let world = World::get();
+    let dir = world.path("written");
+    std::fs::create_dir_all(&dir).unwrap();
+    // Every answer is an interrupt. A guest that asked for capabilities before each write would take twice as many.
+    let script = "count() { awk '/virtio/ { sum += $2 } END { print sum }' /proc/interrupts; }; \
+                  : > /mnt/file; count > /dev/null; before=$(count); \
+                  dd if=/dev/zero of=/mnt/file bs=1 count=300 conv=notrunc 2> /dev/null; \
+                  echo $(($(count) - before))";
+    let ran = world.script(&["-v", &format!("{}:/mnt", dir.display())], script);
+    let requests: u32 = ran.out().trim().parse().unwrap();
+    assert!((300..450).contains(&requests), "{requests} for 300 writes");
+    assert_eq!(dir.join("file").metadata().unwrap().len(), 300);
+}
+
+#[test]
 fn a_named_volume_outlives_its_sandboxes() {
     let world = World::get();
     assert_eq!(world.script(&["-v", "named:/data"], "echo kept > /data/file; ls /data").out(), "file\n");
