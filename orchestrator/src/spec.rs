@@ -142,7 +142,13 @@ pub struct MachineSpec {
 
 impl Default for MachineSpec {
     fn default() -> Self {
-        Self { vcpus: 1, ram_mib: DEFAULT_RAM_MIB, shm_bytes: DEFAULT_SHM_BYTES, kernel: None, timeline: None }
+        Self {
+            vcpus: 1,
+            ram_mib: DEFAULT_RAM_MIB,
+            shm_bytes: DEFAULT_SHM_BYTES,
+            kernel: None,
+            timeline: None,
+        }
     }
 }
 

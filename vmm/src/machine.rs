@@ -62,7 +62,7 @@ impl<H: Hypervisor> Machine<H> {
         let backing = if spec.ram.shared { Backing::Shared } else { Backing::Private };
         let ram = memory::allocate(&layout::ram_ranges(u64::from(spec.ram.size_mib) << 20), backing)?;
         let line = CommandLine::new(spec)?;
-        let boot = boot::load(&spec.kernel, &line, &ram, backing, spec.vcpus)?;
+        let boot = boot::load(spec, &line, &ram, backing)?;
         let vm = hypervisor.create_vm(spec.vcpus).map_err(Error::hypervisor)?;
         for region in ram.iter() {
             sys::map_region(&vm, region).map_err(Error::hypervisor)?;

@@ -64,16 +64,7 @@ fn an_image_says_how_it_is_run() {
 #[test]
 fn a_read_only_root_has_its_working_directory_and_writable_volumes() {
     let script = "pwd; cat /data/from-image; touch /data/x && echo volume; touch /x 2>/dev/null || echo root";
-    let ran = World::get().run([
-        "--read-only",
-        "-u",
-        "0",
-        "--entrypoint",
-        "sh",
-        CONFIGURED,
-        "-c",
-        script,
-    ]);
+    let ran = World::get().run(["--read-only", "-u", "0", "--entrypoint", "sh", CONFIGURED, "-c", script]);
     assert_eq!(ran.out(), "/var/work\noriginal\nvolume\nroot\n");
 }
 

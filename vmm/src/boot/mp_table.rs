@@ -2,9 +2,10 @@
 //!
 //! Source: Intel MultiProcessor Specification 1.4, chapter 4.
 
-use monocore_hypervisor::{GuestRam, layout};
+use monocore_hypervisor::{Gsi, GuestRam, layout};
 
 use super::pvh::Writer;
+use super::virtio_window;
 use crate::Error;
 
 const PROCESSOR: u8 = 0;
@@ -19,6 +20,7 @@ const INTERRUPT_EXTERNAL: u8 = 3;
 
 const APIC_VERSION: u8 = 0x14;
 const IO_APIC_PINS: u8 = 24;
+const TIMER_GSI: Gsi = Gsi(0);
 const CPU_ENABLED: u8 = 1;
 const CPU_BOOT: u8 = 2;
 /// What processors say of themselves here nobody reads; CPUID tells.
@@ -27,9 +29,9 @@ const CPU_SIGNATURE: u32 = 0x600;
 const CPU_FEATURES: u32 = 0x201;
 const ALL_LOCAL_APICS: u8 = 0xff;
 
-/// Writes the table for `vcpus` processors.
-pub(super) fn write(ram: &GuestRam, vcpus: u8) -> Result<(), Error> {
-    let table = table(vcpus);
+/// Writes the table for `vcpus` processors and `devices` virtio windows.
+pub(super) fn write(ram: &GuestRam, vcpus: u8, devices: usize) -> Result<(), Error> {
+    let table = table(vcpus, devices);
     debug_assert!(layout::MP_CONFIG.0 + table.len() as u64 <= layout::MP_POINTER.0);
     let put = Writer(ram);
     put.bytes(layout::MP_CONFIG.0, &table)?;
@@ -53,8 +55,8 @@ fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
 }
 
-fn table(vcpus: u8) -> Vec<u8> {
-    let (entries, count) = entries(vcpus);
+fn table(vcpus: u8, devices: usize) -> Vec<u8> {
+    let (entries, count) = entries(vcpus, &pins(devices));
     let mut table = Vec::with_capacity(44 + entries.len());
     table.extend_from_slice(b"PCMP");
     let len = u16::try_from(44 + entries.len()).unwrap_or(0);
@@ -74,7 +76,15 @@ fn table(vcpus: u8) -> Vec<u8> {
     table
 }
 
-fn entries(vcpus: u8) -> (Vec<u8>, u16) {
+/// The I/O APIC's pins that something is connected to: Linux sets up every pin it is told of, by five exits each. The
+/// first, the timer's, is there because kernels look for it.
+fn pins(devices: usize) -> Vec<u8> {
+    let gsis =
+        [TIMER_GSI, layout::SERIAL_GSI].into_iter().chain((0..devices).map(|index| virtio_window(index).1));
+    gsis.filter_map(|Gsi(gsi)| u8::try_from(gsi).ok()).filter(|pin| *pin < IO_APIC_PINS).collect()
+}
+
+fn entries(vcpus: u8, pins: &[u8]) -> (Vec<u8>, u16) {
     let mut bytes = Vec::new();
     for id in 0..vcpus {
         let flags = if id == 0 { CPU_ENABLED | CPU_BOOT } else { CPU_ENABLED };
@@ -88,12 +98,12 @@ fn entries(vcpus: u8) -> (Vec<u8>, u16) {
     bytes.extend_from_slice(b"ISA   ");
     bytes.extend_from_slice(&[IO_APIC, io_apic_id, APIC_VERSION, 1]);
     bytes.extend_from_slice(&low_32(layout::IO_APIC.0));
-    for pin in 0..IO_APIC_PINS {
+    for &pin in pins {
         bytes.extend_from_slice(&[IO_INTERRUPT, INTERRUPT_VECTORED, 0, 0, 0, pin, io_apic_id, pin]);
     }
     bytes.extend_from_slice(&[LOCAL_INTERRUPT, INTERRUPT_EXTERNAL, 0, 0, 0, 0, 0, 0]);
     bytes.extend_from_slice(&[LOCAL_INTERRUPT, INTERRUPT_NMI, 0, 0, 0, 0, ALL_LOCAL_APICS, 1]);
-    (bytes, u16::from(vcpus) + 2 + u16::from(IO_APIC_PINS) + 2)
+    (bytes, u16::from(vcpus) + 2 + u16::try_from(pins.len()).unwrap_or(0) + 2)
 }
 
 /// Addresses of interrupt controllers lie below 4 GiB.
@@ -109,19 +119,21 @@ mod tests {
     fn checksums_are_right() {
         for vcpus in [1, 2, 64] {
             let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-            assert_eq!(sum(&table(vcpus)), 0);
+            assert_eq!(sum(&table(vcpus, 3)), 0);
             assert_eq!(sum(&pointer()), 0);
         }
     }
 
     #[test]
     fn the_largest_table_fits_below_its_pointer() {
-        assert!(layout::MP_CONFIG.0 + table(64).len() as u64 <= layout::MP_POINTER.0);
+        assert!(
+            layout::MP_CONFIG.0 + table(64, layout::VIRTIO_DEVICES_MAX).len() as u64 <= layout::MP_POINTER.0
+        );
     }
 
     #[test]
     fn lengths_and_counts_agree_with_the_entries() {
-        let table = table(3);
+        let table = table(3, 2);
         assert_eq!(usize::from(u16::from_le_bytes([table[4], table[5]])), table.len());
         let mut rest = &table[44..];
         let mut count = 0;
@@ -130,5 +142,11 @@ mod tests {
             count += 1;
         }
         assert_eq!(u16::from_le_bytes([table[34], table[35]]), count);
+    }
+
+    #[test]
+    fn only_pins_in_use_are_listed() {
+        assert_eq!(pins(2), [0, 4, 5, 6]);
+        assert_eq!(pins(layout::VIRTIO_DEVICES_MAX).last(), Some(&23));
     }
 }

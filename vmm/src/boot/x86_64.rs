@@ -2,25 +2,24 @@
 
 use monocore_hypervisor::memory::Backing;
 use monocore_hypervisor::{GuestRam, VcpuStart};
-use monocore_spec::KernelSpec;
+use monocore_spec::VmSpec;
 
 use super::{CommandLine, initrd, kernel, mp_table, pvh};
 use crate::Error;
 
-/// Loads what `spec` names into `ram` and says how the boot processor starts.
+/// Loads what `spec` boots into `ram` and says how the boot processor starts.
 ///
 /// # Errors
 /// [`Error`], naming the file.
 pub(crate) fn load(
-    spec: &KernelSpec,
+    spec: &VmSpec,
     command_line: &CommandLine,
     ram: &GuestRam,
     backing: Backing,
-    vcpus: u8,
 ) -> Result<VcpuStart, Error> {
-    let kernel = kernel::load(&spec.image, ram, backing)?;
-    let initrd = initrd::load(&spec.initrd, ram, backing, kernel.end)?;
-    mp_table::write(ram, vcpus)?;
+    let kernel = kernel::load(&spec.kernel.image, ram, backing)?;
+    let initrd = initrd::load(&spec.kernel.initrd, ram, backing, kernel.end)?;
+    mp_table::write(ram, spec.vcpus, spec.bus_devices())?;
     let start_info = pvh::write(ram, command_line, initrd)?;
     Ok(VcpuStart::Boot { entry: kernel.entry, argument: start_info })
 }

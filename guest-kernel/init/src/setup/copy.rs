@@ -2,8 +2,8 @@
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmod,
-    chownat, lgetxattr, llistxattr, llistxattr_query, lsetxattr, lstat, mkdir, mknodat, open, readlink, sendfile, symlink,
-    utimensat,
+    chownat, lgetxattr, llistxattr, llistxattr_query, lsetxattr, lstat, mkdir, mknodat, open, readlink,
+    sendfile, symlink, utimensat,
 };
 use rustix::io::Errno;
 
