@@ -206,6 +206,25 @@ fn child() {
             assert!(Path::new(&format!("/proc/self/fd/{}", kept.as_raw_fd())).exists());
             assert!(!Path::new(&format!("/proc/self/fd/{other}")).exists());
         }
+        "unknown kind" => {
+            let jail = Jail::prepare(&spec(vec![disk()])).unwrap();
+            let confinement = jail.confinement();
+            jail.enter().unwrap();
+            confinement.thread_setup(ThreadKind::Vsock)().unwrap_err();
+        }
+        "gain" => {
+            enter(vec![disk()]);
+            // SIGSYS does not come here: prctl is the main thread's.
+            std::process::exit(i32::from(!rustix::thread::no_new_privs().unwrap()));
+        }
+        other => growing(other, &share),
+    }
+    std::process::exit(0);
+}
+
+/// Deeds of a machine that takes shares later.
+fn growing(deed: &str, share: &str) {
+    match deed {
         "open as main" => {
             enter_growing();
             drop(File::open("/dev/null"));
@@ -222,21 +241,9 @@ fn child() {
             };
             drop(keeper.run(|| drop(Command::new("/bin/true").status())));
         }
-        "unknown kind" => {
-            let jail = Jail::prepare(&spec(vec![disk()])).unwrap();
-            let confinement = jail.confinement();
-            jail.enter().unwrap();
-            confinement.thread_setup(ThreadKind::Vsock)().unwrap_err();
-        }
-        "serve growing" => serve_growing(&share),
-        "gain" => {
-            enter(vec![disk()]);
-            // SIGSYS does not come here: prctl is the main thread's.
-            std::process::exit(i32::from(!rustix::thread::no_new_privs().unwrap()));
-        }
+        "serve growing" => serve_growing(share),
         other => panic!("unknown deed {other}"),
     }
-    std::process::exit(0);
 }
 
 fn jailed(deed: &str, share: &Path) -> ExitStatus {

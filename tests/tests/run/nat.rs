@@ -70,7 +70,7 @@ fn name_server(address: Ipv4Addr, known: &'static [(&'static str, [u8; 4])]) {
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|n| (n * 31 % 253) as u8).collect()
+    (0..bytes).map(|n| u8::try_from(n * 31 % 253).unwrap()).collect()
 }
 
 #[test]
