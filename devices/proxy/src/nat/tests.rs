@@ -416,7 +416,8 @@ fn many_short_connections_leave_nothing_behind() {
         peer.say(&mut guest, ACK, b"");
     }
     std::thread::sleep(SOON);
-    assert!(descriptors() < before + 10, "{} descriptors, {before} before", descriptors());
+    // Tests beside this one have some open, too; one left by each connection would make 500.
+    assert!(descriptors() < before + 250, "{} descriptors, {before} before", descriptors());
     assert_eq!(guest.driver.device.stop().len(), 2);
 }
 
