@@ -1,4 +1,4 @@
-//! Which system calls the threads of a machine make. No list holds `execve`, `ptrace` or `socket` for the Internet,
+//! Which system calls the threads of a machine make. No list holds `execve` or `ptrace`, only the network stack's `socket` for the Internet,
 //! and only the file server's holds ways to open a path.
 
 use libc::{
