@@ -289,14 +289,11 @@ pub struct PublishedPort {
 pub struct NetLimits {
     /// Connections at a time, TCP and UDP together.
     pub connections: u32,
-    /// Payload in either direction, bytes a second; no limit where nothing is said.
-    #[serde(default)]
-    pub bandwidth_bytes_per_s: Option<u64>,
 }
 
 impl Default for NetLimits {
     fn default() -> Self {
-        Self { connections: 4096, bandwidth_bytes_per_s: None }
+        Self { connections: 4096 }
     }
 }
 
