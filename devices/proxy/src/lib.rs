@@ -14,6 +14,7 @@ mod policy;
 mod publish;
 mod receipt;
 mod sys;
+pub mod tsi;
 
 pub use dns::message;
 pub use dns::resolvers::host_resolvers;

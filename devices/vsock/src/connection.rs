@@ -1,16 +1,16 @@
-//! One connection: a stream socket of the host, and what both sides owe each other.
+//! One connection: a stream socket of the host, or a channel to the front, and what both sides owe each other.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use monocore_virtio::{Buffers, Interest};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 
 use crate::credit::{GuestCredit, HostWindow};
-use crate::packet::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND};
+use crate::packet::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET, TYPE_STREAM};
 
 /// A backlog's room is given back when it is empty and larger than this, in bytes.
 const KEPT_BACKLOG: usize = 16 << 10;
@@ -26,11 +26,38 @@ pub(crate) struct Key {
     pub(crate) guest_port: u32,
 }
 
+/// What lies at the host's end of a connection.
+#[derive(Debug)]
+pub(crate) enum Host {
+    /// A stream socket of the backend's.
+    Backend(OwnedFd),
+    /// A stream socket of the front's: nobody else holds it, and its errors are told by number.
+    Front(OwnedFd),
+    /// The front itself, and what there is of a message whose end has not come.
+    Channel(Vec<u8>),
+}
+
+impl Host {
+    /// Kind of socket, as packets say it.
+    pub(crate) fn kind(&self) -> u16 {
+        if matches!(self, Self::Channel(_)) { TYPE_SEQPACKET } else { TYPE_STREAM }
+    }
+
+    pub(crate) fn stream(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Backend(stream) | Self::Front(stream) => Some(stream),
+            Self::Channel(_) => None,
+        }
+    }
+}
+
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The guest was asked and has not answered.
     Asked { greet: bool },
+    /// The guest asked; the front's socket is being connected.
+    Dialing,
     /// Bytes may flow.
     Open,
     /// The guest is done with it; what it sent is still on its way to the host.
@@ -60,14 +87,14 @@ pub(crate) enum Delivery {
     /// Nobody on the host will ever read them.
     Unread,
     /// The socket is broken.
-    Broken,
+    Broken(Errno),
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) key: Key,
-    pub(crate) stream: OwnedFd,
+    pub(crate) host: Host,
     pub(crate) phase: Phase,
     pub(crate) flow: Flow,
     pub(crate) credit: GuestCredit,
@@ -91,10 +118,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(key: Key, stream: OwnedFd, phase: Phase, window_bytes: u32) -> Self {
+    pub(crate) fn new(key: Key, host: Host, phase: Phase, window_bytes: u32) -> Self {
+        // A datagram fits one buffer, as a rule.
+        let burst = if matches!(host, Host::Channel(_)) { 1 } else { FIRST_BURST };
         Self {
             key,
-            stream,
+            host,
             phase,
             flow: Flow::Free,
             credit: GuestCredit::default(),
@@ -102,12 +131,17 @@ impl Connection {
             backlog: VecDeque::new(),
             guest_shut: 0,
             host_shut: 0,
-            burst: FIRST_BURST,
+            burst,
             update_queued: false,
             watched: None,
             hung_up: false,
             deadline: None,
         }
+    }
+
+    /// Whether it is a stream of the front's.
+    pub(crate) fn is_front_stream(&self) -> bool {
+        matches!(self.host, Host::Front(_))
     }
 
     /// Whether bytes of the host may go to the guest at all.
@@ -120,6 +154,7 @@ impl Connection {
         let write = !self.backlog.is_empty() && self.host_shut & SHUT_RECEIVE == 0;
         match self.phase {
             Phase::Asked { .. } | Phase::Closing => None,
+            Phase::Dialing => Some(Interest::Write),
             Phase::Draining => write.then_some(Interest::Write),
             Phase::Open => match (self.flow, write) {
                 (Flow::Free, false) => Some(Interest::Read),
@@ -148,8 +183,9 @@ impl Connection {
             self.forwarded(payload.len_bytes());
             return Delivery::Fine;
         }
+        let Some(stream) = self.host.stream() else { return Delivery::Fine };
         if self.backlog.is_empty() {
-            match payload.send(&self.stream) {
+            match payload.send(stream) {
                 Ok(count) => {
                     self.forwarded(count);
                     payload.advance(count);
@@ -171,8 +207,8 @@ impl Connection {
 
     /// Sends what was kept, as far as it goes.
     pub(crate) fn drain(&mut self) -> Delivery {
-        while let (Some(bytes), _) = (first_slice(&self.backlog), ()) {
-            match send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        while let (Some(bytes), Some(stream)) = (first_slice(&self.backlog), self.host.stream()) {
+            match send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     self.backlog.drain(..count);
                     self.forwarded(count);
@@ -198,6 +234,11 @@ impl Connection {
     /// Takes the guest's word that it sends or receives no more.
     pub(crate) fn guest_shuts(&mut self, flags: u32) {
         self.guest_shut |= flags & SHUT_BOTH;
+        if self.guest_shut == SHUT_BOTH && self.is_front_stream() && self.backlog.is_empty() {
+            // It is closed next, which is the same where nobody else holds it.
+            self.flow = Flow::Ended;
+            return;
+        }
         if self.guest_shut & SHUT_RECEIVE != 0 {
             self.flow = Flow::Ended;
             self.shut(Shutdown::Read);
@@ -210,12 +251,30 @@ impl Connection {
     /// Ends the socket for everybody who holds its other end.
     pub(crate) fn shut_both(&mut self) {
         self.backlog = VecDeque::new();
-        self.shut(Shutdown::Both);
+        if !self.is_front_stream() {
+            self.shut(Shutdown::Both);
+        }
+    }
+
+    /// Whoever is at the other end of a front's socket sees a reset when it is closed.
+    pub(crate) fn reset_on_close(&self) {
+        if let Host::Front(stream) = &self.host {
+            // Without it the end is merely a quiet one.
+            let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+        }
+    }
+
+    /// The error that the socket met, if it did; it is asked for once.
+    pub(crate) fn error(&self) -> Option<Errno> {
+        let stream = self.host.stream()?;
+        sockopt::socket_error(stream).unwrap_or_else(Err).err()
     }
 
     fn shut(&self, how: Shutdown) {
-        // Not connected any more is as good.
-        let _ = shutdown(self.stream.as_fd(), how);
+        if let Some(stream) = self.host.stream() {
+            // Not connected any more is as good.
+            let _ = shutdown(stream.as_fd(), how);
+        }
     }
 
     fn forwarded(&mut self, count: usize) {
@@ -225,7 +284,10 @@ impl Connection {
     }
 
     fn failed(&mut self, error: &io::Error) -> Delivery {
-        if error.kind() == io::ErrorKind::BrokenPipe { Delivery::Unread } else { Delivery::Broken }
+        match Errno::from_io_error(error) {
+            Some(Errno::PIPE) if !self.is_front_stream() => Delivery::Unread,
+            errno => Delivery::Broken(errno.unwrap_or(Errno::IO)),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use monocore_virtio::{
 };
 
 use crate::backend::Backend;
+use crate::front::Front;
 use crate::inbound::Inbound;
 use crate::service::VsockService;
 use crate::session::Session;
@@ -20,6 +21,9 @@ const QUEUE_SIZES: [u16; 3] = [128, 128, 4];
 const MAX_CHAIN_BYTES: u64 = 1 << 20;
 /// A saved state; connections are not saved, their other ends live on the host.
 const STATE: [u8; 1] = [1];
+
+/// VIRTIO_VSOCK_F_SEQPACKET (§5.10.3); streams are implied.
+const F_SEQPACKET: u64 = 1 << 1;
 
 /// How much a guest may make the host keep.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +83,13 @@ impl Metrics {
 struct Parts {
     session: Session,
     backend: Box<dyn Backend>,
+    front: Option<FrontPort>,
+}
+
+/// A front and where it is.
+pub(crate) struct FrontPort {
+    pub(crate) port: u32,
+    pub(crate) front: Box<dyn Front>,
 }
 
 /// A socket device.
@@ -86,6 +97,7 @@ pub struct Vsock {
     guest_cid: u32,
     limits: Limits,
     queue_sizes: &'static [u16],
+    offer: u64,
     parts: Arc<Mutex<Parts>>,
     worker: Option<Worker<Vec<QueueState>>>,
     metrics: Arc<Metrics>,
@@ -98,7 +110,8 @@ impl Vsock {
             guest_cid,
             limits,
             queue_sizes: &QUEUE_SIZES,
-            parts: Arc::new(Mutex::new(Parts { session: Session::new(limits), backend })),
+            offer: features::RING_FEATURES,
+            parts: Arc::new(Mutex::new(Parts { session: Session::new(limits), backend, front: None })),
             worker: None,
             metrics: Arc::new(Metrics::default()),
         }
@@ -108,6 +121,14 @@ impl Vsock {
     #[must_use]
     pub fn without_event_queue(mut self) -> Self {
         self.queue_sizes = &QUEUE_SIZES[..2];
+        self
+    }
+
+    /// The device with `front` behind `port` of the host, instead of the backend.
+    #[must_use]
+    pub fn with_front(mut self, port: u32, front: Box<dyn Front>) -> Self {
+        self.offer |= F_SEQPACKET;
+        lock(&self.parts).front = Some(FrontPort { port, front });
         self
     }
 
@@ -123,7 +144,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn features(&self) -> u64 {
-        features::RING_FEATURES
+        self.offer
     }
 
     fn queue_max_sizes(&self) -> &[u16] {
@@ -152,7 +173,7 @@ impl VirtioDevice for Vsock {
         let guest_cid = u64::from(self.guest_cid);
         let body = move |stop: Event| {
             let mut parts = lock(&parts);
-            let Parts { session, backend } = &mut *parts;
+            let Parts { session, backend, front } = &mut *parts;
             let ring = |queue: ActiveQueue| {
                 Ring::new(&ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES)
             };
@@ -163,6 +184,8 @@ impl VirtioDevice for Vsock {
                 packet: Chain::new(),
                 session,
                 backend: backend.as_mut(),
+                front: front.as_mut(),
+                channels: features & F_SEQPACKET != 0,
                 metrics: &metrics,
                 listening: false,
                 tx_held: false,
@@ -180,7 +203,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn reset(&mut self) {
-        lock(&self.parts).session = Session::new(self.limits);
+        self.forget(Session::new(self.limits));
     }
 
     fn save(&self) -> Vec<u8> {
@@ -194,8 +217,19 @@ impl VirtioDevice for Vsock {
         }
         let mut session = Session::new(self.limits);
         session.announce_loss = true;
-        lock(&self.parts).session = session;
+        self.forget(session);
         Ok(())
+    }
+}
+
+impl Vsock {
+    /// Goes on with `session`: nothing is left of the one before.
+    fn forget(&mut self, session: Session) {
+        let mut parts = lock(&self.parts);
+        parts.session = session;
+        if let Some(FrontPort { front, .. }) = &mut parts.front {
+            front.reset();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::connection::{FIRST_BURST, LARGEST_BURST};
 use crate::device::Metrics;
-use crate::packet::{HEADER_BYTES, HOST_CID, Header, Op, TYPE_STREAM};
+use crate::packet::{END_OF_MESSAGE, HEADER_BYTES, HOST_CID, Header, Op, TYPE_STREAM};
 use crate::session::{Control, Id, Session};
 
 /// The guest's receive queue.
@@ -15,7 +15,9 @@ pub(crate) struct Inbound<'m> {
     /// Chains of the buffers a read goes to; the first few are in use during a read, none after it.
     chains: Vec<Chain<'m>>,
     /// Their room for payload, side by side.
-    room: Buffers<'m>,
+    pub(crate) room: Buffers<'m>,
+    /// Where datagrams go on that are longer than the room taken for them.
+    pub(crate) beyond: Vec<u8>,
 }
 
 /// How a read of a connection's socket ended.
@@ -37,7 +39,7 @@ pub(crate) enum Pumped {
 
 impl<'m> Inbound<'m> {
     pub(crate) fn new(ring: Ring<'m>, guest_cid: u64) -> Self {
-        Self { ring, guest_cid, chains: Vec::new(), room: Buffers::new() }
+        Self { ring, guest_cid, chains: Vec::new(), room: Buffers::new(), beyond: Vec::new() }
     }
 
     /// Gives the guest the packets that wait for buffers, and says whether none is left.
@@ -52,7 +54,7 @@ impl<'m> Inbound<'m> {
             }
             session.control.pop_front();
             let header = self.header(session, control, 0);
-            self.give(0, &header, 0)?;
+            self.give(0, &header)?;
             Metrics::add(&metrics.packets_to_guest, 1);
         }
         Ok(true)
@@ -75,7 +77,8 @@ impl<'m> Inbound<'m> {
             return Ok(Pumped::NoBuffers);
         }
         let room = self.room.len_bytes();
-        let count = match self.room.receive(&connection.stream) {
+        let Some(stream) = connection.host.stream() else { return Ok(Pumped::Drained) };
+        let count = match self.room.receive(stream) {
             Ok(count) if count > 0 => count,
             nothing => {
                 self.return_chains(taken);
@@ -87,18 +90,9 @@ impl<'m> Inbound<'m> {
             }
         };
         connection.credit.spend(u32::try_from(count).unwrap_or(u32::MAX));
-        let (mut left, mut used) = (count, 0);
-        while left > 0 {
-            let part = left.min(self.chains[used].writable.len_bytes() - HEADER_BYTES);
-            let control = Control::new(key, Op::ReadWrite, 0);
-            let header = self.header(session, control, part);
-            self.give(used, &header, part)?;
-            left -= part;
-            used += 1;
-        }
+        let used =
+            self.give_bytes(session, Control::new(key, TYPE_STREAM, Op::ReadWrite, 0), count, metrics)?;
         self.return_chains(taken - used);
-        Metrics::add(&metrics.bytes_to_guest, count as u64);
-        Metrics::add(&metrics.packets_to_guest, used as u64);
         let more = count == room;
         if let Some(connection) = session.get(id) {
             connection.burst =
@@ -107,10 +101,46 @@ impl<'m> Inbound<'m> {
         Ok(if more { Pumped::More } else { Pumped::Drained })
     }
 
+    /// Gives the guest `count` bytes that lie in the chains taken, as packets like `control`, the last of them marked where
+    /// they are a message. Returns how many chains that took.
+    pub(crate) fn give_bytes(
+        &mut self,
+        session: &mut Session,
+        control: Control,
+        count: usize,
+        metrics: &Metrics,
+    ) -> Result<usize, ServiceError> {
+        let (mut left, mut used) = (count, 0);
+        while left > 0 {
+            let part = left.min(self.chains[used].writable.len_bytes() - HEADER_BYTES);
+            left -= part;
+            let last = left == 0 && control.kind != TYPE_STREAM;
+            let control = Control { flags: if last { END_OF_MESSAGE } else { 0 }, ..control };
+            let header = self.header(session, control, part);
+            self.give(used, &header)?;
+            used += 1;
+        }
+        Metrics::add(&metrics.bytes_to_guest, count as u64);
+        Metrics::add(&metrics.packets_to_guest, used as u64);
+        Ok(used)
+    }
+
     /// Takes up to `most` buffers for up to `bytes` of payload; where there are none, asks for a kick.
-    fn take_chains(&mut self, most: usize, bytes: u32) -> Result<usize, ServiceError> {
+    pub(crate) fn take_chains(&mut self, most: usize, bytes: u32) -> Result<usize, ServiceError> {
         self.room.clear();
-        let (mut taken, mut left) = (0, bytes as usize);
+        self.take_after(0, most, bytes as usize, false)
+    }
+
+    /// Takes more buffers after the first `taken`, up to `most` with those, for up to `bytes` more, and returns how many are
+    /// taken then. Where they end, asks for a kick if there is none, or if `all` are needed and are not there.
+    pub(crate) fn take_after(
+        &mut self,
+        mut taken: usize,
+        most: usize,
+        bytes: usize,
+        all: bool,
+    ) -> Result<usize, ServiceError> {
+        let mut left = bytes;
         while taken < most && left > 0 {
             if self.chains.len() == taken {
                 self.chains.push(Chain::new());
@@ -118,7 +148,7 @@ impl<'m> Inbound<'m> {
             let chain = &mut self.chains[taken];
             if !self.ring.pop(chain)? {
                 // Only a driver that has none left is asked to kick: one that has more need not.
-                if taken > 0 || !self.ring.rearm()? {
+                if taken > 0 && !all || !self.ring.rearm()? {
                     break;
                 }
                 continue;
@@ -132,23 +162,25 @@ impl<'m> Inbound<'m> {
         Ok(taken)
     }
 
-    fn return_chains(&mut self, count: usize) {
-        // At most a burst.
+    pub(crate) fn return_chains(&mut self, count: usize) {
+        // At most what the ring has.
         self.ring.undo_pops(u16::try_from(count).unwrap_or(0));
     }
 
-    /// Puts `header` before the payload in chain number `index`, and gives the chain to the guest.
-    fn give(&mut self, index: usize, header: &Header, payload_bytes: usize) -> Result<(), ServiceError> {
+    /// Puts `header` before its payload in chain number `index`, and gives the chain to the guest.
+    fn give(&mut self, index: usize, header: &Header) -> Result<(), ServiceError> {
         let chain = &self.chains[index];
         chain.writable.copy_from(0, &header.to_bytes());
-        let written = u32::try_from(HEADER_BYTES + payload_bytes).unwrap_or(u32::MAX);
+        let written = u32::try_from(HEADER_BYTES).unwrap_or(0).saturating_add(header.len);
         Ok(self.ring.push(chain.head(), written)?)
     }
 
     fn header(&self, session: &mut Session, control: Control, payload_bytes: usize) -> Header {
         let Control { key, op, flags, src_cid, kind } = control;
-        let id = session.find(key).filter(|_| (src_cid, kind) == (HOST_CID, TYPE_STREAM));
-        let (buf_alloc, fwd_cnt) = id.and_then(|id| session.get(id)).map_or((0, 0), |connection| {
+        let id = session.find(key).filter(|_| src_cid == HOST_CID);
+        let connection =
+            id.and_then(|id| session.get(id)).filter(|connection| connection.host.kind() == kind);
+        let (buf_alloc, fwd_cnt) = connection.map_or((0, 0), |connection| {
             if op == Op::CreditUpdate {
                 connection.update_queued = false;
             }

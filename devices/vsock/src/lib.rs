@@ -1,8 +1,11 @@
-//! virtio-vsock (VIRTIO 1.3 §5.10): stream sockets between guest and host.
+//! virtio-vsock (VIRTIO 1.3 §5.10): sockets between guest and host.
 //!
 //! Every connection is carried by one stream socket of the host, whatever lies behind it: a socket handed to
 //! another process ([`Handoff`]), a Unix socket by Firecracker's convention ([`UnixSockets`]), or a function of
 //! this program ([`Handlers`]). A [`Backend`] makes and accepts those sockets; the device moves bytes.
+//!
+//! A [`Front`] may stand behind one port: there the guest asks for sockets of the Internet, and speaks in messages about those
+//! that are no streams.
 //!
 //! One worker thread owns everything. Bytes go straight between sockets and guest buffers; only what a full
 //! socket does not take at once is kept, once, within the credit granted to the guest. A connection that
@@ -18,9 +21,11 @@
 //! `accept4`, `recvfrom`.
 
 mod backend;
+mod channels;
 mod connection;
 mod credit;
 mod device;
+mod front;
 mod inbound;
 mod outbound;
 mod packet;
@@ -34,4 +39,8 @@ pub use backend::handoff::{Handoff, HandoffKind, HandoffMessage};
 pub use backend::unix::UnixSockets;
 pub use backend::{Accepted, Backend, Request};
 pub use device::{Limits, Metrics, Vsock};
+pub use front::{
+    Channel, Channels, Dialed, FIRST_FRONT_TOKEN, FRAME_BYTES, Front, MAX_PAYLOAD_BYTES, Message, Payload,
+    Received, Sent,
+};
 pub use packet::{Header, Op};

@@ -2,29 +2,47 @@
 
 use std::os::fd::AsFd;
 
-use monocore_virtio::{Buffers, GuestFault};
+use monocore_virtio::{Buffers, GuestFault, Poller};
+use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::backend::Backend;
-use crate::connection::{Delivery, Key, Phase};
-use crate::device::Metrics;
-use crate::packet::{HEADER_BYTES, HOST_CID, Header, Op, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_STREAM};
+use crate::connection::{Delivery, Host, Key, Phase};
+use crate::device::{FrontPort, Metrics};
+use crate::front::{Channel, Dialed, FRAME_BYTES};
+use crate::packet::{
+    END_OF_MESSAGE, HEADER_BYTES, HOST_CID, Header, Op, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET,
+    TYPE_STREAM,
+};
 use crate::session::{Id, Session};
 
 /// Where packets of the guest arrive.
 pub(crate) struct Outbound<'s> {
     pub(crate) session: &'s mut Session,
     pub(crate) backend: &'s mut dyn Backend,
+    pub(crate) front: Option<&'s mut FrontPort>,
+    /// The driver knows of channels.
+    pub(crate) channels: bool,
+    pub(crate) poller: &'s Poller,
     pub(crate) metrics: &'s Metrics,
     pub(crate) guest_cid: u64,
 }
 
+/// What a packet has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A connection.
+    Connection(Id),
+    /// What is left of the packet is of a channel's message, and the last of it or not.
+    Message(Id, bool),
+}
+
 impl Outbound<'_> {
-    /// Takes one packet, header and payload, and returns the connection it changed.
+    /// Takes one packet, header and payload, and returns what it changed.
     ///
     /// # Errors
     /// [`GuestFault::Request`] where the packet is shorter than it says.
-    pub(crate) fn packet(&mut self, packet: &mut Buffers<'_>) -> Result<Option<Id>, GuestFault> {
+    pub(crate) fn packet(&mut self, packet: &mut Buffers<'_>) -> Result<Option<Change>, GuestFault> {
         let mut bytes = [0; HEADER_BYTES];
         if packet.copy_to(0, &mut bytes) != HEADER_BYTES {
             return Err(GuestFault::Request("a packet shorter than its header"));
@@ -39,44 +57,73 @@ impl Outbound<'_> {
 
         let key = Key { host_port: header.dst_port, guest_port: header.src_port };
         let addressed = (header.src_cid, header.dst_cid) == (self.guest_cid, HOST_CID);
-        if !addressed || header.kind != TYPE_STREAM {
+        let known = self.session.find(key);
+        let kind = known.and_then(|id| self.session.get(id)).map(|connection| connection.host.kind());
+        if !addressed || !self.serves(&header) || kind.is_some_and(|kind| kind != header.kind) {
             // Refused in the name of whomever it was meant for; no connection of ours ends by it.
             if header.op != Some(Op::Reset) && header.src_cid == self.guest_cid {
                 Metrics::add(&self.metrics.refused, 1);
-                self.session.refuse(key, header.dst_cid, header.kind);
+                self.session.refuse(key, header.dst_cid, header.kind, None);
             }
             return Ok(None);
         }
-        let Some(id) = self.session.find(key) else {
-            return Ok(self.stranger(key, &header));
+        let Some(id) = known else {
+            return Ok(self.stranger(key, &header, packet).map(Change::Connection));
         };
         if let Some(connection) = self.session.get(id) {
             connection.credit.update(header.buf_alloc, header.fwd_cnt);
             if connection.phase == Phase::Closing && header.op == Some(Op::Request) {
                 // The guest is done with the old one and uses its port again, confirmed or not.
                 self.session.remove(id, self.metrics);
-                return Ok(self.stranger(key, &header));
+                return Ok(self.stranger(key, &header, packet).map(Change::Connection));
             }
         }
         match header.op {
             Some(Op::Response) => self.accepted(id),
             Some(Op::Reset) => self.reset_by_guest(id),
             Some(Op::Shutdown) => self.shut_by_guest(id, key, header.flags),
+            Some(Op::ReadWrite) if kind == Some(TYPE_SEQPACKET) => {
+                return Ok(self.part_of_message(id, &header));
+            }
             Some(Op::ReadWrite) => self.bytes(id, packet),
             Some(Op::CreditUpdate) => {}
             Some(Op::CreditRequest) => self.queue_update(id),
-            Some(Op::Request) | None => self.session.reset(id, self.metrics),
+            Some(Op::Request) | None => self.session.reset(id, None, self.metrics),
         }
-        Ok(Some(id))
+        Ok(Some(Change::Connection(id)))
+    }
+
+    fn serves(&self, header: &Header) -> bool {
+        match header.kind {
+            TYPE_STREAM => true,
+            TYPE_SEQPACKET => self.channels && self.is_front(header.dst_port),
+            _ => false,
+        }
+    }
+
+    fn is_front(&self, port: u32) -> bool {
+        self.front.as_ref().is_some_and(|front| front.port == port)
     }
 
     /// A packet of a connection that is not there: a request, or nothing that has any right to be.
-    fn stranger(&mut self, key: Key, header: &Header) -> Option<Id> {
+    fn stranger(&mut self, key: Key, header: &Header, payload: &Buffers<'_>) -> Option<Id> {
         match header.op {
             Some(Op::Reset) => return None,
+            Some(Op::Request) if self.is_front(key.host_port) => {
+                return match self.framed_request(key, header, payload) {
+                    Ok(id) => Some(id),
+                    Err(errno) => {
+                        Metrics::add(&self.metrics.refused, 1);
+                        self.session.refuse(key, HOST_CID, header.kind, Some(errno));
+                        None
+                    }
+                };
+            }
+            // Only a front knows what to do with more than a header.
+            Some(Op::Request) if !payload.is_empty() => {}
             Some(Op::Request) => match self.backend.dial(key.host_port) {
                 Ok(stream) => {
-                    if let Some(id) = self.session.insert(key, stream, Phase::Open) {
+                    if let Some(id) = self.session.insert(key, Host::Backend(stream), Phase::Open) {
                         if let Some(connection) = self.session.get(id) {
                             connection.credit.update(header.buf_alloc, header.fwd_cnt);
                         }
@@ -93,33 +140,75 @@ impl Outbound<'_> {
             _ => {}
         }
         Metrics::add(&self.metrics.refused, 1);
-        self.session.tell(key, Op::Reset, 0);
+        self.session.refuse(key, HOST_CID, header.kind, None);
         None
+    }
+
+    /// Lets the front judge what the guest asks for.
+    ///
+    /// # Errors
+    /// What the guest is told.
+    fn framed_request(&mut self, key: Key, header: &Header, payload: &Buffers<'_>) -> Result<Id, Errno> {
+        let mut frame = [0; FRAME_BYTES];
+        if payload.len_bytes() != FRAME_BYTES || payload.copy_to(0, &mut frame) != FRAME_BYTES {
+            return Err(Errno::PROTO);
+        }
+        let Some(FrontPort { front, .. }) = self.front.as_deref_mut().filter(|_| self.session.has_room())
+        else {
+            return Err(Errno::NOBUFS);
+        };
+        let id = if header.kind == TYPE_SEQPACKET {
+            let host = Host::Channel(Vec::new());
+            let id = self.session.insert(key, host, Phase::Open).ok_or(Errno::NOBUFS)?;
+            if let Err(errno) = front.open(Channel(id), &frame, self.poller) {
+                self.session.discard(id);
+                return Err(errno);
+            }
+            id
+        } else {
+            let (stream, phase) = match front.connect(&frame, self.poller)? {
+                Dialed::Connected(stream) => (stream, Phase::Open),
+                Dialed::Connecting(stream) => (stream, Phase::Dialing),
+            };
+            self.session.insert(key, Host::Front(stream), phase).ok_or(Errno::NOBUFS)?
+        };
+        let Some(connection) = self.session.get(id) else { return Err(Errno::NOBUFS) };
+        connection.credit.update(header.buf_alloc, header.fwd_cnt);
+        if connection.phase == Phase::Open {
+            self.session.tell(key, Op::Response, 0);
+            Metrics::add(&self.metrics.opened, 1);
+        }
+        Ok(id)
     }
 
     /// The guest accepts what the host asked for.
     fn accepted(&mut self, id: Id) {
         let Some(connection) = self.session.get(id) else { return };
         let Phase::Asked { greet } = connection.phase else {
-            return self.session.reset(id, self.metrics);
+            return self.session.reset(id, None, self.metrics);
         };
         connection.phase = Phase::Open;
         let greeting = format!("OK {}\n", connection.key.host_port);
         // The socket is new and has room; a client that is gone already is noticed soon.
-        if greet {
+        if let Some(stream) = connection.host.stream().filter(|_| greet) {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = send(connection.stream.as_fd(), greeting.as_bytes(), flags);
+            let _ = send(stream.as_fd(), greeting.as_bytes(), flags);
         }
         self.session.set_deadline(id, None);
         Metrics::add(&self.metrics.opened, 1);
     }
 
     fn reset_by_guest(&mut self, id: Id) {
-        match self.session.get(id).map(|connection| (connection.phase, connection.guest_shut)) {
+        let Some(connection) = self.session.get(id) else { return };
+        match (connection.phase, connection.guest_shut) {
             // It had announced its end and lost patience with the host: what it sent still counts.
-            Some((Phase::Open, SHUT_BOTH)) => self.session.release(id, self.metrics),
-            Some((Phase::Asked { .. }, _)) => {
+            (Phase::Open, SHUT_BOTH) => self.session.release(id, self.metrics),
+            (Phase::Asked { .. }, _) => {
                 Metrics::add(&self.metrics.refused, 1);
+                self.session.remove(id, self.metrics);
+            }
+            (Phase::Open, _) => {
+                connection.reset_on_close();
                 self.session.remove(id, self.metrics);
             }
             _ => self.session.remove(id, self.metrics),
@@ -129,7 +218,7 @@ impl Outbound<'_> {
     fn shut_by_guest(&mut self, id: Id, key: Key, flags: u32) {
         let Some(connection) = self.session.get(id) else { return };
         match connection.phase {
-            Phase::Asked { .. } => return self.session.reset(id, self.metrics),
+            Phase::Asked { .. } | Phase::Dialing => return self.session.reset(id, None, self.metrics),
             Phase::Closing => {
                 connection.guest_shut |= flags & SHUT_BOTH;
             }
@@ -149,18 +238,38 @@ impl Outbound<'_> {
             // On its way while the host ended the connection.
             Phase::Closing => return,
             Phase::Open if connection.guest_shut & SHUT_SEND == 0 && connection.is_within_window(count) => {}
-            _ => return self.session.reset(id, self.metrics),
+            _ => return self.session.reset(id, None, self.metrics),
         }
         let delivery = connection.deliver(payload);
         Metrics::add(&self.metrics.bytes_from_guest, count as u64);
         self.delivered(id, delivery);
     }
 
+    /// A packet of a channel's message; what there is of it belongs to the front.
+    fn part_of_message(&mut self, id: Id, header: &Header) -> Option<Change> {
+        let connection = self.session.get(id)?;
+        // The bytes are taken at once, whoever reads them: only more than was granted altogether is a breach.
+        let count = header.len;
+        if connection.phase != Phase::Open
+            || connection.guest_shut & SHUT_SEND != 0
+            || count > connection.window.size_bytes()
+        {
+            self.session.reset(id, None, self.metrics);
+            return Some(Change::Connection(id));
+        }
+        connection.window.forward(count);
+        if connection.window.is_update_due(connection.credit) {
+            self.queue_update(id);
+        }
+        Metrics::add(&self.metrics.bytes_from_guest, count.into());
+        Some(Change::Message(id, header.flags & END_OF_MESSAGE != 0))
+    }
+
     /// Goes on after bytes went to the host.
     pub(crate) fn delivered(&mut self, id: Id, delivery: Delivery) {
         let Some(connection) = self.session.get(id) else { return };
         match delivery {
-            Delivery::Broken => return self.session.reset(id, self.metrics),
+            Delivery::Broken(errno) => return self.session.reset(id, Some(errno), self.metrics),
             Delivery::Unread if connection.phase == Phase::Draining => {
                 return self.session.remove(id, self.metrics);
             }

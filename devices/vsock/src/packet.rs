@@ -8,8 +8,12 @@
 pub(crate) const HEADER_BYTES: usize = 44;
 /// The host's context id (§5.10.4).
 pub(crate) const HOST_CID: u64 = 2;
-/// VIRTIO_VSOCK_TYPE_STREAM, the only type served.
+/// VIRTIO_VSOCK_TYPE_STREAM.
 pub(crate) const TYPE_STREAM: u16 = 1;
+/// VIRTIO_VSOCK_TYPE_SEQPACKET, served at a front's port only.
+pub(crate) const TYPE_SEQPACKET: u16 = 2;
+/// In the flags of a packet with bytes of a message: they are its last (VIRTIO_VSOCK_SEQ_EOM, §5.10.6.6.1).
+pub(crate) const END_OF_MESSAGE: u32 = 1;
 /// In a SHUTDOWN's flags: its sender receives no more (§5.10.6.5).
 pub(crate) const SHUT_RECEIVE: u32 = 1;
 /// In a SHUTDOWN's flags: its sender sends no more.
@@ -66,11 +70,11 @@ pub struct Header {
     pub dst_port: u32,
     /// Length of what follows the header, in bytes.
     pub len: u32,
-    /// Kind of socket, 1 for a stream.
+    /// Kind of socket: 1 a stream, 2 messages.
     pub kind: u16,
     /// What the packet is for; nothing where the number is unknown.
     pub op: Option<Op>,
-    /// By operation; of a shutdown: 1 receives no more, 2 sends no more.
+    /// By operation; of a shutdown: 1 receives no more, 2 sends no more; of bytes of a message: 1 the last of it.
     pub flags: u32,
     /// Room the sender has for the connection in all, in bytes.
     pub buf_alloc: u32,

@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use monocore_virtio::{Chain, Interest, Poller, Ready, Ring, Service, ServiceError};
+use rustix::io::Errno;
 
 use crate::backend::{Accepted, Backend};
 use crate::connection::{Flow, Phase};
-use crate::device::Metrics;
+use crate::device::{FrontPort, Metrics};
+use crate::front::{Channel, Channels, FIRST_FRONT_TOKEN};
 use crate::inbound::{Inbound, Pumped};
-use crate::outbound::Outbound;
-use crate::packet::{SHUT_BOTH, SHUT_SEND};
+use crate::outbound::{Change, Outbound};
+use crate::packet::{Op, SHUT_BOTH, SHUT_SEND};
 use crate::session::{Id, Session};
 
 const KICK_RX: u64 = 0;
@@ -38,6 +40,9 @@ pub(crate) struct VsockService<'m, 's> {
     pub(crate) packet: Chain<'m>,
     pub(crate) session: &'s mut Session,
     pub(crate) backend: &'s mut dyn Backend,
+    pub(crate) front: Option<&'s mut FrontPort>,
+    /// The driver knows of channels.
+    pub(crate) channels: bool,
     pub(crate) metrics: &'s Metrics,
     /// The backend's descriptor is watched.
     pub(crate) listening: bool,
@@ -45,14 +50,23 @@ pub(crate) struct VsockService<'m, 's> {
     pub(crate) tx_held: bool,
 }
 
-impl VsockService<'_, '_> {
-    fn outbound(&mut self) -> Outbound<'_> {
+impl<'m> VsockService<'m, '_> {
+    fn outbound<'a>(&'a mut self, poller: &'a Poller) -> Outbound<'a> {
         Outbound {
             session: self.session,
             backend: self.backend,
+            front: self.front.as_deref_mut(),
+            channels: self.channels,
+            poller,
             metrics: self.metrics,
             guest_cid: self.inbound.guest_cid,
         }
+    }
+
+    /// The front, and what it works on.
+    fn front<'a>(&'a mut self) -> Option<(&'a mut FrontPort, Channels<'a, 'm>)> {
+        let channels = Channels { session: self.session, inbound: &mut self.inbound, metrics: self.metrics };
+        Some((self.front.as_deref_mut()?, channels))
     }
 
     fn serve_tx(&mut self, poller: &Poller) -> Result<(), ServiceError> {
@@ -63,10 +77,14 @@ impl VsockService<'_, '_> {
             }
             let mut packet = std::mem::take(&mut self.packet);
             if self.tx.pop(&mut packet)? {
-                let changed = self.outbound().packet(&mut packet.readable)?;
+                let change = self.outbound(poller).packet(&mut packet.readable)?;
+                if let (Some(Change::Message(id, last)), Some((front, mut channels))) = (change, self.front())
+                {
+                    channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
+                }
                 self.tx.push(packet.head(), 0)?;
                 self.packet = packet;
-                if let Some(id) = changed {
+                if let Some(Change::Connection(id)) = change {
                     self.changed(poller, id)?;
                 }
             } else {
@@ -143,11 +161,11 @@ impl VsockService<'_, '_> {
                 Pumped::End => {
                     connection.flow = Flow::Ended;
                     let flags = if connection.hung_up { SHUT_BOTH } else { SHUT_SEND };
-                    self.outbound().shut_by_host(id, flags);
+                    self.outbound(poller).shut_by_host(id, flags);
                 }
                 Pumped::Broken(error) => {
                     tracing::debug!(device = "vsock", %error, "a connection's socket is broken");
-                    self.session.reset(id, self.metrics);
+                    self.session.reset(id, Errno::from_io_error(&error), self.metrics);
                 }
             }
             break;
@@ -162,19 +180,41 @@ impl VsockService<'_, '_> {
         if connection.watched.is_none() {
             return Ok(());
         }
+        if connection.phase == Phase::Dialing {
+            self.dialed(poller, id);
+            return Ok(());
+        }
         connection.hung_up |= ready.hang_up;
         if ready.writable && connection.has_backlog() {
             let delivery = connection.drain();
-            self.outbound().delivered(id, delivery);
+            self.outbound(poller).delivered(id, delivery);
         }
         let Some(connection) = self.session.get(id) else { return Ok(()) };
         if connection.flow == Flow::Ended && connection.hung_up && connection.phase == Phase::Open {
-            self.outbound().shut_by_host(id, SHUT_BOTH);
+            // When all is read, only this tells of a reset.
+            match connection.error().filter(|_| connection.is_front_stream()) {
+                Some(errno) => self.session.reset(id, Some(errno), self.metrics),
+                None => self.outbound(poller).shut_by_host(id, SHUT_BOTH),
+            }
         } else if ready.readable && connection.flow == Flow::Free {
             return self.read(poller, id);
         }
         self.session.watch(id, poller, self.metrics);
         Ok(())
+    }
+
+    /// The front's socket is connected, or will not be.
+    fn dialed(&mut self, poller: &Poller, id: Id) {
+        let Some(connection) = self.session.get(id) else { return };
+        if let Some(errno) = connection.error() {
+            Metrics::add(&self.metrics.refused, 1);
+            return self.session.reset(id, Some(errno), self.metrics);
+        }
+        connection.phase = Phase::Open;
+        let key = connection.key;
+        self.session.tell(key, Op::Response, 0);
+        Metrics::add(&self.metrics.opened, 1);
+        self.session.watch(id, poller, self.metrics);
     }
 
     /// Takes connections that the host asks for.
@@ -216,7 +256,22 @@ impl VsockService<'_, '_> {
         Ok(events.notify()?)
     }
 
-    fn finish_turn(&mut self) -> Result<(), ServiceError> {
+    /// Tells the front what has ended, and lets it go on with what waited.
+    fn turn_front(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+        let Some((FrontPort { front, .. }, mut channels)) = self.front() else { return Ok(()) };
+        let ended = channels.session.take_ended();
+        for _ in 0..ended.streams {
+            front.disconnected();
+        }
+        for id in ended.channels {
+            front.closed(Channel(id), poller);
+            channels.session.free_channel(id);
+        }
+        front.turn(&mut channels, poller)
+    }
+
+    fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+        self.turn_front(poller)?;
         self.flush_control()?;
         self.inbound.ring.notify()?;
         Ok(self.tx.notify()?)
@@ -241,9 +296,12 @@ impl Service for VsockService<'_, '_> {
         let incoming = self.backend.incoming();
         poller.add(incoming, INCOMING, Interest::Read).map_err(watching("watching the backend"))?;
         self.listening = true;
+        if let Some(FrontPort { front, .. }) = self.front.as_deref_mut() {
+            front.begin(poller)?;
+        }
         self.serve_tx(poller)?;
         self.serve_rx(poller)?;
-        self.finish_turn()
+        self.finish_turn(poller)
     }
 
     fn turn(&mut self, poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
@@ -253,6 +311,11 @@ impl Service for VsockService<'_, '_> {
                 KICK_TX => self.serve_tx(poller)?,
                 KICK_EVENT => self.announce_loss()?,
                 INCOMING => self.serve_incoming(poller)?,
+                token if token >= FIRST_FRONT_TOKEN => {
+                    if let Some((FrontPort { front, .. }, mut channels)) = self.front() {
+                        front.ready(*ready, &mut channels, poller)?;
+                    }
+                }
                 token => {
                     if let Some(id) = Session::by_token(token) {
                         self.serve_connection(poller, id, *ready)?;
@@ -263,14 +326,15 @@ impl Service for VsockService<'_, '_> {
         let now = Instant::now();
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             while let Some(id) = self.session.overdue(now) {
-                self.session.reset(id, self.metrics);
+                self.session.reset(id, None, self.metrics);
             }
             self.serve_incoming(poller)?;
         }
-        self.finish_turn()
+        self.finish_turn(poller)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.session.next_deadline(), self.backend.deadline()].into_iter().flatten().min()
+        let front = self.front.as_ref().and_then(|front| front.front.deadline());
+        [self.session.next_deadline(), self.backend.deadline(), front].into_iter().flatten().min()
     }
 }

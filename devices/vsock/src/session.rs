@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use monocore_virtio::Poller;
+use monocore_virtio::{Buffers, Poller};
+use rustix::io::Errno;
 
-use crate::connection::{Connection, Flow, Key, Phase};
+use crate::connection::{Connection, Flow, Host, Key, Phase};
 use crate::device::{Limits, Metrics};
+use crate::front::{FRAME_BYTES, MAX_PAYLOAD_BYTES};
 use crate::packet::{HOST_CID, Op, TYPE_STREAM};
 
 /// The first port given to a connection that the host asks for.
@@ -17,6 +19,11 @@ const FIRST_HOST_PORT: u32 = 1 << 30;
 pub(crate) const FIRST_TOKEN: u64 = 16;
 /// The smallest and the largest window granted to the guest for one connection, in bytes.
 const WINDOW: (u64, u64) = (32 << 10, 1 << 20);
+/// What a channel is granted: messages are taken as they come, so it holds up nothing. Linux sends no message that is
+/// longer than the window.
+const CHANNEL_WINDOW: u32 = 256 << 10;
+/// Bytes of messages without end that all channels together may have sent.
+const MAX_KEPT_BYTES: usize = 4 << 20;
 /// A new connection is granted this share of what is left of the budget.
 const WINDOW_SHARE: u64 = 8;
 /// How long the guest may take to answer a request, and to confirm an end.
@@ -35,13 +42,20 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(key: Key, op: Op, flags: u32) -> Self {
-        Self { key, op, flags, src_cid: HOST_CID, kind: TYPE_STREAM }
+    pub(crate) fn new(key: Key, kind: u16, op: Op, flags: u32) -> Self {
+        Self { key, op, flags, src_cid: HOST_CID, kind }
     }
 }
 
 /// Number of a connection in its session.
 pub(crate) type Id = usize;
+
+/// What the front has to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) streams: usize,
+    pub(crate) channels: Vec<Id>,
+}
 
 /// Connections and what they wait for.
 pub(crate) struct Session {
@@ -52,7 +66,11 @@ pub(crate) struct Session {
     deadlines: BTreeSet<(Instant, Id)>,
     /// Sum of all windows granted, in bytes.
     granted: u64,
+    /// Sum of what is there of messages without end, in bytes.
+    kept_bytes: usize,
     next_host_port: u32,
+    /// Streams of the front that ended, and channels, since it was told last; the channels' numbers are not free yet.
+    ended: Ended,
     pub(crate) control: VecDeque<Control>,
     /// Connections with bytes for the guest but no buffers, longest wait first.
     pub(crate) starved: VecDeque<Id>,
@@ -69,7 +87,9 @@ impl Session {
             by_key: HashMap::new(),
             deadlines: BTreeSet::new(),
             granted: 0,
+            kept_bytes: 0,
             next_host_port: FIRST_HOST_PORT,
+            ended: Ended::default(),
             control: VecDeque::new(),
             starved: VecDeque::new(),
             announce_loss: false,
@@ -97,15 +117,18 @@ impl Session {
         Id::try_from(token.checked_sub(FIRST_TOKEN)?).ok()
     }
 
-    /// Takes a connection in; `None`, and the stream is closed, where there are enough already.
-    pub(crate) fn insert(&mut self, key: Key, stream: OwnedFd, phase: Phase) -> Option<Id> {
-        if self.len() >= self.limits.connections || self.by_key.contains_key(&key) {
+    /// Whether there may be one connection more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len() < self.limits.connections
+    }
+
+    /// Takes a connection in; `None`, and its stream is closed, where there are enough already.
+    pub(crate) fn insert(&mut self, key: Key, host: Host, phase: Phase) -> Option<Id> {
+        if !self.has_room() || self.by_key.contains_key(&key) {
             return None;
         }
-        let left = self.limits.window_budget_bytes.saturating_sub(self.granted);
-        let window = (left / WINDOW_SHARE).clamp(WINDOW.0, WINDOW.1);
-        self.granted += window;
-        let connection = Connection::new(key, stream, phase, u32::try_from(window).unwrap_or(u32::MAX));
+        let window = self.grant(&host);
+        let connection = Connection::new(key, host, phase, window);
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -115,10 +138,20 @@ impl Session {
         Some(id)
     }
 
+    fn grant(&mut self, host: &Host) -> u32 {
+        if matches!(host, Host::Channel(_)) {
+            return CHANNEL_WINDOW;
+        }
+        let left = self.limits.window_budget_bytes.saturating_sub(self.granted);
+        let window = (left / WINDOW_SHARE).clamp(WINDOW.0, WINDOW.1);
+        self.granted += window;
+        u32::try_from(window).unwrap_or(u32::MAX)
+    }
+
     /// Takes a connection in that the host asks for, at a port of its own.
     pub(crate) fn insert_asked(&mut self, guest_port: u32, stream: OwnedFd, greet: bool) -> Option<Id> {
         let key = self.free_key(guest_port)?;
-        let id = self.insert(key, stream, Phase::Asked { greet })?;
+        let id = self.insert(key, Host::Backend(stream), Phase::Asked { greet })?;
         self.set_deadline(id, Some(Instant::now() + ANSWER_PATIENCE));
         self.tell(key, Op::Request, 0);
         Some(id)
@@ -129,8 +162,6 @@ impl Session {
         self.set_deadline(id, None);
         let Some(mut connection) = self.slots.get_mut(id).and_then(Option::take) else { return };
         connection.shut_both();
-        self.free.push(id);
-        self.granted -= u64::from(connection.window.size_bytes());
         if self.find(connection.key) == Some(id) {
             self.by_key.remove(&connection.key);
         }
@@ -138,16 +169,76 @@ impl Session {
             self.starved.retain(|waiting| *waiting != id);
         }
         Metrics::add(&metrics.closed, 1);
+        if let Host::Channel(kept) = &connection.host {
+            self.kept_bytes -= kept.len();
+            self.ended.channels.push(id);
+            return;
+        }
+        self.granted -= u64::from(connection.window.size_bytes());
+        self.ended.streams += usize::from(connection.is_front_stream());
+        self.free.push(id);
     }
 
-    /// Ends a connection for both sides, at once.
-    pub(crate) fn reset(&mut self, id: Id, metrics: &Metrics) {
-        if let Some(key) = self.get(id).map(|connection| connection.key) {
-            if self.find(key) == Some(id) {
-                self.tell(key, Op::Reset, 0);
-            }
-            self.remove(id, metrics);
+    /// Ends a connection for both sides, at once; a guest that uses the front's is told why.
+    pub(crate) fn reset(&mut self, id: Id, why: Option<Errno>, metrics: &Metrics) {
+        let Some(connection) = self.get(id) else { return };
+        connection.reset_on_close();
+        let why = why.filter(|_| !matches!(connection.host, Host::Backend(_)));
+        let key = connection.key;
+        if self.find(key) == Some(id) {
+            self.tell(key, Op::Reset, why.map_or(0, errno_on_wire));
         }
+        self.remove(id, metrics);
+    }
+
+    /// What the front has to be told. The numbers of channels are free when it was.
+    pub(crate) fn take_ended(&mut self) -> Ended {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// The number of a channel that the front was told has ended, or was never told of, may be used again.
+    pub(crate) fn free_channel(&mut self, id: Id) {
+        if self.slots.get(id).is_some_and(Option::is_none) {
+            self.free.push(id);
+        }
+    }
+
+    /// Takes back a channel that the front did not want.
+    pub(crate) fn discard(&mut self, id: Id) {
+        if let Some(connection) = self.slots.get_mut(id).and_then(Option::take) {
+            self.by_key.remove(&connection.key);
+            self.free_channel(id);
+        }
+    }
+
+    /// Whether there is something of a channel's message.
+    pub(crate) fn keeps(&mut self, id: Id) -> bool {
+        self.get(id)
+            .is_some_and(|connection| matches!(&connection.host, Host::Channel(kept) if !kept.is_empty()))
+    }
+
+    /// Appends `payload` to what is there of a channel's message; `None` where that is more than may be.
+    pub(crate) fn keep(&mut self, id: Id, payload: &Buffers<'_>) -> Option<()> {
+        let budget = MAX_KEPT_BYTES - self.kept_bytes;
+        let Host::Channel(kept) = &mut self.slots.get_mut(id)?.as_mut()?.host else { return None };
+        let (before, more) = (kept.len(), payload.len_bytes());
+        if more > budget || before + more > FRAME_BYTES + MAX_PAYLOAD_BYTES {
+            return None;
+        }
+        kept.resize(before + more, 0);
+        payload.copy_to(0, &mut kept[before..]);
+        self.kept_bytes += more;
+        Some(())
+    }
+
+    /// What is there of a channel's message; nothing is kept then.
+    pub(crate) fn take_kept(&mut self, id: Id) -> Vec<u8> {
+        let Some(Host::Channel(kept)) = self.get(id).map(|connection| &mut connection.host) else {
+            return Vec::new();
+        };
+        let kept = std::mem::take(kept);
+        self.kept_bytes -= kept.len();
+        kept
     }
 
     /// The guest is done with a connection: its key is free again, and what it sent still goes to the host.
@@ -171,17 +262,23 @@ impl Session {
         let Some(connection) = self.get(id) else { return };
         connection.phase = Phase::Closing;
         connection.shut_both();
-        self.set_deadline(id, Some(Instant::now() + END_PATIENCE));
+        // Both ends of a front's stream have said all there is to say: it is the guest's to keep as any socket is.
+        if !connection.is_front_stream() {
+            self.set_deadline(id, Some(Instant::now() + END_PATIENCE));
+        }
     }
 
     /// Queues a packet without payload for the guest.
     pub(crate) fn tell(&mut self, key: Key, op: Op, flags: u32) {
-        self.control.push_back(Control::new(key, op, flags));
+        let id = self.find(key);
+        let kind = id.and_then(|id| self.get(id)).map_or(TYPE_STREAM, |connection| connection.host.kind());
+        self.control.push_back(Control::new(key, kind, op, flags));
     }
 
-    /// Queues the refusal of a packet meant for another host or another kind of socket.
-    pub(crate) fn refuse(&mut self, key: Key, src_cid: u64, kind: u16) {
-        self.control.push_back(Control { src_cid, kind, ..Control::new(key, Op::Reset, 0) });
+    /// Queues the refusal of a packet that has no connection, in the name of whomever it was meant for.
+    pub(crate) fn refuse(&mut self, key: Key, src_cid: u64, kind: u16, why: Option<Errno>) {
+        let flags = why.map_or(0, errno_on_wire);
+        self.control.push_back(Control { src_cid, ..Control::new(key, kind, Op::Reset, flags) });
     }
 
     pub(crate) fn set_deadline(&mut self, id: Id, deadline: Option<Instant>) {
@@ -211,7 +308,8 @@ impl Session {
         if watched == wanted {
             return;
         }
-        let (stream, token) = (&connection.stream, FIRST_TOKEN + id as u64);
+        let Some(stream) = connection.host.stream() else { return };
+        let token = FIRST_TOKEN + id as u64;
         let done = match (watched, wanted) {
             (None, Some(interest)) => poller.add(stream, token, interest),
             (Some(_), Some(interest)) => poller.modify(stream, token, interest),
@@ -220,7 +318,7 @@ impl Session {
         connection.watched = wanted;
         if let Err(error) = done {
             tracing::warn!(device = "vsock", %error, "a connection's socket cannot be watched");
-            self.reset(id, metrics);
+            self.reset(id, Errno::from_io_error(&error), metrics);
         }
     }
 
@@ -235,4 +333,9 @@ impl Session {
         }
         None
     }
+}
+
+/// An error's number, the same on every Linux that has a virtio driver.
+fn errno_on_wire(errno: Errno) -> u32 {
+    u32::try_from(errno.raw_os_error()).unwrap_or(0)
 }
