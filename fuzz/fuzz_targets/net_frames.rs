@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use monocore_net::{HEADER_BYTES, Net, NetConfig};
 use monocore_proxy::Nat;
-use monocore_spec::{Action, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, PolicySpec, Reach, Sink};
+use monocore_spec::{Action, Direction, LinkSpec, NatSpec, NetRule, NetTarget, PolicySpec, ProxySpec, Reach};
 use monocore_virtio::VirtioDevice;
 use monocore_virtio::test_driver::{Part, TestDriver};
 
@@ -22,15 +22,8 @@ fn card() -> Net {
         ports: None,
         protocol: None,
     };
-    let spec = NatSpec {
-        mac: MAC,
-        link: LinkSpec::default(),
-        policy: PolicySpec { reach: Reach::None, rules: vec![nothing] },
-        resolvers: Vec::new(),
-        publish: Vec::new(),
-        receipts: Sink::Discard,
-        limits: NetLimits::default(),
-    };
+    let policy = PolicySpec { reach: Reach::None, rules: vec![nothing] };
+    let spec = NatSpec { mac: MAC, proxy: ProxySpec { policy, ..ProxySpec::default() } };
     Net::new(NetConfig { mac: MAC }, Box::new(Nat::new(&spec, &[], None).expect("a stack")))
 }
 

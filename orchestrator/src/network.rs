@@ -6,13 +6,16 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use monocore_protocol::{Configure, HostEntry, Interface, Resolver};
-use monocore_spec::{LinkSpec, NatSpec, NetLimits, NetTarget, Network, PasstSpec, Sink, TapRef, TapSpec};
+use monocore_spec::{LinkSpec, NatSpec, NetTarget, Network, PasstSpec, ProxySpec, Sink, TapRef, TapSpec};
 
 use crate::spec::{NetworkMode, NetworkSpec};
 use crate::{Error, RunDir};
 
 /// The card's address where there is nobody it could be taken for.
 const NAT_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
+/// What the guest's kernel calls its first network card, and the interface that stands for sockets carried one by one.
+const CARD: &str = "eth0";
+const SOCKETS: &str = "tsi0";
 /// Where a sandbox's decisions are written unless the user says where.
 const LOG: &str = "net.jsonl";
 /// What this host is called in a guest that may reach it.
@@ -29,23 +32,8 @@ pub(crate) fn machine(
 ) -> Result<Network, Error> {
     Ok(match &spec.mode {
         NetworkMode::None => Network::None,
-        NetworkMode::Nat => {
-            let path = spec.log.clone().unwrap_or_else(|| run_dir.path().join(LOG));
-            let log = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&path)
-                .map_err(Error::file("open", &path))?;
-            Network::Nat(NatSpec {
-                mac: NAT_MAC,
-                link: LinkSpec::default(),
-                policy: spec.policy.clone(),
-                resolvers: spec.dns.clone(),
-                publish: spec.publish.clone(),
-                receipts: Sink::Fd(keep(log.into())),
-                limits: NetLimits::default(),
-            })
-        }
+        NetworkMode::Nat => Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, &mut keep)? }),
+        NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, &mut keep)?),
         NetworkMode::Tap(name) => {
             Network::Tap(TapSpec { mac: random_mac()?, interface: TapRef::Name(name.clone()) })
         }
@@ -55,13 +43,31 @@ pub(crate) fn machine(
     })
 }
 
+fn proxy(
+    spec: &NetworkSpec,
+    run_dir: &RunDir,
+    keep: &mut impl FnMut(OwnedFd) -> i32,
+) -> Result<ProxySpec, Error> {
+    let path = spec.log.clone().unwrap_or_else(|| run_dir.path().join(LOG));
+    let log = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::file("open", &path))?;
+    Ok(ProxySpec {
+        policy: spec.policy.clone(),
+        resolvers: spec.dns.clone(),
+        publish: spec.publish.clone(),
+        receipts: Sink::Fd(keep(log.into())),
+        ..ProxySpec::default()
+    })
+}
+
 /// The guest's part: what its card is called to be, and where it asks for names.
 pub(crate) fn guest(spec: &NetworkSpec, configure: &mut Configure) {
     let search = spec.dns_search.clone();
     match spec.mode {
-        NetworkMode::Nat => {
+        NetworkMode::Nat | NetworkMode::Tsi => {
             let link = LinkSpec::default();
+            let name = if spec.mode == NetworkMode::Tsi { SOCKETS } else { CARD };
             configure.interface = Some(Interface {
+                name: name.into(),
                 addresses: vec![
                     (link.guest_v4.into(), link.prefix_v4),
                     (link.guest_v6.into(), link.prefix_v6),

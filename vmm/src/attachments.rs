@@ -16,6 +16,8 @@ pub enum ThreadKind {
     Vcpu,
     /// Serves a socket device.
     Vsock,
+    /// Serves a socket device that carries the guest's own sockets.
+    Tsi,
     /// Serves a disk.
     Block,
     /// Serves shared directories.
@@ -33,9 +35,10 @@ pub enum ThreadKind {
 }
 
 impl ThreadKind {
-    /// The kind of a device's threads.
-    pub fn of(device: &DeviceSpec) -> Self {
+    /// The kind of a device's threads in a machine with this way to the network.
+    pub fn of(device: &DeviceSpec, network: &Network) -> Self {
         match device {
+            DeviceSpec::Vsock(_) if matches!(network, Network::Tsi(_)) => Self::Tsi,
             DeviceSpec::Vsock(_) => Self::Vsock,
             DeviceSpec::Block(_) => Self::Block,
             DeviceSpec::Fs(_) => Self::Fs,
@@ -47,7 +50,7 @@ impl ThreadKind {
     /// The kind of a network card's threads, if there is one.
     pub fn of_network(network: &Network) -> Option<Self> {
         match network {
-            Network::None => None,
+            Network::None | Network::Tsi(_) => None,
             Network::Nat(_) => Some(Self::Nat),
             Network::Tap(_) => Some(Self::Tap),
             Network::Passt(_) => Some(Self::Passt),
@@ -59,6 +62,7 @@ impl ThreadKind {
         match self {
             Self::Vcpu => "vcpu",
             Self::Vsock => "vsock",
+            Self::Tsi => "tsi",
             Self::Block => "block",
             Self::Fs => "fs",
             Self::Console => "console",

@@ -88,7 +88,8 @@ impl Jail {
     /// # Errors
     /// [`JailError`].
     pub fn prepare(spec: &VmSpec) -> Result<Self, JailError> {
-        let mut kinds: Vec<_> = spec.devices.iter().map(ThreadKind::of).collect();
+        let kind = |device| ThreadKind::of(device, &spec.network);
+        let mut kinds: Vec<_> = spec.devices.iter().map(kind).collect();
         kinds.push(ThreadKind::Vcpu);
         kinds.extend(ThreadKind::of_network(&spec.network));
         kinds.sort_unstable();
@@ -110,7 +111,7 @@ impl Jail {
             Some(fs) => shares = filesystem::open_shares(&fs.shares)?,
             None => {}
         }
-        let connects = kinds.contains(&ThreadKind::Nat);
+        let connects = kinds.iter().any(|kind| matches!(kind, ThreadKind::Nat | ThreadKind::Tsi));
         let threads = Arc::new(ThreadFilters { filters: threads, keeper: starter });
         Ok(Self { main: filters::main(&kinds)?, threads, shares, keeper, keep_fs, connects })
     }

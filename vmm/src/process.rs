@@ -9,8 +9,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
-use monocore_spec::{TimelineEntry, VmExit, VmSpec};
+use monocore_spec::{NatSpec, Network, TimelineEntry, VmExit, VmSpec};
 use rustix::net::{SendFlags, send};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::attachments::Attachments;
 use crate::jail::{self, Jail, JailError};
@@ -18,6 +19,8 @@ use crate::{Error, HostHypervisor, Machine, files, sys};
 
 /// The longest specification that is read, in bytes.
 const SPEC_MAX_BYTES: u64 = 16 << 20;
+/// Descriptors of a machine that are no connections: far fewer.
+const OTHER_DESCRIPTORS: u64 = 1024;
 
 #[derive(Debug, thiserror::Error)]
 enum ProcessError {
@@ -61,6 +64,7 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     let named = jail::named_descriptors(&spec);
     jail::close_others(&[&named[..], &[lifeline.as_raw_fd()]].concat())?;
     let mut timeline = files::open_sink(&spec.timeline)?;
+    allow_connections(&spec.network);
     let jail = Jail::prepare(&spec)?;
     let attachments = Attachments { confinement: jail.confinement(), ..Attachments::default() };
     let hypervisor = HostHypervisor::open().map_err(Error::hypervisor)?;
@@ -76,6 +80,20 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     // Not dropped: the process ends with its threads where they are.
     std::mem::forget(running);
     Ok(exit)
+}
+
+/// Lets the process have as many descriptors as its guest may have connections. The usual limit, 1,024, is kept low for the
+/// sake of `select`, which nobody here calls.
+fn allow_connections(network: &Network) {
+    let (Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy)) = network else { return };
+    let wanted = OTHER_DESCRIPTORS + u64::from(proxy.limits.connections);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum }) {
+            tracing::warn!(%error, "the guest cannot have all the connections it may");
+        }
+    }
 }
 
 fn read_spec(spec_fd: RawFd) -> Result<VmSpec, ProcessError> {

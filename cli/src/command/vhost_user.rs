@@ -8,7 +8,7 @@ use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_net::{Net, NetConfig};
 use monocore_proxy::Nat;
-use monocore_spec::{LinkSpec, NatSpec, NetLimits, PolicySpec, Sink};
+use monocore_spec::{NatSpec, PolicySpec, ProxySpec};
 use monocore_vhost_user::Server;
 use monocore_virtio::VirtioDevice;
 use monocore_vsock::{Limits, UnixSockets, Vsock};
@@ -69,17 +69,13 @@ fn blk(args: &BlkArgs) -> anyhow::Result<Block> {
 
 /// The front end chooses the guest's Ethernet address; the stack learns it.
 fn net(args: NetArgs) -> anyhow::Result<Net> {
-    let spec = NatSpec {
-        mac: GUEST_MAC,
-        link: LinkSpec::default(),
+    let resolvers = if args.dns.is_empty() { monocore_proxy::host_resolvers() } else { args.dns };
+    let proxy = ProxySpec {
         policy: PolicySpec { reach: args.reach, rules: args.net_rule },
-        resolvers: args.dns,
         publish: args.publish.into_iter().flatten().collect(),
-        receipts: Sink::Discard,
-        limits: NetLimits::default(),
+        ..ProxySpec::default()
     };
-    let resolvers =
-        if spec.resolvers.is_empty() { monocore_proxy::host_resolvers() } else { spec.resolvers.clone() };
+    let spec = NatSpec { mac: GUEST_MAC, proxy };
     let stack = Nat::new(&spec, &resolvers, None)?;
     Ok(Net::new(NetConfig { mac: GUEST_MAC }, Box::new(stack)))
 }

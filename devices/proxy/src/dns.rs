@@ -17,8 +17,8 @@ use monocore_virtio::{Poller, Ready};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::engine::Engine;
-use crate::nat::slab::{Id, Slab};
-use crate::nat::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, token};
+use crate::slab::{Id, Slab};
+use crate::token::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, token};
 use message::{Answer, Code, Question};
 use stream::Stream;
 use upstream::{Upstream, Way};
@@ -40,17 +40,17 @@ const MAX_DATAGRAM_BYTES: usize = 4096;
 
 /// Who asked.
 #[derive(Clone, Copy, Debug)]
-enum Asker {
-    /// By a datagram from the first address to the second.
-    Datagram(SocketAddr, SocketAddr),
+enum Asker<D> {
+    /// By a datagram.
+    Datagram(D),
     /// Over a connection.
     Stream(Id),
 }
 
 /// A question that was passed on.
 #[derive(Debug)]
-struct Pending {
-    asker: Asker,
+struct Pending<D> {
+    asker: Asker<D>,
     query: Vec<u8>,
     question: Question,
     upstream: Upstream,
@@ -60,49 +60,46 @@ struct Pending {
 
 /// An answer for who asked by datagram.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) from: SocketAddr,
-    pub(crate) to: SocketAddr,
+pub(crate) struct Reply<D> {
+    pub(crate) to: D,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The name server.
-#[derive(Debug, Default)]
-pub(crate) struct Forwarder {
+/// The name server; `D` is what its front end knows of who asks by datagram.
+#[derive(Debug)]
+pub(crate) struct Forwarder<D> {
     servers: Vec<SocketAddr>,
-    pending: Slab<Pending>,
+    pending: Slab<Pending<D>>,
     streams: Slab<Stream>,
     /// Answers on their way to the guest.
-    pub(crate) replies: Vec<Reply>,
+    pub(crate) replies: Vec<Reply<D>>,
 }
 
-impl Forwarder {
+impl<D: Copy> Forwarder<D> {
     /// A name server that asks `servers`, in order.
     pub(crate) fn new(servers: &[IpAddr]) -> Self {
-        let servers = servers.iter().map(|address| SocketAddr::new(*address, PORT)).collect();
-        Self { servers, ..Self::default() }
+        Self::with_servers(servers.iter().map(|address| SocketAddr::new(*address, PORT)).collect())
     }
 
     /// The same, which asks servers at ports of their own.
-    #[cfg(test)]
     pub(crate) fn with_servers(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, ..Self::default() }
+        Self { servers, pending: Slab::default(), streams: Slab::default(), replies: Vec::new() }
     }
 
     pub(crate) fn reset(&mut self) {
-        *self = Self { servers: std::mem::take(&mut self.servers), ..Self::default() };
+        *self = Self::with_servers(std::mem::take(&mut self.servers));
     }
 
-    /// A question in a datagram from `guest` to `server`.
+    /// A question in a datagram of `from`.
     pub(crate) fn datagram(
         &mut self,
         engine: &mut Engine,
         poller: &Poller,
-        (guest, server): (SocketAddr, SocketAddr),
+        from: D,
         query: Vec<u8>,
         now: Instant,
     ) {
-        self.ask(engine, poller, Asker::Datagram(guest, server), query, now);
+        self.ask(engine, poller, Asker::Datagram(from), query, now);
     }
 
     /// A connection of the guest's to the name server: its other end.
@@ -178,7 +175,7 @@ impl Forwarder {
         self.pending.iter().map(|pending| pending.deadline).min()
     }
 
-    fn ask(&mut self, engine: &mut Engine, poller: &Poller, asker: Asker, query: Vec<u8>, now: Instant) {
+    fn ask(&mut self, engine: &mut Engine, poller: &Poller, asker: Asker<D>, query: Vec<u8>, now: Instant) {
         let question = match Question::parse(&query) {
             Ok(question) => question,
             Err(Some(code)) => return self.reply(poller, asker, message::failure(&query, code)),
@@ -205,7 +202,7 @@ impl Forwarder {
         &mut self,
         engine: &mut Engine,
         poller: &Poller,
-        pending: Pending,
+        pending: Pending<D>,
         mut answer: Vec<u8>,
         read: &Answer,
         now: Instant,
@@ -252,9 +249,9 @@ impl Forwarder {
         }
     }
 
-    fn reply(&mut self, poller: &Poller, asker: Asker, bytes: Vec<u8>) {
+    fn reply(&mut self, poller: &Poller, asker: Asker<D>, bytes: Vec<u8>) {
         match asker {
-            Asker::Datagram(guest, server) => self.replies.push(Reply { from: server, to: guest, bytes }),
+            Asker::Datagram(to) => self.replies.push(Reply { to, bytes }),
             Asker::Stream(id) => {
                 if let Some(stream) = self.streams.get_mut(id) {
                     stream.answer(&bytes);

@@ -15,8 +15,7 @@ pub struct Engine {
     policy: Policy,
     names: Names,
     receipts: Receipts,
-    gateway_v4: Ipv4Addr,
-    gateway_v6: Ipv6Addr,
+    link: LinkSpec,
     connections: u32,
     max_connections: u32,
 }
@@ -28,8 +27,7 @@ impl Engine {
             policy,
             names: Names::default(),
             receipts,
-            gateway_v4: link.gateway_v4,
-            gateway_v6: link.gateway_v6,
+            link: link.clone(),
             connections: 0,
             max_connections,
         }
@@ -121,17 +119,22 @@ impl Engine {
     /// Whether `address` is the stack's own.
     pub fn is_gateway(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => address == self.gateway_v4,
-            IpAddr::V6(address) => address == self.gateway_v6,
+            IpAddr::V4(address) => address == self.link.gateway_v4,
+            IpAddr::V6(address) => address == self.link.gateway_v6,
         }
+    }
+
+    /// The guest's address of the same family as `like`.
+    pub fn guest(&self, like: IpAddr) -> IpAddr {
+        self.link.guest(like)
     }
 
     /// The address under which a guest sees `address`: it cannot answer to this host's loopback.
     fn seen_from_guest(&self, address: IpAddr) -> IpAddr {
         match address {
-            IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => self.gateway_v4.into(),
+            IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => self.link.gateway_v4.into(),
             IpAddr::V6(v6) if v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local() => {
-                self.gateway_v6.into()
+                self.link.gateway_v6.into()
             }
             other => other,
         }

@@ -15,7 +15,6 @@ mod inbound;
 mod io;
 mod link;
 mod neighbours;
-pub(crate) mod slab;
 mod tcp;
 mod timers;
 mod udp;
@@ -25,21 +24,20 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use monocore_net::{Endpoint, FIRST_TOKEN, HEADER_BYTES, Offloads, Receiver, Sent};
-use monocore_spec::{NatSpec, PolicySpec};
+use monocore_net::{Endpoint, HEADER_BYTES, Offloads, Receiver, Sent};
+use monocore_spec::NatSpec;
 use monocore_virtio::{Buffers, Poller, Ready, ServiceError};
 
 use crate::dns::{self, Forwarder};
 use crate::engine::Engine;
-use crate::policy::Policy;
-use crate::publish::{Listener, PublishError};
-use crate::receipt::Receipts;
-use crate::sys;
+use crate::inbound::{Inbound, MAX_DATAGRAM};
+use crate::parts::{Parts, ProxyError};
+use crate::token::{
+    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_LISTENER, TOKEN_TCP, split,
+};
 use echo::Echoes;
-use inbound::Inbound;
 use io::Io;
 use link::Link;
-use slab::Id;
 use tcp::{Incoming, Tcp};
 use udp::Udp;
 use wire::ip::{self, Ip};
@@ -47,44 +45,12 @@ use wire::tcp::Segment;
 use wire::udp::{Datagram, Echo};
 use wire::{ETHERNET_BYTES, HEAD_BYTES, Head, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
 
-pub(crate) const TOKEN_TCP: u64 = 1;
-pub(crate) const TOKEN_UDP: u64 = 2;
-pub(crate) const TOKEN_ECHO: u64 = 3;
-pub(crate) const TOKEN_LISTENER: u64 = 4;
-pub(crate) const TOKEN_DNS_STREAM: u64 = 5;
-pub(crate) const TOKEN_DNS_UPSTREAM: u64 = 6;
-/// A token is a kind in its highest byte, and what [`Id::to_bits`] gives below.
-const KIND_SHIFT: u32 = 56;
-const BITS: u64 = (1 << KIND_SHIFT) - 1;
-
-/// The poller's token of a thing.
-pub(crate) fn token(kind: u64, id: Id) -> u64 {
-    raw_token(kind, id.to_bits())
-}
-
-fn raw_token(kind: u64, bits: u64) -> u64 {
-    kind << KIND_SHIFT | bits
-}
-
-const _: () = assert!(1 << KIND_SHIFT >= FIRST_TOKEN);
-
-/// Why a stack cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum NatError {
-    /// A port cannot be published.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// This host's addresses cannot be learned, so they could not be guarded.
-    #[error("list this host's addresses: {0}")]
-    HostAddresses(#[source] std::io::Error),
-}
-
 /// The stack.
 #[derive(Debug)]
 pub struct Nat {
     link: Link,
     engine: Engine,
-    dns: Forwarder,
+    dns: Forwarder<DnsClient>,
     tcp: Tcp,
     udp: Udp,
     echoes: Echoes,
@@ -96,20 +62,17 @@ impl Nat {
     /// are bound here.
     ///
     /// # Errors
-    /// [`NatError`].
-    pub fn new(spec: &NatSpec, resolvers: &[IpAddr], receipts: Option<File>) -> Result<Self, NatError> {
-        let own = sys::interface_addresses().map_err(NatError::HostAddresses)?;
-        let listeners = spec.publish.iter().map(Listener::open).collect::<Result<_, _>>()?;
-        let policy = Policy::new(&PolicySpec::clone(&spec.policy), own);
-        let engine = Engine::new(policy, Receipts::new(receipts), &spec.link, spec.limits.connections);
+    /// [`ProxyError`].
+    pub fn new(spec: &NatSpec, resolvers: &[IpAddr], receipts: Option<File>) -> Result<Self, ProxyError> {
+        let Parts { engine, dns, inbound } = Parts::new(&spec.proxy, resolvers, receipts)?;
         Ok(Self {
-            link: Link::new(spec.link.clone(), spec.mac),
+            link: Link::new(spec.proxy.link.clone(), spec.mac),
             engine,
-            dns: Forwarder::new(resolvers),
+            dns,
             tcp: Tcp::new(),
             udp: Udp::default(),
             echoes: Echoes::default(),
-            inbound: Inbound::new(listeners),
+            inbound,
         })
     }
 
@@ -121,7 +84,7 @@ impl Nat {
     /// A packet of the guest. `payload` is the frame; it is cut down to what the packet carries.
     fn packet(
         io: &mut Io<'_, '_>,
-        parts: Parts<'_>,
+        parts: Targets<'_>,
         head: &Head<'_>,
         ip: &Ip,
         frame: &mut Buffers<'_>,
@@ -171,7 +134,7 @@ impl Nat {
 
     fn datagram(
         io: &mut Io<'_, '_>,
-        parts: Parts<'_>,
+        parts: Targets<'_>,
         (guest, remote): (SocketAddr, SocketAddr),
         payload: &mut Buffers<'_>,
         packet: &[u8],
@@ -179,18 +142,28 @@ impl Nat {
         if io.engine.is_gateway(remote.ip()) && remote.port() == dns::PORT {
             let mut query = vec![0; payload.len_bytes()];
             payload.copy_to(0, &mut query);
-            io.dns.datagram(io.engine, io.poller, (guest, remote), query, io.now);
+            io.dns.datagram(io.engine, io.poller, DnsClient { guest, server: remote }, query, io.now);
             return Ok(());
         }
-        if parts.inbound.answer((guest, remote), payload, io.now) {
+        if let Some(answer) = parts.inbound.answer((guest, remote), io.now) {
+            let mut bytes = vec![0; payload.len_bytes().min(MAX_DATAGRAM)];
+            payload.copy_to(0, &mut bytes);
+            answer.send(&bytes);
             return Ok(());
         }
         parts.udp.datagram(io, (guest, remote), payload, packet)
     }
 }
 
+/// Who asks for a name, by datagram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DnsClient {
+    guest: SocketAddr,
+    server: SocketAddr,
+}
+
 /// What packets go to.
-struct Parts<'a> {
+struct Targets<'a> {
     tcp: &'a mut Tcp,
     udp: &'a mut Udp,
     echoes: &'a mut Echoes,
@@ -202,7 +175,7 @@ macro_rules! parts {
     ($nat:ident, $receiver:expr, $poller:expr) => {{
         let Nat { link, engine, dns, tcp, udp, echoes, inbound } = $nat;
         let io = Io { link, receiver: $receiver, poller: $poller, engine, dns, now: Instant::now() };
-        (io, Parts { tcp, udp, echoes, inbound })
+        (io, Targets { tcp, udp, echoes, inbound })
     }};
 }
 
@@ -275,12 +248,12 @@ impl Endpoint for Nat {
     ) -> Result<(), ServiceError> {
         let nat = self;
         let (mut io, parts) = parts!(nat, receiver, poller);
-        let bits = ready.token & BITS;
-        match ready.token >> KIND_SHIFT {
+        let (kind, bits) = split(ready.token);
+        match kind {
             TOKEN_TCP => parts.tcp.ready(&mut io, bits, ready),
-            TOKEN_UDP => parts.udp.ready(&mut io, bits),
+            TOKEN_FLOW => parts.udp.ready(&mut io, bits),
             TOKEN_ECHO => parts.echoes.ready(&mut io, bits),
-            TOKEN_LISTENER => parts.inbound.ready(&mut io, bits, parts.tcp),
+            TOKEN_LISTENER => inbound::ready(parts.inbound, &mut io, bits, parts.tcp),
             TOKEN_DNS_STREAM => {
                 io.dns.stream_ready(io.engine, io.poller, bits, ready, io.now);
                 Ok(())
@@ -300,7 +273,7 @@ impl Endpoint for Nat {
         parts.udp.turn(&mut io)?;
         io.dns.turn(io.poller, io.now);
         for reply in std::mem::take(&mut io.dns.replies) {
-            io.link.datagram(io.receiver, reply.from, reply.to, &reply.bytes)?;
+            io.link.datagram(io.receiver, reply.to.server, reply.to.guest, &reply.bytes)?;
         }
         Ok(())
     }

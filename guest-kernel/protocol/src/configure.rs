@@ -36,7 +36,7 @@ pub struct Configure {
     pub hosts: Vec<HostEntry>,
     /// What `/etc/resolv.conf` says; without it, the image's own file stays.
     pub resolver: Option<Resolver>,
-    /// The network card; without it, a card is left as the kernel found it.
+    /// The network interface; without it, a card is left as the kernel found it.
     pub interface: Option<Interface>,
     /// Size of `/dev/shm`, bytes.
     pub shm_bytes: u64,
@@ -171,9 +171,11 @@ pub struct HostEntry {
     pub names: Vec<String>,
 }
 
-/// The first network card's addresses.
+/// A network interface's addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
+    /// What the kernel calls it.
+    pub name: String,
     /// Addresses, each with the length of its network's prefix, bits.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Where packets for everybody else go; at most one a family.

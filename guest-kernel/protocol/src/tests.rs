@@ -14,8 +14,12 @@ fn sample() -> Vec<Request> {
         read_only: true,
     });
     let address = ("fd00::2".parse().unwrap(), 64);
-    configure.interface =
-        Some(Interface { addresses: vec![address], gateways: vec![address.0], mtu: Some(1500) });
+    configure.interface = Some(Interface {
+        name: "eth0".into(),
+        addresses: vec![address],
+        gateways: vec![address.0],
+        mtu: Some(1500),
+    });
     configure.hosts.push(HostEntry { address: [10, 0, 0, 1].into(), names: vec!["db".into()] });
     vec![
         Request::Configure(Box::new(configure)),

@@ -137,6 +137,20 @@ fn a_directory_as_root_is_a_share_written_in_place() {
 }
 
 #[test]
+fn a_network_of_sockets_has_no_card_and_an_interface_of_its_own() {
+    let world = World::new();
+    let mut spec = world.spec();
+    spec.network.mode = NetworkMode::Tsi;
+    let config = ImageConfig::default();
+    let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
+    assert!(matches!(plan.vm.network, Network::Tsi(_)));
+    assert_eq!(plan.vm.bus_devices(), plan.vm.devices.len());
+    let interface = plan.configure.interface.unwrap();
+    assert_eq!((interface.name.as_str(), interface.gateways.len()), ("tsi0", 2));
+    assert_eq!(plan.configure.resolver.unwrap().servers, interface.gateways[..1]);
+}
+
+#[test]
 fn a_network_is_the_machines_and_the_guests() {
     let world = World::new();
     let mut spec = world.spec();
@@ -145,11 +159,14 @@ fn a_network_is_the_machines_and_the_guests() {
     spec.network.policy.rules.push(crate::spec::parse_net_rule("allow:host").unwrap());
     let config = ImageConfig::default();
     let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
-    let Network::Nat(nat) = &plan.vm.network else { panic!("a nat: {:?}", plan.vm.network) };
+    let Network::Nat(monocore_spec::NatSpec { proxy: nat, .. }) = &plan.vm.network else {
+        panic!("a nat: {:?}", plan.vm.network)
+    };
     let named: Vec<_> = plan.files.iter().map(AsRawFd::as_raw_fd).collect();
     assert!(matches!(nat.receipts, Sink::Fd(fd) if named.contains(&fd)));
     assert_eq!(nat.publish[0].guest_port, 80);
     let interface = plan.configure.interface.unwrap();
+    assert_eq!(interface.name, "eth0");
     assert_eq!(interface.gateways[0], std::net::IpAddr::from(nat.link.gateway_v4));
     assert_eq!(plan.configure.resolver.unwrap().servers, interface.gateways[..1]);
     assert!(plan.configure.hosts.iter().any(|entry| entry.names.contains(&"host.monocore.internal".into())));

@@ -14,9 +14,9 @@ use super::ParseError;
 pub struct NetworkSpec {
     /// By what.
     pub mode: NetworkMode,
-    /// What it may reach, in [`NetworkMode::Nat`].
+    /// What it may reach, in [`NetworkMode::Nat`] and [`NetworkMode::Tsi`].
     pub policy: PolicySpec,
-    /// Ports of this host that lead to it, in [`NetworkMode::Nat`].
+    /// Ports of this host that lead to it, in the same.
     pub publish: Vec<PublishedPort>,
     /// Name servers instead of this host's.
     pub dns: Vec<IpAddr>,
@@ -34,16 +34,25 @@ pub enum NetworkMode {
     None,
     /// By a network card and a user-mode stack.
     Nat,
+    /// By the sockets of its kernel, which are carried to this host one by one.
+    Tsi,
     /// By a network card and a tap interface of this name.
     Tap(String),
     /// By a network card and whoever serves this Unix socket.
     Passt(PathBuf),
 }
 
+impl NetworkMode {
+    /// Whether monocore itself makes its connections, by its policy, and publishes its ports.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Nat | Self::Tsi)
+    }
+}
+
 /// The longest name of an interface, bytes.
 const MAX_INTERFACE: usize = 15;
 
-/// `none`, `nat`, `tap:NAME`, or `passt:SOCKET`.
+/// `none`, `nat`, `tsi`, `tap:NAME`, or `passt:SOCKET`.
 ///
 /// # Errors
 /// Any other text.
@@ -51,11 +60,12 @@ pub fn parse_network(text: &str) -> Result<NetworkMode, ParseError> {
     match text.split_once(':').unwrap_or((text, "")) {
         ("none", "") => Ok(NetworkMode::None),
         ("nat", "") => Ok(NetworkMode::Nat),
+        ("tsi", "") => Ok(NetworkMode::Tsi),
         ("tap", name) if !name.is_empty() && name.len() <= MAX_INTERFACE => {
             Ok(NetworkMode::Tap(name.to_owned()))
         }
         ("passt", socket) if !socket.is_empty() => Ok(NetworkMode::Passt(socket.into())),
-        _ => Err(ParseError::new(text, "a network is none, nat, tap:INTERFACE or passt:SOCKET")),
+        _ => Err(ParseError::new(text, "a network is nat, tsi, none, tap:INTERFACE or passt:SOCKET")),
     }
 }
 
@@ -184,9 +194,11 @@ mod tests {
 
     #[test]
     fn networks_are_named() {
+        assert_eq!(parse_network("tsi"), Ok(NetworkMode::Tsi));
         assert_eq!(parse_network("tap:tap0"), Ok(NetworkMode::Tap("tap0".into())));
         assert_eq!(parse_network("passt:/run/p.sock"), Ok(NetworkMode::Passt("/run/p.sock".into())));
-        for bad in ["", "tap", "tap:", "nat:x", "none:x", "bridge", "tap:0123456789abcdef", "passt:"] {
+        for bad in ["", "tap", "tap:", "nat:x", "tsi:x", "none:x", "bridge", "tap:0123456789abcdef", "passt:"]
+        {
             assert!(parse_network(bad).is_err(), "{bad}");
         }
     }

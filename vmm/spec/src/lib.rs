@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use network::{
     Action, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, Network, PasstSpec,
-    PolicySpec, PortRange, Protocol, PublishedPort, Reach, TapRef, TapSpec,
+    PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
 };
 
 /// The version of [`VmSpec`] this crate writes and reads.
@@ -47,7 +47,7 @@ pub struct VmSpec {
 impl VmSpec {
     /// How many devices are on the bus.
     pub fn bus_devices(&self) -> usize {
-        self.devices.len() + usize::from(self.network != Network::None)
+        self.devices.len() + usize::from(self.network.has_card())
     }
 }
 

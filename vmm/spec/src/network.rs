@@ -16,10 +16,19 @@ pub enum Network {
     None,
     /// A network card whose other end is a user-mode stack in the machine's own process.
     Nat(NatSpec),
+    /// No card: the guest's kernel hands its sockets to the machine's own process, over the socket device.
+    Tsi(ProxySpec),
     /// A network card whose other end is a tap interface of this host.
     Tap(TapSpec),
     /// A network card whose other end is a passt process, or whatever else speaks QEMU's stream protocol.
     Passt(PasstSpec),
+}
+
+impl Network {
+    /// Whether the machine has a network card.
+    pub fn has_card(&self) -> bool {
+        matches!(self, Self::Nat(_) | Self::Tap(_) | Self::Passt(_))
+    }
 }
 
 /// The user-mode stack.
@@ -28,6 +37,15 @@ pub enum Network {
 pub struct NatSpec {
     /// The card's address.
     pub mac: [u8; 6],
+    /// What it is made of.
+    #[serde(default)]
+    pub proxy: ProxySpec,
+}
+
+/// What decides about a guest's connections and makes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxySpec {
     /// Addresses of both ends.
     #[serde(default)]
     pub link: LinkSpec,
@@ -48,24 +66,31 @@ pub struct NatSpec {
     pub limits: NetLimits,
 }
 
-/// Addresses of a link between a guest and the user-mode stack.
+/// Addresses of a link between a guest and what stands for the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSpec {
     /// The guest's IPv4 address.
     pub guest_v4: Ipv4Addr,
-    /// The stack's own IPv4 address: gateway, name server, and this host where the policy lets it be reached.
+    /// The other end's own IPv4 address: gateway, name server, and this host where the policy lets it be reached.
     pub gateway_v4: Ipv4Addr,
     /// Length of the IPv4 network's prefix, bits.
     pub prefix_v4: u8,
     /// The guest's IPv6 address.
     pub guest_v6: Ipv6Addr,
-    /// The stack's own IPv6 address.
+    /// The other end's own IPv6 address.
     pub gateway_v6: Ipv6Addr,
     /// Length of the IPv6 network's prefix, bits.
     pub prefix_v6: u8,
     /// The longest IP packet, bytes, from 1280.
     pub mtu: u16,
+}
+
+impl LinkSpec {
+    /// The guest's address of the same family as `like`.
+    pub fn guest(&self, like: IpAddr) -> IpAddr {
+        if like.is_ipv4() { self.guest_v4.into() } else { self.guest_v6.into() }
+    }
 }
 
 impl Default for LinkSpec {
@@ -324,7 +349,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Network>("\"none\"").unwrap(), Network::None);
         let nat = r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#;
         let Network::Nat(nat) = serde_json::from_str(nat).unwrap() else { panic!("a nat") };
-        assert_eq!((nat.link, nat.limits.connections), (LinkSpec::default(), 4096));
+        assert_eq!(nat.proxy, ProxySpec::default());
+        assert_eq!(nat.proxy.limits.connections, 4096);
+        let tsi = serde_json::from_str::<Network>(r#"{"tsi":{}}"#).unwrap();
+        assert_eq!(tsi, Network::Tsi(ProxySpec::default()));
         assert!(serde_json::from_str::<Network>(r#"{"nat":{"mac":[2,0,0,0,0,1],"surprise":1}}"#).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! The kernel command line: what the machine must say, then what the specification adds.
 
 use monocore_hypervisor::{Gsi, layout};
-use monocore_spec::VmSpec;
+use monocore_spec::{Network, VmSpec};
 
 use crate::Error;
 
@@ -30,6 +30,9 @@ impl CommandLine {
         }
         if !spec.kernel.initrd.is_empty() && !spec.ram.shared {
             line.push_str(" retain_initrd");
+        }
+        if matches!(spec.network, Network::Tsi(_)) {
+            line.push_str(" tsi");
         }
         let words = &spec.kernel.command_line;
         for index in 0..spec.bus_devices() {
@@ -63,7 +66,7 @@ pub(crate) fn virtio_window(index: usize) -> (u64, Gsi) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Network, RamSpec, SPEC_VERSION, Sink};
+    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, ProxySpec, RamSpec, SPEC_VERSION, Sink};
 
     use super::*;
 
@@ -100,6 +103,16 @@ pub(super) mod tests {
         assert!(kept(&spec));
         spec.ram.shared = true;
         assert!(!kept(&spec));
+    }
+
+    #[test]
+    fn a_kernel_that_carries_sockets_is_told_so() {
+        let mut spec = spec("quiet", 1, 1);
+        let says = |spec: &VmSpec| CommandLine::new(spec).unwrap().0.split(' ').any(|word| word == "tsi");
+        assert!(!says(&spec));
+        spec.network = Network::Tsi(ProxySpec::default());
+        assert!(says(&spec));
+        assert!(CommandLine::new(&spec).unwrap().0.ends_with(":5 quiet"), "and no card is announced");
     }
 
     #[test]

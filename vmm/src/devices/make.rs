@@ -7,9 +7,9 @@ use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_console::Console;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
 use monocore_rng::Rng;
-use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
+use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, Network, VmSpec, VsockBackend};
 use monocore_virtio::{Counters, VirtioDevice};
-use monocore_vsock::{Backend as VsockConnections, Handoff, Limits, UnixSockets, Vsock};
+use monocore_vsock::{Backend as VsockConnections, Handoff, UnixSockets, Vsock};
 
 use super::network;
 use crate::attachments::{Attachments, ThreadKind};
@@ -31,21 +31,30 @@ pub(crate) struct Made {
 pub(crate) fn make_all(spec: &VmSpec, attachments: &mut Attachments) -> Result<Vec<Made>, Error> {
     let mut devices = Vec::with_capacity(spec.devices.len());
     for (index, device) in spec.devices.iter().enumerate() {
-        devices.push(make(index, device, attachments)?);
+        devices.push(make(index, device, &spec.network, attachments)?);
+    }
+    if matches!(spec.network, Network::Tsi(_)) && !devices.iter().any(|made| made.kind == ThreadKind::Tsi) {
+        return Err(Error::Spec("a network of sockets without a socket device to carry them".into()));
     }
     // Last, so that no other device's place depends on it.
     devices.extend(network::make(spec.devices.len(), &spec.network)?);
     Ok(devices)
 }
 
-fn make(index: usize, spec: &DeviceSpec, attachments: &mut Attachments) -> Result<Made, Error> {
-    let kind = ThreadKind::of(spec);
+fn make(
+    index: usize,
+    spec: &DeviceSpec,
+    network: &Network,
+    attachments: &mut Attachments,
+) -> Result<Made, Error> {
+    let kind = ThreadKind::of(spec, network);
     let fail = Fail { index, kind: kind.name() };
     let mut shares = None;
     let device: Box<dyn VirtioDevice> = match spec {
         DeviceSpec::Vsock(vsock) => {
             let backend = connections(&vsock.backend, attachments, &fail)?;
-            Box::new(Vsock::new(vsock.guest_cid, backend, Limits::default()))
+            let device = Vsock::new(vsock.guest_cid, backend, network::limits(network));
+            Box::new(network::carry(device, network, &fail)?)
         }
         DeviceSpec::Block(block) => {
             let disk = disk(&block.backend, &fail)?;

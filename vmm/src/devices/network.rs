@@ -1,9 +1,13 @@
-//! The network card from its specification.
+//! The way to the network from its specification: a card, or what the socket device carries sockets with.
+
+use std::fs::File;
+use std::net::IpAddr;
 
 use monocore_net::{Endpoint, Net, NetConfig, Stream, Tap};
-use monocore_proxy::Nat;
-use monocore_spec::{NatSpec, Network, TapRef};
+use monocore_proxy::{Nat, Tsi, tsi};
+use monocore_spec::{NetLimits, Network, ProxySpec, TapRef};
 use monocore_virtio::VirtioDevice;
+use monocore_vsock::{Limits, Vsock};
 
 use super::make::{Fail, Made};
 use crate::attachments::ThreadKind;
@@ -17,8 +21,11 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
     let Some(kind) = ThreadKind::of_network(network) else { return Ok(None) };
     let fail = Fail { index, kind: kind.name() };
     let (mac, endpoint): (_, Box<dyn Endpoint>) = match network {
-        Network::None => return Ok(None),
-        Network::Nat(nat) => (nat.mac, Box::new(stack(nat, &fail)?)),
+        Network::None | Network::Tsi(_) => return Ok(None),
+        Network::Nat(nat) => {
+            let (resolvers, receipts) = outside(&nat.proxy)?;
+            (nat.mac, Box::new(Nat::new(nat, &resolvers, receipts).map_err(|e| fail.because(e))?))
+        }
         Network::Tap(tap) => {
             let end = match &tap.interface {
                 TapRef::Name(name) => Tap::open(name),
@@ -33,9 +40,33 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
     Ok(Some(Made { kind, device: card, shares: None, counters }))
 }
 
-fn stack(spec: &NatSpec, fail: &Fail) -> Result<Nat, Error> {
+/// What the socket device may keep for the guest, beside the connections of its own.
+pub(super) fn limits(network: &Network) -> Limits {
+    let own = Limits::default();
+    match network {
+        Network::Tsi(ProxySpec { limits: NetLimits { connections }, .. }) => {
+            // Those that wait to be taken have no connection of the device's, and a datagram's flow has only its socket's.
+            Limits { connections: own.connections + *connections as usize, ..own }
+        }
+        _ => own,
+    }
+}
+
+/// The socket device with what carries the guest's own sockets, if `network` says so.
+///
+/// # Errors
+/// [`Error`], naming the port it is about.
+pub(super) fn carry(vsock: Vsock, network: &Network, fail: &Fail) -> Result<Vsock, Error> {
+    let Network::Tsi(spec) = network else { return Ok(vsock) };
+    let (resolvers, receipts) = outside(spec)?;
+    let front = Tsi::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))?;
+    Ok(vsock.with_front(tsi::PORT, Box::new(front)))
+}
+
+/// Where names are asked for, and where decisions are written.
+fn outside(spec: &ProxySpec) -> Result<(Vec<IpAddr>, Option<File>), Error> {
     let receipts = files::open_sink(&spec.receipts)?;
     let resolvers =
         if spec.resolvers.is_empty() { monocore_proxy::host_resolvers() } else { spec.resolvers.clone() };
-    Nat::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))
+    Ok((resolvers, receipts))
 }

@@ -71,7 +71,8 @@ pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
         }
     }
     match &spec.network {
-        Network::Nat(nat) => numbers.extend(sink(&nat.receipts)),
+        Network::Nat(nat) => numbers.extend(sink(&nat.proxy.receipts)),
+        Network::Tsi(proxy) => numbers.extend(sink(&proxy.receipts)),
         Network::Tap(TapSpec { interface: TapRef::Fd(number), .. }) => numbers.push(*number),
         Network::Passt(passt) => numbers.push(passt.fd),
         Network::None | Network::Tap(_) => {}

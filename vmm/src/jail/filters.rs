@@ -92,6 +92,7 @@ fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
     match kind {
         ThreadKind::Vcpu => restrict(rules, libc::SYS_ioctl, 1, RUN_REQUESTS),
         ThreadKind::Vsock => restrict(rules, libc::SYS_socket, 0, &[AF_UNIX]),
+        ThreadKind::Tsi => restrict(rules, libc::SYS_socket, 0, &[AF_UNIX, AF_INET, AF_INET6]),
         ThreadKind::Fs => restrict(rules, libc::SYS_unshare, 0, &[CLONE_FS]),
         ThreadKind::Nat => {
             restrict(rules, libc::SYS_socket, 0, &[AF_INET, AF_INET6])?;

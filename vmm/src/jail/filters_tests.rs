@@ -25,7 +25,14 @@ fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u32; 2]) -> 
 
 #[test]
 fn every_number_gets_its_verdict() {
-    let kinds = [ThreadKind::Vsock, ThreadKind::Block, ThreadKind::Fs, ThreadKind::Console, ThreadKind::Rng];
+    let kinds = [
+        ThreadKind::Vsock,
+        ThreadKind::Tsi,
+        ThreadKind::Block,
+        ThreadKind::Fs,
+        ThreadKind::Console,
+        ThreadKind::Rng,
+    ];
     for kind in kinds {
         let program = thread(kind).unwrap();
         let listed: Vec<i64> =
@@ -61,4 +68,8 @@ fn an_argument_decides_where_a_list_says_so() {
     let socket = u32::try_from(libc::SYS_socket).unwrap();
     assert_eq!(run(&main, AUDIT_ARCH, socket, [1, 0]), ALLOW);
     assert_eq!(run(&main, AUDIT_ARCH, socket, [2, 0]), KILL_PROCESS);
+    let tsi = thread(ThreadKind::Tsi).unwrap();
+    for (family, verdict) in [(1, ALLOW), (2, ALLOW), (10, ALLOW), (16, KILL_PROCESS), (17, KILL_PROCESS)] {
+        assert_eq!(run(&tsi, AUDIT_ARCH, socket, [family, 0]), verdict, "{family}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Which system calls the threads of a machine make. No list holds `execve` or `ptrace`, only the network stack's `socket` for the Internet,
+//! Which system calls the threads of a machine make. No list holds `execve` or `ptrace`, only those of `nat` and `tsi` hold `socket` for the Internet,
 //! and only the file server's holds ways to open a path.
 
 use libc::{
@@ -165,7 +165,8 @@ const FS: &[i64] = &[
 pub(super) fn of(kind: ThreadKind) -> &'static [&'static [i64]] {
     match kind {
         ThreadKind::Vcpu => &[],
-        ThreadKind::Vsock => &[WORKER, VSOCK],
+        // The same calls; what they may be used for differs.
+        ThreadKind::Vsock | ThreadKind::Tsi => &[WORKER, VSOCK],
         ThreadKind::Block => &[WORKER, BLOCK],
         ThreadKind::Fs => &[WORKER, FS],
         ThreadKind::Console => &[WORKER, CONSOLE],

@@ -127,7 +127,8 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkArgs {
-    /// How the sandbox reaches others: nat, none, tap:INTERFACE, or passt:SOCKET
+    /// How the sandbox reaches others: nat (a network card), tsi (its sockets carried one by one, by monocore's own
+    /// kernel: cheaper, TCP and UDP only), none, tap:INTERFACE, or passt:SOCKET
     #[arg(long, value_name = "MODE", default_value = "nat", value_parser = spec::parse_network)]
     pub(super) network: NetworkMode,
     /// No network: the same as --network none

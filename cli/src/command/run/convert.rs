@@ -112,8 +112,8 @@ impl NetworkArgs {
     fn into_spec(self) -> anyhow::Result<NetworkSpec> {
         let mode = if self.no_net { NetworkMode::None } else { self.network };
         let publish: Vec<_> = self.publish.into_iter().flatten().collect();
-        if mode != NetworkMode::Nat && !publish.is_empty() {
-            bail!("--publish: ports are published with --network nat only");
+        if !mode.is_ours() && !publish.is_empty() {
+            bail!("--publish: ports are published with --network nat and tsi only");
         }
         for (index, port) in publish.iter().enumerate() {
             let same = |other: &&PublishedPort| {

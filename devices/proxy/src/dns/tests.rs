@@ -74,7 +74,7 @@ fn server() -> SocketAddr {
 }
 
 struct World {
-    dns: Forwarder,
+    dns: Forwarder<(SocketAddr, SocketAddr)>,
     engine: Engine,
     poller: Poller,
 }
@@ -107,7 +107,7 @@ impl World {
             assert!(Instant::now() < end, "no answer");
         }
         let reply = self.dns.replies.remove(0);
-        assert_eq!((reply.from, reply.to), (GATEWAY.into(), GUEST.into()));
+        assert_eq!(reply.to, (GUEST.into(), GATEWAY.into()));
         reply.bytes
     }
 

@@ -13,11 +13,11 @@ use rustix::net::{
 };
 
 use super::io::Io;
-use super::slab::{Id, Slab};
 use super::wire::emit::{self, Unreachable};
 use super::wire::udp::{ECHO_BYTES, Echo};
-use super::{TOKEN_ECHO, token};
 use crate::engine::Engine;
+use crate::slab::{Id, Slab};
+use crate::token::{TOKEN_ECHO, token};
 
 const LIFETIME: Duration = Duration::from_secs(30);
 /// The longest payload that is carried.

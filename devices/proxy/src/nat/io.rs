@@ -5,6 +5,7 @@ use std::time::Instant;
 use monocore_net::Receiver;
 use monocore_virtio::Poller;
 
+use super::DnsClient;
 use super::link::Link;
 use crate::dns::Forwarder;
 use crate::engine::Engine;
@@ -15,6 +16,6 @@ pub(crate) struct Io<'a, 'm> {
     pub(crate) receiver: &'a mut Receiver<'m>,
     pub(crate) poller: &'a Poller,
     pub(crate) engine: &'a mut Engine,
-    pub(crate) dns: &'a mut Forwarder,
+    pub(crate) dns: &'a mut Forwarder<DnsClient>,
     pub(crate) now: Instant,
 }

@@ -49,7 +49,7 @@ impl Link {
 
     /// The guest's address of the same family as `like`.
     pub(crate) fn guest(&self, like: IpAddr) -> IpAddr {
-        if like.is_ipv4() { self.spec.guest_v4.into() } else { self.spec.guest_v6.into() }
+        self.spec.guest(like)
     }
 
     /// The longest segment that fits the link, without options.

@@ -15,16 +15,16 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use monocore_virtio::{Poller, Ready, ServiceError};
-use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::io::Io;
-use super::slab::{Id, Slab};
 use super::timers::Timers;
 use super::wire::emit::Fields;
 use super::wire::tcp::{RST, SYN};
-use super::{TOKEN_TCP, token};
+use crate::slab::{Id, Slab};
+use crate::sockets::{do_not_delay, reset_on_close};
 use crate::sys;
+use crate::token::{TOKEN_TCP, token};
 use connection::{Carrier, Connection, Phase};
 
 /// How often something is sent again before the guest counts as gone.
@@ -148,8 +148,7 @@ impl Tcp {
             self.connections.remove(id);
             return Ok(None);
         }
-        // Small writes are the guest's to hold back.
-        let _ = sockopt::set_tcp_nodelay(&connection.socket, true);
+        do_not_delay(&connection.socket);
         io.poller
             .add_edge(&connection.socket, token(TOKEN_TCP, id))
             .map_err(ServiceError::host("watching a connection"))?;
@@ -248,12 +247,6 @@ fn stray_answer(segment: &super::wire::tcp::Segment) -> Fields {
     Fields { acknowledged: segment.sequence.wrapping_add(length), flags: RST | ACK, ..Fields::default() }
 }
 
-/// Whoever is at the socket's other end sees a reset when it is closed.
-fn reset_on_close(socket: &OwnedFd) {
-    // Without it the end is merely a quiet one.
-    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
-}
-
 fn initial_sequence() -> u32 {
     let mut bytes = [0; 4];
     // Where there are no random numbers, connections still work.
@@ -265,9 +258,4 @@ fn can_peek_from_offset() -> bool {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let made = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     made.is_ok_and(|socket| sys::set_peek_offset(&socket, 0).is_ok())
-}
-
-/// Whether an attempt to connect is under way.
-fn is_under_way(error: Errno) -> bool {
-    matches!(error, Errno::INPROGRESS | Errno::INTR | Errno::AGAIN)
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use super::slab::Id;
+use crate::slab::Id;
 
 /// Times, the nearest first. An entry says when to look, not that the time is still right.
 #[derive(Debug, Default)]

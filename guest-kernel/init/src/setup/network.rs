@@ -1,4 +1,4 @@
-//! The network card: its addresses and routes, told to the kernel over rtnetlink in one message after the other.
+//! The network interface: its addresses and routes, told to the kernel over rtnetlink in one message after the other.
 //!
 //! Source: rtnetlink(7), netlink(7); include/uapi/linux/{netlink,rtnetlink,if_link,if_addr}.h.
 
@@ -10,9 +10,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 use crate::error::{Doing, Error};
-
-/// What the kernel calls the first network card.
-const CARD: &str = "eth0";
 
 const NLMSG_ERROR: u16 = 2;
 const RTM_NEWLINK: u16 = 16;
@@ -72,15 +69,16 @@ impl Message {
     }
 }
 
-/// Brings the card up with what `interface` says.
+/// Brings the interface up with what `interface` says.
 pub(super) fn configure(interface: &Interface) -> Result<(), Error> {
-    let index = card_index()?;
+    let name = interface.name.as_str();
+    let index = index(name)?;
     let flags = SocketFlags::CLOEXEC;
     let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).doing("configure", CARD)?;
-    ask(&socket, &up(index, interface.mtu)).doing("bring up", CARD)?;
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).doing("configure", name)?;
+    ask(&socket, &up(index, interface.mtu)).doing("bring up", name)?;
     for (address, prefix) in &interface.addresses {
-        ask(&socket, &new_address(index, *address, *prefix)).doing("give an address to", CARD)?;
+        ask(&socket, &new_address(index, *address, *prefix)).doing("give an address to", name)?;
     }
     for gateway in &interface.gateways {
         ask(&socket, &default_route(index, *gateway)).doing("make a route through", gateway.to_string())?;
@@ -88,11 +86,11 @@ pub(super) fn configure(interface: &Interface) -> Result<(), Error> {
     Ok(())
 }
 
-fn card_index() -> Result<u32, Error> {
-    let path = format!("/sys/class/net/{CARD}/ifindex");
+fn index(name: &str) -> Result<u32, Error> {
+    let path = format!("/sys/class/net/{name}/ifindex");
     let text = std::fs::read_to_string(path)
-        .map_err(|_| Error::Refused("the machine has no network card".into()))?;
-    text.trim().parse().map_err(|_| Error::Refused(format!("{CARD} has no number")))
+        .map_err(|_| Error::Refused(format!("the kernel has no network interface {name}")))?;
+    text.trim().parse().map_err(|_| Error::Refused(format!("{name} has no number")))
 }
 
 fn up(index: u32, mtu: Option<u32>) -> Vec<u8> {

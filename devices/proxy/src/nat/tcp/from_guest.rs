@@ -1,22 +1,20 @@
 //! From the guest to the host's sockets.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
 use monocore_spec::Protocol;
 use monocore_virtio::{Buffers, ServiceError};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, Shutdown, SocketFlags, SocketType, connect, shutdown, socket_with, sockopt,
-};
+use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::super::io::Io;
-use super::super::slab::Id;
 use super::super::wire::emit::Unreachable;
 use super::super::wire::tcp::{ACK, FIN, RST, SYN, Segment};
 use super::connection::{Carrier, Connection, Phase, before};
-use super::{Tcp, initial_sequence, is_under_way, reset_on_close, stray_answer};
+use super::{Tcp, initial_sequence, stray_answer};
 use crate::dns;
+use crate::slab::Id;
+use crate::sockets::{Begun, dial, reset_on_close};
 
 /// A segment of the guest: who sent it to whom, its header, and its packet's beginning, for errors that quote it.
 pub(crate) struct Incoming<'a> {
@@ -84,7 +82,8 @@ impl Tcp {
                 }
             };
             match dial(target) {
-                Ok((socket, phase)) => (socket, Carrier::Tcp, phase),
+                Ok(Begun::Connected(socket)) => (socket, Carrier::Tcp, Phase::Answered),
+                Ok(Begun::UnderWay(socket)) => (socket, Carrier::Tcp, Phase::Connecting),
                 Err(error) => return self.failed(io, incoming, error),
             }
         };
@@ -262,18 +261,6 @@ impl Tcp {
             let _ = shutdown(&connection.socket, Shutdown::Write);
         }
         Ok(())
-    }
-}
-
-/// Begins to connect to `target`.
-fn dial(target: SocketAddr) -> Result<(OwnedFd, Phase), Errno> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    match connect(&socket, &target) {
-        Ok(()) => Ok((socket, Phase::Answered)),
-        Err(error) if is_under_way(error) => Ok((socket, Phase::Connecting)),
-        Err(error) => Err(error),
     }
 }
 

@@ -5,12 +5,12 @@ use rustix::net::{RecvFlags, recv};
 
 use super::super::io::Io;
 use super::super::link::{self, Payload};
-use super::super::slab::Id;
 use super::super::wire::tcp::{FIN, PSH};
-use super::super::{TOKEN_TCP, token};
 use super::connection::{Carrier, Connection};
 use super::{PROBE, Tcp};
+use crate::slab::Id;
 use crate::sys;
+use crate::token::{TOKEN_TCP, token};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::time::Duration;

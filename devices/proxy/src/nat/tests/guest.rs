@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use monocore_net::{HEADER_BYTES, Header, Net, NetConfig};
 use monocore_spec::{
-    Action, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, PolicySpec, PublishedPort, Reach,
-    Sink,
+    Action, Direction, LinkSpec, NatSpec, NetRule, NetTarget, PolicySpec, ProxySpec, PublishedPort, Reach,
 };
 use monocore_virtio::VirtioDevice;
 use monocore_virtio::test_driver::{Part, TestDriver};
@@ -38,15 +37,8 @@ pub(super) fn rule(action: Action, target: NetTarget) -> NetRule {
 }
 
 pub(super) fn spec(rules: Vec<NetRule>, publish: Vec<PublishedPort>) -> NatSpec {
-    NatSpec {
-        mac: MAC,
-        link: LinkSpec::default(),
-        policy: PolicySpec { reach: Reach::Public, rules },
-        resolvers: Vec::new(),
-        publish,
-        receipts: Sink::Discard,
-        limits: NetLimits::default(),
-    }
+    let policy = PolicySpec { reach: Reach::Public, rules };
+    NatSpec { mac: MAC, proxy: ProxySpec { policy, publish, ..ProxySpec::default() } }
 }
 
 /// A guest that may reach this host.

@@ -1,0 +1,198 @@
+//! Datagrams out of the guest: each pair of ends has a socket of the host's that is connected to the far one, so that nobody
+//! else answers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use monocore_spec::Protocol;
+use monocore_virtio::{Interest, Poller, ServiceError};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+
+use crate::engine::Engine;
+use crate::slab::{Id, Slab};
+use crate::token::{TOKEN_FLOW, token};
+
+/// How long a flow lasts after its last datagram, and once it was answered.
+const LIFETIME: Duration = Duration::from_secs(30);
+const ANSWERED_LIFETIME: Duration = Duration::from_secs(180);
+/// How often old flows are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Datagrams of one flow before others come.
+pub(crate) const TURN_DATAGRAMS: usize = 32;
+/// Comes before every address.
+const FIRST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// A pair of ends; `O` is the guest's.
+#[derive(Debug)]
+pub(crate) struct Flow<O> {
+    pub(crate) owner: O,
+    /// The other end, as the guest knows it.
+    pub(crate) remote: SocketAddr,
+    pub(crate) socket: OwnedFd,
+    until: Instant,
+    answered: bool,
+}
+
+/// Why there is no flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoFlow {
+    /// It may not be.
+    Denied,
+    /// This host has no way there.
+    Unreachable(Errno),
+    /// This host has no sockets left.
+    Exhausted,
+}
+
+/// All flows the guest began.
+#[derive(Debug)]
+pub(crate) struct Flows<O> {
+    flows: Slab<Flow<O>>,
+    by_ends: BTreeMap<(O, SocketAddr), Id>,
+    /// Those that the guest had no room for.
+    starved: Vec<Id>,
+    sweep: Option<Instant>,
+}
+
+impl<O> Default for Flows<O> {
+    fn default() -> Self {
+        Self { flows: Slab::default(), by_ends: BTreeMap::new(), starved: Vec::new(), sweep: None }
+    }
+}
+
+impl<O: Copy + Ord> Flows<O> {
+    /// Watches every socket again, after a stop.
+    pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+        self.starved.clear();
+        for id in self.flows.ids() {
+            self.watch(poller, id)?;
+        }
+        Ok(())
+    }
+
+    /// The flow from `owner` to `remote`, which begins here if the engine lets it.
+    ///
+    /// # Errors
+    /// The outer one where a socket cannot be watched; the inner one says what the guest is told.
+    pub(crate) fn between(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        (owner, remote): (O, SocketAddr),
+        now: Instant,
+    ) -> Result<Result<&mut Flow<O>, NoFlow>, ServiceError> {
+        let id = match self.by_ends.get(&(owner, remote)) {
+            Some(id) => *id,
+            None => {
+                let socket = match open(engine, remote, now) {
+                    Ok(socket) => socket,
+                    Err(why) => return Ok(Err(why)),
+                };
+                let flow = Flow { owner, remote, socket, until: now, answered: false };
+                let id = self.flows.insert(flow);
+                self.by_ends.insert((owner, remote), id);
+                self.watch(poller, id)?;
+                engine.opened();
+                self.sweep.get_or_insert(now + SWEEP);
+                id
+            }
+        };
+        let Some(flow) = self.flows.get_mut(id) else { return Ok(Err(NoFlow::Exhausted)) };
+        flow.until = now + if flow.answered { ANSWERED_LIFETIME } else { LIFETIME };
+        Ok(Ok(flow))
+    }
+
+    /// A flow by the number of its token.
+    pub(crate) fn by_bits(&self, bits: u64) -> Option<Id> {
+        self.flows.by_bits(bits)
+    }
+
+    pub(crate) fn get(&mut self, id: Id) -> Option<&mut Flow<O>> {
+        self.flows.get_mut(id)
+    }
+
+    /// The guest has no room: the flow's socket is left alone until it has.
+    pub(crate) fn pause(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
+        self.starved.push(id);
+        self.change(poller, id, Interest::None)
+    }
+
+    /// The flows that were paused; each is paused again or resumed.
+    pub(crate) fn take_paused(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.starved)
+    }
+
+    /// Has the flow's socket watched again.
+    pub(crate) fn resume(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
+        self.change(poller, id, Interest::Read)
+    }
+
+    /// Ends flows that are over.
+    pub(crate) fn turn(&mut self, engine: &mut Engine, now: Instant) {
+        if self.sweep.is_none_or(|at| at > now) {
+            return;
+        }
+        for id in self.flows.ids() {
+            if self.flows.get_mut(id).is_some_and(|flow| flow.until <= now) {
+                self.remove(engine, id);
+            }
+        }
+        self.sweep = (self.flows.len() > 0).then(|| now + SWEEP);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.sweep
+    }
+
+    /// Ends all flows of `owner`.
+    pub(crate) fn remove_all_of(&mut self, engine: &mut Engine, owner: O) {
+        while let Some((&(_, remote), &id)) =
+            self.by_ends.range((owner, FIRST_ADDRESS)..).next().filter(|((of, _), _)| *of == owner)
+        {
+            self.by_ends.remove(&(owner, remote));
+            self.remove(engine, id);
+        }
+    }
+
+    fn remove(&mut self, engine: &mut Engine, id: Id) {
+        if let Some(flow) = self.flows.remove(id) {
+            self.by_ends.remove(&(flow.owner, flow.remote));
+            engine.closed();
+        }
+    }
+
+    fn watch(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
+        let Some(flow) = self.flows.get_mut(id) else { return Ok(()) };
+        poller
+            .add(&flow.socket, token(TOKEN_FLOW, id), Interest::Read)
+            .map_err(ServiceError::host("watching a flow"))
+    }
+
+    fn change(&mut self, poller: &Poller, id: Id, interest: Interest) -> Result<(), ServiceError> {
+        let Some(flow) = self.flows.get_mut(id) else { return Ok(()) };
+        poller
+            .modify(&flow.socket, token(TOKEN_FLOW, id), interest)
+            .map_err(ServiceError::host("watching a flow"))
+    }
+}
+
+impl<O> Flow<O> {
+    /// The flow was answered: it lasts longer.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.answered = true;
+        self.until = now + ANSWERED_LIFETIME;
+    }
+}
+
+/// Asks whether a flow to `remote` may be and makes its socket.
+fn open(engine: &mut Engine, remote: SocketAddr, now: Instant) -> Result<OwnedFd, NoFlow> {
+    let target = engine.outbound(Protocol::Udp, remote, now).map_err(|_| NoFlow::Denied)?;
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::DGRAM, flags, None).map_err(|_| NoFlow::Exhausted)?;
+    connect(&socket, &target).map_err(NoFlow::Unreachable)?;
+    Ok(socket)
+}

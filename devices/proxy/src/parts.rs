@@ -1,0 +1,51 @@
+//! What both front ends are made of.
+
+use std::fs::File;
+use std::net::IpAddr;
+
+use monocore_spec::ProxySpec;
+
+use crate::dns::Forwarder;
+use crate::engine::Engine;
+use crate::inbound::Inbound;
+use crate::policy::Policy;
+use crate::publish::{Listener, PublishError};
+use crate::receipt::Receipts;
+use crate::sys;
+
+/// Why a front end cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// A port cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// This host's addresses cannot be learned, so they could not be guarded.
+    #[error("list this host's addresses: {0}")]
+    HostAddresses(#[source] std::io::Error),
+}
+
+/// The engine, the name server and the published ports of one guest.
+#[derive(Debug)]
+pub(crate) struct Parts<D> {
+    pub(crate) engine: Engine,
+    pub(crate) dns: Forwarder<D>,
+    pub(crate) inbound: Inbound,
+}
+
+impl<D: Copy> Parts<D> {
+    /// What `spec` describes; ports are bound here.
+    pub(crate) fn new(
+        spec: &ProxySpec,
+        resolvers: &[IpAddr],
+        receipts: Option<File>,
+    ) -> Result<Self, ProxyError> {
+        let own = sys::interface_addresses().map_err(ProxyError::HostAddresses)?;
+        let listeners = spec.publish.iter().map(Listener::open).collect::<Result<_, _>>()?;
+        let policy = Policy::new(&spec.policy, own);
+        Ok(Self {
+            engine: Engine::new(policy, Receipts::new(receipts), &spec.link, spec.limits.connections),
+            dns: Forwarder::new(resolvers),
+            inbound: Inbound::new(listeners),
+        })
+    }
+}
