@@ -266,3 +266,6 @@ impl Front for Tsi {
         self.engine.reset();
     }
 }
+
+#[cfg(test)]
+mod tests;
