@@ -40,9 +40,14 @@ fn records(name: &str) -> Vec<(&'static str, u16, u32, Vec<u8>)> {
 
 /// A name server on loopback, by datagram and connection.
 fn server() -> SocketAddr {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = udp.local_addr().unwrap();
-    let tcp = TcpListener::bind(address).unwrap();
+    // A port that is free for datagrams may be taken for connections.
+    let (udp, address, tcp) = std::iter::repeat_with(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .take(100)
+        .find_map(|udp| {
+            let address = udp.local_addr().unwrap();
+            TcpListener::bind(address).ok().map(|tcp| (udp, address, tcp))
+        })
+        .unwrap();
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok((count, from)) = udp.recv_from(&mut bytes) {
