@@ -23,7 +23,12 @@ pub(crate) fn dial(target: SocketAddr) -> Result<Begun, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     do_not_delay(&socket);
-    match connect(&socket, &target) {
+    let mut begun = connect(&socket, &target);
+    if target.ip().is_loopback() && begun.is_err_and(is_under_way) {
+        // The other end has answered by now, yes or no; to ask once more costs less than to wait.
+        begun = connect(&socket, &target);
+    }
+    match begun {
         Ok(()) => Ok(Begun::Connected(socket)),
         Err(error) if is_under_way(error) => Ok(Begun::UnderWay(socket)),
         Err(error) => Err(error),
@@ -38,11 +43,26 @@ pub(crate) fn do_not_delay(socket: &OwnedFd) {
 
 /// Whether an attempt to connect is under way.
 pub(crate) fn is_under_way(error: Errno) -> bool {
-    matches!(error, Errno::INPROGRESS | Errno::INTR | Errno::AGAIN)
+    matches!(error, Errno::INPROGRESS | Errno::ALREADY | Errno::INTR | Errno::AGAIN)
 }
 
 /// Whoever is at the socket's other end sees a reset when it is closed.
 pub(crate) fn reset_on_close(socket: &OwnedFd) {
     // Without it the end is merely a quiet one.
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn loopback_answers_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(matches!(dial(address), Ok(Begun::Connected(_))));
+        drop(listener);
+        assert_eq!(dial(address).unwrap_err(), Errno::CONNREFUSED);
+    }
 }

@@ -101,6 +101,20 @@ fn what_nobody_serves_is_refused_in_its_own_name() {
 }
 
 #[test]
+fn only_a_front_takes_frames_and_channels() {
+    let (handlers, _dialer) = echo(7);
+    let plain = Vsock::new(GUEST_CID, Box::new(handlers), Limits::default());
+    assert_eq!(plain.features() & 2, 0);
+    let mut guest = Guest::new(plain);
+    guest.post(8);
+    guest.send(Op::Request, 7, 0, &[0; 48]);
+    assert_eq!(guest.receive().0.op, Some(Op::Reset));
+    guest.connect(7);
+    guest.send_bytes(7, b"hello");
+    assert_eq!(guest.receive_bytes(5), b"hello");
+}
+
+#[test]
 fn the_host_dials_and_the_guest_accepts_or_refuses() {
     let (mut guest, _arrivals, dialer) = arriving();
     guest.post(8);

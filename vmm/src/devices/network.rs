@@ -70,3 +70,32 @@ fn outside(spec: &ProxySpec) -> Result<(Vec<IpAddr>, Option<File>), Error> {
         if spec.resolvers.is_empty() { monocore_proxy::host_resolvers() } else { spec.resolvers.clone() };
     Ok((resolvers, receipts))
 }
+
+#[cfg(test)]
+mod tests {
+    use monocore_spec::VmSpec;
+
+    use super::super::make_all;
+    use crate::attachments::{Attachments, ThreadKind};
+
+    #[test]
+    fn sockets_are_carried_by_the_socket_device_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |devices: &str| {
+            let text = format!(
+                r#"{{"version":1,"name":"m","vcpus":1,"ram":{{"size_mib":32}},"kernel":{{"image":{{"fd":0}}}},
+                    "devices":[{devices}],"network":{{"tsi":{{"resolvers":["127.0.0.1"]}}}}}}"#
+            );
+            let spec: VmSpec = serde_json::from_str(&text).unwrap();
+            make_all(&spec, &mut Attachments::default())
+        };
+        let path = dir.path().join("vsock");
+        let vsock = format!(r#"{{"vsock":{{"guest_cid":3,"backend":{{"unix":{{"path":{path:?}}}}}}}}}"#);
+        let devices = made(&format!(r#""rng",{vsock}"#)).unwrap();
+        assert_eq!(devices.len(), 2, "no card");
+        assert_eq!(devices[1].kind, ThreadKind::Tsi);
+        // VIRTIO_VSOCK_F_SEQPACKET.
+        assert_ne!(devices[1].device.features() & 2, 0);
+        assert!(made(r#""rng""#).is_err());
+    }
+}

@@ -26,7 +26,7 @@ const DOWN: &[(&str, &[&str])] = &[
     ("monocore-console", DEVICE),
     ("monocore-fs", DEVICE),
     ("monocore-net", DEVICE),
-    ("monocore-proxy", &["monocore-net", "monocore-spec", "monocore-virtio"]),
+    ("monocore-proxy", &["monocore-net", "monocore-spec", "monocore-virtio", "monocore-vsock"]),
     ("monocore-rng", DEVICE),
     ("monocore-vsock", DEVICE),
     ("monocore-vhost-user", DEVICE),
