@@ -43,7 +43,8 @@ pub(crate) const TEST: &[&str] = &[
 pub(crate) const IMAGES: &[&str] = &["busybox-static", "docker-registry", "mmdebstrap", "skopeo", "umoci"];
 
 /// To fetch and feed the benchmarks' peers.
-pub(crate) const PEERS: &[&str] = &["erofs-utils", "python3", "python3-pip", "qemu-system-x86"];
+pub(crate) const PEERS: &[&str] =
+    &["erofs-utils", "iproute2", "passt", "python3", "python3-pip", "qemu-system-x86"];
 
 /// Installs those of `packages` that are missing.
 ///

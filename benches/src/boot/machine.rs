@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use monocore_benches::exits::{Counting, Exits};
 use monocore_spec::{
     BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, Network, RamSpec,
     SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
@@ -17,7 +18,6 @@ use monocore_spec::{
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::exits::{Counting, Exits};
 use crate::footprint::{self, Footprint};
 
 pub(crate) const RAM_MIB: u32 = 256;

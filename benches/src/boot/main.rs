@@ -2,12 +2,11 @@
 //! millisecond is a million). `cargo xtask bench boot` prepares everything and starts it there.
 //!
 //! Measured: the VMM alone with root, vsock and console attached, from its start to its first guest instruction and to
-//! init's first act; exits by kind; memory beyond guest RAM; exits of the idle guest; a whole `monocore run … true`; and QEMU's
-//! microvm with the same kernel and initramfs. Everything measured lies on a tmpfs.
+//! init's first act; exits by kind; memory beyond guest RAM; exits of the idle guest; a whole `monocore run … true`, with
+//! its network and without; and QEMU's microvm with the same kernel and initramfs. Everything measured lies on a tmpfs.
 
 #![allow(clippy::print_stdout, reason = "the figures are this program's output")]
 
-mod exits;
 mod footprint;
 mod machine;
 mod qemu;
@@ -16,8 +15,9 @@ mod whole;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
+use monocore_benches::moved;
 
 use crate::machine::{Boot, Files};
 
@@ -52,24 +52,23 @@ const FAULTS_MAX: f64 = 2500.0;
 const ANONYMOUS_KIB_MAX: f64 = 1536.0;
 const RESIDENT_KIB_MAX: f64 = 6144.0;
 const IDLE_MAX: f64 = 15.0;
+const NETWORK_MAX: f64 = 1.1;
 
 fn main() -> Result<()> {
     let args = Args::parse();
     monocore_benches::fresh_dir(&args.work)?;
+    monocore_benches::bring_near(Path::new("/etc/resolv.conf"), &args.work)?;
     let files = Files {
-        monocore: copy(&args.monocore, &args.work)?,
-        kernel: copy(&args.kernel, &args.work)?,
-        initramfs: copy(&args.initramfs, &args.work)?,
+        monocore: moved::copy(&args.monocore, &args.work)?,
+        kernel: moved::copy(&args.kernel, &args.work)?,
+        initramfs: moved::copy(&args.initramfs, &args.work)?,
     };
     let idle = (args.idle_s > 0).then(|| Duration::from_secs(args.idle_s));
     // The first boot finds caches cold: slabs, the page cache's trees.
     machine::boot(&files, &args.work, None)?;
     let boot = machine::boot(&files, &args.work, idle)?;
     let mut good = report(&boot);
-    println!("\nmonocore run … true{:>33}{:>10}   (M instructions)", "took", "at");
-    for stage in whole::run(&files.monocore, &args.work, machine::RAM_MIB)? {
-        println!("  {:<40}{:>10.1}{:>10.1}", stage.what, stage.took_ms, stage.at_ms);
-    }
+    good &= report_runs(&whole::Whole::new(&files.monocore, &args.work, machine::RAM_MIB)?)?;
     if args.qemu {
         let qemu = qemu::Qemu::new(&files, &args.work)?;
         qemu.boot_ms()?;
@@ -79,6 +78,23 @@ fn main() -> Result<()> {
     }
     anyhow::ensure!(good, "a bar is missed");
     Ok(())
+}
+
+/// Whole runs, stage by stage, with the default network and without one.
+fn report_runs(whole: &whole::Whole<'_>) -> Result<bool> {
+    let (with, without) = (whole.run(&[])?, whole.run(&["--no-net"])?);
+    println!(
+        "\nmonocore run … true (M instructions){:>16}{:>10}{:>10}{:>10}",
+        "took", "at", "--no-net", "at"
+    );
+    for (with, without) in with.iter().zip(&without) {
+        println!(
+            "  {:<40}{:>10.1}{:>10.1}{:>10.1}{:>10.1}",
+            with.what, with.took_ms, with.at_ms, without.took_ms, without.at_ms
+        );
+    }
+    let share = with[whole::STARTED].at_ms / without[whole::STARTED].at_ms;
+    Ok(bar("command started, share of --no-net's", share, NETWORK_MAX))
 }
 
 fn report(boot: &Boot) -> bool {
@@ -102,12 +118,6 @@ fn report(boot: &Boot) -> bool {
 /// Prints a figure beside its bar and says whether it keeps it.
 fn bar(what: &str, value: f64, max: f64) -> bool {
     let good = value <= max;
-    println!("{what:<42}{value:>10.1}{:>14}", format!("{} {max}", if good { "<=" } else { "MISSES" }));
+    println!("{what:<42}{value:>10.2}{:>14}", format!("{} {max}", if good { "<=" } else { "MISSES" }));
     good
-}
-
-fn copy(file: &Path, work: &Path) -> Result<PathBuf> {
-    let to = work.join(file.file_name().context("a file without a name")?);
-    std::fs::copy(file, &to).with_context(|| format!("copy {}", file.display()))?;
-    Ok(to)
 }

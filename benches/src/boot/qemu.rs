@@ -1,21 +1,15 @@
 //! QEMU's microvm with the same kernel and initramfs. Its isa-debug-exit at the boot mark's port ends it at init's first act.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-use crate::machine::{Files, monotonic_ms};
+use crate::machine::{Files, RAM_MIB, monotonic_ms};
 
-const BINARY: &str = "/usr/bin/qemu-system-x86_64";
-const FIRMWARE: [&str; 3] = ["bios-microvm.bin", "pvh.bin", "qboot.rom"];
-
-/// QEMU and its libraries, copied to where opening them costs nothing.
+/// QEMU and what it boots.
 pub(crate) struct Qemu {
-    loader: PathBuf,
-    libraries: PathBuf,
-    binary: PathBuf,
+    qemu: monocore_benches::microvm::Qemu,
     kernel: PathBuf,
     initramfs: PathBuf,
 }
@@ -23,41 +17,14 @@ pub(crate) struct Qemu {
 impl Qemu {
     /// Copies QEMU below `work`.
     pub(crate) fn new(files: &Files, work: &Path) -> Result<Self> {
-        let libraries = work.join("qemu");
-        monocore_benches::fresh_dir(&libraries)?;
-        let output = Command::new("ldd").arg(BINARY).output().context("list QEMU's libraries")?;
-        let mut loader = None;
-        for path in String::from_utf8_lossy(&output.stdout).split_whitespace().filter(|w| w.starts_with('/'))
-        {
-            let path = Path::new(path);
-            let to = libraries.join(path.file_name().context("a library without a name")?);
-            fs::copy(path, &to).with_context(|| format!("copy {}", path.display()))?;
-            if to.to_string_lossy().contains("/ld-linux") {
-                loader = Some(to);
-            }
-        }
-        let binary = libraries.join("qemu-system-x86_64");
-        fs::copy(BINARY, &binary).context("copy QEMU")?;
-        for name in FIRMWARE {
-            fs::copy(Path::new("/usr/share/qemu").join(name), libraries.join(name))
-                .with_context(|| format!("copy QEMU's {name}"))?;
-        }
-        Ok(Self {
-            loader: loader.context("QEMU has no loader")?,
-            libraries,
-            binary,
-            kernel: files.kernel.clone(),
-            initramfs: files.initramfs.clone(),
-        })
+        let qemu = monocore_benches::microvm::Qemu::new(work)?;
+        Ok(Self { qemu, kernel: files.kernel.clone(), initramfs: files.initramfs.clone() })
     }
 
     /// Boots once and says after how many milliseconds of this clock init began.
     pub(crate) fn boot_ms(&self) -> Result<f64> {
-        let mut command = Command::new(&self.loader);
-        command.arg("--library-path").arg(&self.libraries).arg(&self.binary).arg("-L").arg(&self.libraries);
+        let mut command = self.qemu.command(RAM_MIB);
         command
-            .args(monocore_benches::MICROVM)
-            .args(["-m", "256"])
             .args(["-device", "isa-debug-exit,iobase=0x608,iosize=1"])
             .arg("-kernel")
             .arg(&self.kernel)

@@ -12,7 +12,7 @@ use crate::machine::{moment, monotonic_ms};
 
 const IMAGE: &str = "bench/busybox:latest";
 /// The points a run comes to, in order, and what each ends.
-const POINTS: &[(&str, &str)] = &[
+const POINTS: [(&str, &str); 9] = [
     ("planned", "flags read, image found, files opened"),
     ("spawned", "the machine's process spawned"),
     ("built", "machine built"),
@@ -24,6 +24,9 @@ const POINTS: &[(&str, &str)] = &[
     ("end", "the machine told to end"),
 ];
 
+/// The stage at whose end the image's command runs: the boot is over.
+pub(crate) const STARTED: usize = 6;
+
 /// A part of a run; milliseconds of this clock are millions of instructions.
 pub(crate) struct Stage {
     pub(crate) what: &'static str,
@@ -33,28 +36,48 @@ pub(crate) struct Stage {
     pub(crate) at_ms: f64,
 }
 
-/// Runs `true` in `ram_mib` of RAM, the second time with all caches warm, and gives the stages of that.
-pub(crate) fn run(monocore: &Path, work: &Path, ram_mib: u32) -> Result<Vec<Stage>> {
-    let home = work.join("home");
-    let archive = work.join("image.tar");
-    write_archive(&archive, IMAGE, &json!({ "Env": ["PATH=/bin"] }), &[busybox()?])?;
-    succeed(Command::new(monocore).args(["load", "-q", "-i"]).arg(&archive).env("MONOCORE_HOME", &home))?;
-    let timeline = work.join("run-timeline");
-    let memory = format!("{ram_mib}m");
-    let once = || -> Result<Vec<Stage>> {
+/// `monocore` with an image to run.
+pub(crate) struct Whole<'a> {
+    monocore: &'a Path,
+    work: &'a Path,
+    ram_mib: u32,
+}
+
+impl<'a> Whole<'a> {
+    /// Loads the image.
+    pub(crate) fn new(monocore: &'a Path, work: &'a Path, ram_mib: u32) -> Result<Self> {
+        let archive = work.join("image.tar");
+        write_archive(&archive, IMAGE, &json!({ "Env": ["PATH=/bin"] }), &[busybox()?])?;
+        let whole = Self { monocore, work, ram_mib };
+        succeed(whole.command().args(["load", "-q", "-i"]).arg(&archive))?;
+        Ok(whole)
+    }
+
+    /// Runs `true` with `flags`, the second time with all caches warm, and gives the stages of that.
+    pub(crate) fn run(&self, flags: &[&str]) -> Result<Vec<Stage>> {
+        self.once(flags)?;
+        self.once(flags)
+    }
+
+    fn once(&self, flags: &[&str]) -> Result<Vec<Stage>> {
+        let timeline = self.work.join("run-timeline");
         if timeline.exists() {
             fs::remove_file(&timeline)?;
         }
-        let mut command = Command::new(monocore);
-        command.args(["run", "--pull", "never", "-m", &memory, "--timeline"]).arg(&timeline);
-        command.args([IMAGE, "true"]).env("MONOCORE_HOME", &home);
+        let mut command = self.command();
+        command.args(["run", "--pull", "never", "-m", &format!("{}m", self.ram_mib), "--timeline"]);
+        command.arg(&timeline).args(flags).args([IMAGE, "true"]);
         let began = monotonic_ms();
         succeed(&mut command)?;
         let ended = monotonic_ms() - began;
         stages(&fs::read_to_string(&timeline).context("read the run's timeline")?, began, ended)
-    };
-    once()?;
-    once()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.monocore);
+        command.env("MONOCORE_HOME", self.work.join("home"));
+        command
+    }
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
@@ -69,7 +92,7 @@ fn succeed(command: &mut Command) -> Result<()> {
 fn stages(timeline: &str, began: f64, ended: f64) -> Result<Vec<Stage>> {
     let mut all = Vec::with_capacity(POINTS.len() + 1);
     let mut last = 0.0;
-    for (event, what) in POINTS {
+    for (event, what) in &POINTS {
         let at_ms = moment(timeline, event)? - began;
         all.push(Stage { what, took_ms: at_ms - last, at_ms });
         last = at_ms;

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
+use monocore_benches::msb::Msb;
 
-use crate::peers::{Monocore, Msb, Tool};
+use crate::peers::{Monocore, Tool};
 
 /// Compares cold pulls and warm runs.
 #[derive(Parser)]

@@ -24,7 +24,7 @@ impl Guest {
     pub(crate) fn run(&self) -> Command {
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(monocore_benches::MICROVM)
+            .args(monocore_benches::microvm::MICROVM)
             .args(["-m", "512"])
             .arg("-kernel")
             .arg(&self.kernel)

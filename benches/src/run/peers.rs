@@ -1,12 +1,13 @@
 //! How each tool is told to pull and to run.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use monocore_benches::memory::{self, Memory};
+use monocore_benches::moved;
+use monocore_benches::msb::Msb;
 
 /// A tool that pulls and runs images.
 pub(crate) trait Tool {
@@ -28,7 +29,7 @@ pub(crate) struct Monocore {
 
 impl Monocore {
     pub(crate) fn new(binary: &Path, work: &Path) -> Result<Self> {
-        Ok(Self { binary: copy_to(binary, work)?, home: work.join("monocore-home") })
+        Ok(Self { binary: moved::copy(binary, work)?, home: work.join("monocore-home") })
     }
 
     fn command(&self) -> Command {
@@ -60,40 +61,13 @@ impl Tool for Monocore {
     }
 }
 
-/// microsandbox's.
-pub(crate) struct Msb {
-    binary: PathBuf,
-    library: PathBuf,
-    home: PathBuf,
-}
-
-impl Msb {
-    pub(crate) fn new(binary: &Path, library: &Path, work: &Path) -> Result<Self> {
-        Ok(Self {
-            binary: copy_to(binary, work)?,
-            library: copy_to(library, work)?,
-            home: work.join("msb-home"),
-        })
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
-        command
-            .env("MSB_HOME", &self.home)
-            .env("MSB_PATH", &self.binary)
-            .env("MSB_LIBKRUNFW_PATH", &self.library)
-            .env("HOME", &self.home);
-        command
-    }
-}
-
 impl Tool for Msb {
     fn name(&self) -> &'static str {
         "msb"
     }
 
     fn forget(&self) -> Result<()> {
-        monocore_benches::fresh_dir(&self.home)
+        monocore_benches::fresh_dir(self.home())
     }
 
     fn pull(&self, reference: &str) -> Command {
@@ -125,11 +99,4 @@ pub(crate) fn memory_while_running(tool: &dyn Tool, reference: &str) -> Result<M
     let memory = memory::tree(child.id());
     child.wait().context("wait for the sleeping guest")?;
     memory
-}
-
-fn copy_to(file: &Path, folder: &Path) -> Result<PathBuf> {
-    let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
-    let copy = folder.join(name);
-    fs::copy(file, &copy).with_context(|| format!("copy {}", file.display()))?;
-    Ok(copy)
 }

@@ -3,13 +3,12 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::TIMEOUT;
+use super::counted;
 use crate::build::{self, Package};
 use crate::kernel::{self, Arch};
 use crate::process::step;
-use crate::testbed::{Outcome, Testbed};
 use crate::{packages, project};
 
 /// Builds and measures.
@@ -28,10 +27,5 @@ pub(super) fn run() -> Result<()> {
     for (flag, path) in [("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)] {
         argv.extend([flag.into(), path.into_os_string()]);
     }
-    let testbed = Testbed { icount: true, timeout: TIMEOUT, memory_mib: 3072 };
-    match step("measuring", || testbed.run(&argv))? {
-        Outcome::Exited(0) => Ok(()),
-        Outcome::Exited(status) => bail!("the benchmark ended with status {status}"),
-        Outcome::TimedOut => bail!("the benchmark took more than {} s", TIMEOUT.as_secs()),
-    }
+    step("measuring", || counted(&argv))
 }

@@ -2,6 +2,7 @@
 
 mod boot;
 mod msb;
+mod net;
 mod run;
 
 use std::ffi::OsString;
@@ -28,6 +29,8 @@ pub(crate) struct BenchArgs {
 enum Which {
     /// One boot, stage by stage, counted in instructions, beside QEMU's microvm.
     Boot,
+    /// The guest's network, counted in instructions a byte, request and connection, beside passt and QEMU's user network.
+    Net(net::NetArgs),
     /// Cold pull and warm run, beside microsandbox and QEMU's microvm.
     Run,
 }
@@ -47,8 +50,9 @@ enum Inside {
 
 /// The command of this name.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
-    match args.which {
+    match &args.which {
         Which::Boot => boot::run(),
+        Which::Net(args) => net::run(args),
         Which::Run => run::run(),
     }?;
     Ok(ExitCode::SUCCESS)
@@ -63,14 +67,23 @@ pub(crate) fn run_inside(args: &InsideArgs) -> Result<ExitCode> {
 }
 
 /// Runs this program's `bench-inside` with `args` where KVM works: here, or in the testbed.
-fn inside(args: impl IntoIterator<Item = OsString>, icount: bool) -> Result<()> {
+fn inside(args: impl IntoIterator<Item = OsString>) -> Result<()> {
     let mut argv: Vec<OsString> = vec![std::env::current_exe().context("cannot find this program")?.into()];
     argv.push("bench-inside".into());
     argv.extend(args);
-    if !icount && testbed::own_kvm_works() {
+    if testbed::own_kvm_works() {
         return run_command(Command::new(&argv[0]).args(&argv[1..]));
     }
-    match (Testbed { icount, timeout: TIMEOUT, memory_mib: 4096 }).run(&argv)? {
+    ended((Testbed { timeout: TIMEOUT, memory_mib: 4096, ..Testbed::default() }).run(&argv)?)
+}
+
+/// Runs `argv` where the clock counts instructions.
+fn counted(argv: &[OsString]) -> Result<()> {
+    ended((Testbed { icount: true, timeout: TIMEOUT, memory_mib: 3072 }).run(argv)?)
+}
+
+fn ended(outcome: Outcome) -> Result<()> {
+    match outcome {
         Outcome::Exited(0) => Ok(()),
         Outcome::Exited(status) => bail!("the benchmark ended with status {status}"),
         Outcome::TimedOut => bail!("the benchmark took more than {} s", TIMEOUT.as_secs()),

@@ -52,7 +52,7 @@ pub(super) fn run() -> Result<()> {
     for image in IMAGES {
         args.extend(["--image".into(), image.into()]);
     }
-    step("measuring", || inside(args, false))
+    step("measuring", || inside(args))
 }
 
 /// Starts the registry, then the benchmark.

@@ -1,0 +1,224 @@
+//! What is asked of a guest's network: kinds of load, and how both sides go about them.
+//!
+//! The guest's program dials the host. Its first connection carries one line for each load, and a line back when it is done; the
+//! load itself goes over connections of its own. Payload is neither made nor looked at, so that both programs cost little.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::str::FromStr;
+
+/// What is given to a single `read` or `write`: iperf3's default.
+const BLOCK_BYTES: usize = 128 << 10;
+
+/// A load, as the guest sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// So many bytes to the host, over one connection.
+    Send(u32),
+    /// So many bytes from the host, over one connection.
+    Receive(u32),
+    /// One byte there and one back, so many times over one connection.
+    Requests(u32),
+    /// So many connections, one after the other, one byte there, closed by the host.
+    Connections(u32),
+}
+
+impl Load {
+    /// How many bytes, requests or connections.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Send(count) | Self::Receive(count) | Self::Requests(count) | Self::Connections(count) => {
+                count
+            }
+        }
+    }
+
+    /// One `part`-th of it.
+    pub fn shortened(self, part: u32) -> Self {
+        match self {
+            Self::Send(count) => Self::Send(count / part),
+            Self::Receive(count) => Self::Receive(count / part),
+            Self::Requests(count) => Self::Requests(count / part),
+            Self::Connections(count) => Self::Connections(count / part),
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Send(_) => "send",
+            Self::Receive(_) => "receive",
+            Self::Requests(_) => "requests",
+            Self::Connections(_) => "connections",
+        };
+        write!(f, "{name} {}", self.count())
+    }
+}
+
+impl FromStr for Load {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        let unknown = || io::Error::new(ErrorKind::InvalidData, format!("no load: {text:?}"));
+        let (name, count) = text.trim().split_once(' ').ok_or_else(unknown)?;
+        let count = count.parse().map_err(|_| unknown())?;
+        match name {
+            "send" => Ok(Self::Send(count)),
+            "receive" => Ok(Self::Receive(count)),
+            "requests" => Ok(Self::Requests(count)),
+            "connections" => Ok(Self::Connections(count)),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+/// The guest's side: does what `host` asks for until it hangs up.
+///
+/// # Errors
+/// The network's.
+pub fn serve(host: SocketAddr) -> io::Result<()> {
+    let mut orders = BufReader::new(dial(host)?);
+    let mut line = String::new();
+    while orders.read_line(&mut line)? > 0 {
+        carry(host, line.parse()?)?;
+        orders.get_mut().write_all(b"done\n")?;
+        line.clear();
+    }
+    Ok(())
+}
+
+fn carry(host: SocketAddr, load: Load) -> io::Result<()> {
+    match load {
+        Load::Send(bytes) => {
+            let mut stream = dial(host)?;
+            send(&mut stream, bytes)?;
+            stream.shutdown(Shutdown::Write)?;
+            // The host's end of stream says that it has all of it.
+            receive(&mut stream).map(drop)
+        }
+        Load::Receive(bytes) => expect(receive(&mut dial(host)?)?, bytes),
+        Load::Requests(count) => {
+            let mut stream = dial(host)?;
+            for _ in 0..count {
+                stream.write_all(&[1])?;
+                stream.read_exact(&mut [0])?;
+            }
+            Ok(())
+        }
+        Load::Connections(count) => {
+            for _ in 0..count {
+                let mut stream = dial(host)?;
+                stream.write_all(&[1])?;
+                expect(receive(&mut stream)?, 0)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The host's side: a guest that has dialled.
+pub struct Guest {
+    listener: TcpListener,
+    orders: BufReader<TcpStream>,
+}
+
+impl Guest {
+    /// Takes the guest's first connection.
+    ///
+    /// # Errors
+    /// The network's.
+    pub fn accept(listener: TcpListener) -> io::Result<Self> {
+        let (stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        Ok(Self { listener, orders: BufReader::new(stream) })
+    }
+
+    /// Has the guest carry `load`, to its end.
+    ///
+    /// # Errors
+    /// The network's, or bytes are missing.
+    pub fn carry(&mut self, load: Load) -> io::Result<()> {
+        self.orders.get_mut().write_all(format!("{load}\n").as_bytes())?;
+        match load {
+            Load::Send(bytes) => expect(receive(&mut self.accepted()?)?, bytes)?,
+            Load::Receive(bytes) => send(&mut self.accepted()?, bytes)?,
+            Load::Requests(count) => {
+                let mut stream = self.accepted()?;
+                for _ in 0..count {
+                    stream.read_exact(&mut [0])?;
+                    stream.write_all(&[1])?;
+                }
+            }
+            Load::Connections(count) => {
+                for _ in 0..count {
+                    self.accepted()?.read_exact(&mut [0])?;
+                }
+            }
+        }
+        let mut line = String::new();
+        self.orders.read_line(&mut line)?;
+        if line == "done\n" { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn accepted(&self) -> io::Result<TcpStream> {
+        let (stream, _) = self.listener.accept()?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+fn dial(host: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(host)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn send(stream: &mut TcpStream, bytes: u32) -> io::Result<()> {
+    let block = vec![1; BLOCK_BYTES];
+    let mut left = bytes as usize;
+    while left > 0 {
+        left -= stream.write(&block[..left.min(BLOCK_BYTES)])?;
+    }
+    Ok(())
+}
+
+/// Reads to the end of the stream and says how much there was.
+fn receive(stream: &mut TcpStream) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut block)? {
+            0 => return Ok(total),
+            count => total += count as u64,
+        }
+    }
+}
+
+fn expect(got: u64, wanted: u32) -> io::Result<()> {
+    if got == u64::from(wanted) {
+        return Ok(());
+    }
+    Err(io::Error::new(ErrorKind::UnexpectedEof, format!("{got} bytes came of {wanted}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_load_is_carried() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let guest = std::thread::spawn(move || serve(address));
+        let mut host = Guest::accept(listener).unwrap();
+        for load in [Load::Send(300_000), Load::Receive(300_000), Load::Requests(7), Load::Connections(7)] {
+            assert_eq!(load.to_string().parse::<Load>().unwrap(), load);
+            host.carry(load).unwrap();
+        }
+        drop(host);
+        guest.join().unwrap().unwrap();
+        assert!("send".parse::<Load>().is_err() && "swallow 3".parse::<Load>().is_err());
+    }
+}

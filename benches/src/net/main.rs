@@ -1,0 +1,102 @@
+//! `bench-net`: what a guest's network costs, way by way, in a machine whose clock counts instructions and that has one CPU.
+//! `cargo xtask bench net` prepares everything and starts it there.
+//!
+//! A program of ours in the guest and this one at the other end send exact numbers of bytes, requests and connections: iperf3
+//! would add what its own reports and timers cost, and it has neither requests nor connections. What counts is every instruction
+//! this machine executed meanwhile, guest, VMM, helpers and kernel, but for this program's own and idle time. Exits, system calls and
+//! copies are counted in a second round, since counting system calls slows them down. Everything measured lies on a tmpfs.
+
+#![allow(clippy::print_stdout, reason = "the figures are this program's output")]
+
+mod count;
+mod mode;
+mod passt;
+mod table;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use monocore_benches::load::{Guest, Load};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::count::Figures;
+use crate::mode::{MODES, Mode, Setup};
+
+/// Measures every way.
+#[derive(Parser)]
+struct Args {
+    /// The static monocore binary.
+    #[arg(long)]
+    monocore: PathBuf,
+    /// The static net-load binary, the guest's program.
+    #[arg(long)]
+    load: PathBuf,
+    /// The guest kernel for QEMU, an uncompressed vmlinux.
+    #[arg(long)]
+    kernel: PathBuf,
+    /// microsandbox's `msb` binary; left out when not given.
+    #[arg(long, requires = "libkrunfw")]
+    msb: Option<PathBuf>,
+    /// The libkrunfw library that belongs to it.
+    #[arg(long)]
+    libkrunfw: Option<PathBuf>,
+    /// Only these ways.
+    #[arg(long = "mode")]
+    modes: Vec<String>,
+    /// Where everything measured lies; must be a tmpfs.
+    #[arg(long, default_value = "/tmp/bench-net")]
+    work: PathBuf,
+}
+
+/// What is measured.
+const LOADS: [Load; 4] =
+    [Load::Send(64 << 20), Load::Receive(64 << 20), Load::Requests(2000), Load::Connections(500)];
+/// The share of a load that is carried once before anything counts: caches are cold, windows narrow.
+const WARM_UP: u32 = 8;
+/// How long a guest has to boot and dial.
+const BOOT: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
+
+/// What one way costs, load by load.
+struct Row {
+    mode: &'static Mode,
+    figures: Vec<Figures>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    monocore_benches::fresh_dir(&args.work)?;
+    monocore_benches::bring_near(Path::new("/etc/resolv.conf"), &args.work)?;
+    let setup = Setup::new(&args)?;
+    let mut rows = Vec::new();
+    for mode in MODES.iter().filter(|mode| setup.has(mode)) {
+        if args.modes.is_empty() || args.modes.iter().any(|name| name == mode.name) {
+            let figures = measure(&setup, mode).with_context(|| format!("measure {}", mode.name))?;
+            rows.push(Row { mode, figures });
+        }
+    }
+    println!("passt is {}", passt::version()?);
+    table::print(&rows);
+    ensure!(table::bars(&rows), "a bar is missed");
+    Ok(())
+}
+
+fn measure(setup: &Setup, mode: &'static Mode) -> Result<Vec<Figures>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
+    let port = listener.local_addr()?.port();
+    let mut running = setup.start(mode, port)?;
+    let mut waited = [PollFd::new(&listener, PollFlags::IN)];
+    if poll(&mut waited, Some(&BOOT))? == 0 {
+        bail!("the guest does not dial");
+    }
+    let mut guest = Guest::accept(listener)?;
+    let mut figures = Vec::new();
+    for load in LOADS {
+        guest.carry(load.shortened(WARM_UP))?;
+        figures.push(count::count(&mut guest, load).with_context(|| format!("{load}"))?);
+    }
+    drop(guest);
+    running.end()?;
+    Ok(figures)
+}

@@ -1,0 +1,193 @@
+//! The ways a guest reaches this machine, and how a guest that goes each of them is started.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use monocore_benches::microvm::Qemu;
+use monocore_benches::moved;
+use monocore_benches::msb::Msb;
+use monocore_tests::image::{BUSYBOX, busybox, program, write_archive};
+use serde_json::json;
+
+use crate::Args;
+use crate::passt::Passt;
+
+/// A way.
+pub(crate) struct Mode {
+    /// What it is called in the table.
+    pub(crate) name: &'static str,
+    /// What the guest knows this machine as.
+    host: &'static str,
+    launch: Launch,
+}
+
+/// Who runs the guest.
+enum Launch {
+    /// `monocore run` with these flags.
+    Monocore(&'static [&'static str]),
+    /// `monocore run`, and a passt process.
+    Passt,
+    /// QEMU's microvm with its user network.
+    Qemu,
+    /// microsandbox, where it was given.
+    Msb,
+}
+
+/// All ways, ours first.
+pub(crate) const MODES: [Mode; 4] = [
+    Mode { name: "nat", host: "10.77.0.1", launch: Launch::Monocore(&["--network", "nat", "--allow-host"]) },
+    Mode { name: "passt", host: Passt::HOST, launch: Launch::Passt },
+    Mode { name: "qemu", host: "10.0.2.2", launch: Launch::Qemu },
+    // Its gateway, which stands for this machine, has another address each time.
+    Mode {
+        name: "msb",
+        host: "$(busybox ip route | busybox awk '/^default/ { print $3 }')",
+        launch: Launch::Msb,
+    },
+];
+
+const IMAGE: &str = "bench/load:latest";
+const RAM_MIB: u32 = 256;
+
+/// What all ways share.
+pub(crate) struct Setup {
+    work: PathBuf,
+    monocore: PathBuf,
+    qemu: Qemu,
+    msb: Option<Msb>,
+    kernel: PathBuf,
+    /// A root file system with busybox and the guest's program, and the same as an initramfs.
+    root: PathBuf,
+    initramfs: PathBuf,
+}
+
+/// A guest that runs, and its helpers.
+pub(crate) struct Running {
+    guest: Child,
+    /// Whether it ends by itself when this machine hangs up.
+    ends: bool,
+    /// Held for as long as the guest runs.
+    _passt: Option<Passt>,
+}
+
+impl Setup {
+    /// Makes the image, and the same as a directory and an initramfs for the others.
+    pub(crate) fn new(args: &Args) -> Result<Self> {
+        let work = &args.work;
+        let msb = match (&args.msb, &args.libkrunfw) {
+            (Some(binary), Some(library)) => Some(Msb::new(binary, library, work)?),
+            _ => None,
+        };
+        let root = work.join("root");
+        let setup = Self {
+            work: work.clone(),
+            monocore: moved::copy(&args.monocore, work)?,
+            qemu: Qemu::new(work)?,
+            msb,
+            kernel: moved::copy(&args.kernel, work)?,
+            initramfs: initramfs(&args.load, &root)?,
+            root,
+        };
+        let mut layer = busybox()?;
+        program(&mut layer, "bin/net-load", &fs::read(&args.load).context("read the guest's program")?);
+        let archive = work.join("image.tar");
+        write_archive(&archive, IMAGE, &json!({ "Env": ["PATH=/bin"] }), &[layer])?;
+        let status = setup.monocore().args(["load", "-q", "-i"]).arg(&archive).status()?;
+        ensure!(status.success(), "monocore load ended with {status}");
+        Ok(setup)
+    }
+
+    /// Whether there is all that `mode` needs.
+    pub(crate) fn has(&self, mode: &Mode) -> bool {
+        !matches!(mode.launch, Launch::Msb) || self.msb.is_some()
+    }
+
+    /// Starts a guest that goes by `mode` and dials `port` of this machine.
+    pub(crate) fn start(&self, mode: &Mode, port: u16) -> Result<Running> {
+        let load = format!("exec net-load {}:{port}", mode.host);
+        match mode.launch {
+            Launch::Monocore(flags) => {
+                Ok(Running { guest: self.run(flags, &load)?, ends: true, _passt: None })
+            }
+            Launch::Passt => {
+                let passt = Passt::start(&self.work)?;
+                let script = format!("{} && {load}", Passt::GUEST);
+                let guest = self.run(&["--network", &passt.flag()], &script)?;
+                Ok(Running { guest, ends: true, _passt: Some(passt) })
+            }
+            Launch::Msb => Ok(Running { guest: self.sandbox(&load)?, ends: true, _passt: None }),
+            Launch::Qemu => Ok(Running { guest: self.microvm(&load)?, ends: false, _passt: None }),
+        }
+    }
+
+    fn monocore(&self) -> Command {
+        let mut command = Command::new(&self.monocore);
+        command.env("MONOCORE_HOME", self.work.join("home")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, flags: &[&str], script: &str) -> Result<Child> {
+        let mut command = self.monocore();
+        command.args(["run", "--pull", "never", "-m", &format!("{RAM_MIB}m")]).args(flags);
+        command.args([IMAGE, "sh", "-c", script]).spawn().context("start monocore")
+    }
+
+    fn sandbox(&self, load: &str) -> Result<Child> {
+        let mut command = self.msb.as_ref().context("there is no msb")?.command();
+        command.args(["run", "--net", "host", "--no-stdin", "-m", &format!("{RAM_MIB}M")]);
+        command.arg(&self.root).args(["--", "/bin/busybox", "sh", "-c"]);
+        command.arg(format!("export PATH=/bin; {load}"));
+        command.stdin(Stdio::null()).spawn().context("start msb")
+    }
+
+    fn microvm(&self, load: &str) -> Result<Child> {
+        let mut command = self.qemu.command(RAM_MIB);
+        command.args(["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]);
+        command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
+        // What stands behind the dashes are init's arguments.
+        command.args(["-append", &format!("quiet panic=-1 reboot=t -- {}", load.replace(' ', "+"))]);
+        command.stdin(Stdio::null()).spawn().context("start QEMU")
+    }
+}
+
+impl Running {
+    /// Waits for the guest's end.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        if !self.ends {
+            self.guest.kill().context("end the guest")?;
+        }
+        let status = self.guest.wait().context("wait for the guest")?;
+        if self.ends && !status.success() {
+            bail!("the guest ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and is waited for all the same.
+        let _ = self.guest.kill();
+        let _ = self.guest.wait();
+    }
+}
+
+/// Fills `root` with busybox, the guest's program, and an init that brings the card up with the address QEMU's user network
+/// expects and does as it is told; packs it as an initramfs and says where that is.
+fn initramfs(load: &Path, root: &Path) -> Result<PathBuf> {
+    for dir in ["bin", "dev", "etc", "proc", "run", "sys", "tmp"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    moved::copy(Path::new(BUSYBOX), &root.join("bin"))?;
+    fs::rename(moved::copy(load, &root.join("bin"))?, root.join("bin/net-load"))?;
+    let script = "#!/bin/busybox sh\nexport PATH=/bin\nbusybox ip link set eth0 up\n\
+        busybox ip addr add 10.0.2.15/24 dev eth0\nexec busybox sh -c \"$(echo \"$1\" | busybox tr + ' ')\"\n";
+    fs::write(root.join("init"), script)?;
+    let pack =
+        "chmod 755 init && ln -s busybox bin/sh && find . | busybox cpio -o -H newc > ../initramfs.cpio";
+    let status = Command::new("sh").args(["-c", pack]).current_dir(root).status()?;
+    ensure!(status.success(), "packing the initramfs ended with {status}");
+    Ok(root.with_file_name("initramfs.cpio"))
+}

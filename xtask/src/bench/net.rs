@@ -1,0 +1,49 @@
+//! `cargo xtask bench net`: builds what `bench-net` (in `benches/`) measures, and starts it where the clock counts
+//! instructions.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{counted, msb};
+use crate::build::{self, Package};
+use crate::kernel::{self, Arch};
+use crate::packages;
+use crate::process::step;
+
+/// What `cargo xtask bench net` is asked for.
+#[derive(Args)]
+pub(crate) struct NetArgs {
+    /// Only these ways, by the names of the tables
+    #[arg(long = "mode")]
+    modes: Vec<String>,
+}
+
+/// Builds and measures.
+pub(super) fn run(args: &NetArgs) -> Result<()> {
+    let monocore = step("building the guest and monocore", || build::monocore(true))?;
+    let program = |binary| {
+        let package = Package { name: "monocore-benches", binary, profile: "release" };
+        build::static_binary(Arch::host(), &package)
+    };
+    let bench = step("building the benchmark", || program("bench-net"))?;
+    let load = step("building the guest's program", || program("net-load"))?;
+    let msb = step("fetching msb", msb::fetch)?;
+    packages::ensure(packages::PEERS)?;
+    let kernel = kernel::cached(Arch::host())?.image();
+    let mut argv: Vec<OsString> = vec![bench.into()];
+    for (flag, path) in [
+        ("--monocore", monocore),
+        ("--load", load),
+        ("--kernel", kernel),
+        ("--msb", msb.binary),
+        ("--libkrunfw", msb.libkrunfw),
+    ] {
+        argv.extend([flag.into(), path.into_os_string()]);
+    }
+    for mode in &args.modes {
+        argv.extend(["--mode".into(), mode.into()]);
+    }
+    step("measuring", || counted(&argv))
+}
