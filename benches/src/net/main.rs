@@ -45,6 +45,9 @@ struct Args {
     /// Only these ways.
     #[arg(long = "mode")]
     modes: Vec<String>,
+    /// Only this load, `send`, `receive`, `requests` or `connections`, five times over and not counted: for a profiler.
+    #[arg(long)]
+    profile: Option<String>,
     /// Where everything measured lies; must be a tmpfs.
     #[arg(long, default_value = "/tmp/bench-net")]
     work: PathBuf,
@@ -55,6 +58,8 @@ const LOADS: [Load; 4] =
     [Load::Send(64 << 20), Load::Receive(64 << 20), Load::Requests(2000), Load::Connections(500)];
 /// The share of a load that is carried once before anything counts: caches are cold, windows narrow.
 const WARM_UP: u32 = 8;
+/// How often a load is carried for a profiler.
+const PROFILED: usize = 5;
 /// How long a guest has to boot and dial.
 const BOOT: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 
@@ -72,17 +77,18 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     for mode in MODES.iter().filter(|mode| setup.has(mode)) {
         if args.modes.is_empty() || args.modes.iter().any(|name| name == mode.name) {
-            let figures = measure(&setup, mode).with_context(|| format!("measure {}", mode.name))?;
+            let profile = args.profile.as_deref();
+            let figures = measure(&setup, mode, profile).with_context(|| format!("measure {}", mode.name))?;
             rows.push(Row { mode, figures });
+            table::print(&rows[rows.len() - 1]);
         }
     }
-    println!("passt is {}", passt::version()?);
-    table::print(&rows);
+    println!("\n* of bulk for each MiB. passt is {}.", passt::version()?);
     ensure!(table::bars(&rows), "a bar is missed");
     Ok(())
 }
 
-fn measure(setup: &Setup, mode: &'static Mode) -> Result<Vec<Figures>> {
+fn measure(setup: &Setup, mode: &'static Mode, profile: Option<&str>) -> Result<Vec<Figures>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     let port = listener.local_addr()?.port();
     let mut running = setup.start(mode, port)?;
@@ -92,7 +98,11 @@ fn measure(setup: &Setup, mode: &'static Mode) -> Result<Vec<Figures>> {
     }
     let mut guest = Guest::accept(listener)?;
     let mut figures = Vec::new();
-    for load in LOADS {
+    let profiled = |load: &Load| profile.is_some_and(|name| load.to_string().starts_with(name));
+    for load in LOADS.into_iter().filter(profiled).cycle().take(PROFILED) {
+        guest.carry(load)?;
+    }
+    for load in LOADS.into_iter().filter(|_| profile.is_none()) {
         guest.carry(load.shortened(WARM_UP))?;
         figures.push(count::count(&mut guest, load).with_context(|| format!("{load}"))?);
     }

@@ -13,7 +13,7 @@ const BINARY: &str = "/usr/bin/passt";
 const BINARY_AVX2: &str = "/usr/bin/passt.avx2";
 /// How often its socket is looked for, and how long between.
 const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A passt process that serves one card.
 pub(crate) struct Passt {
@@ -40,7 +40,9 @@ impl Passt {
         let mut command = program.command();
         command.args(["--foreground", "--quiet", "--ipv4-only", "--mtu", "65520", "--dns", "none"]);
         command.args(["--address", "10.77.0.2", "--netmask", "24", "--gateway", Self::HOST, "--socket"]);
-        let child = command.arg(&socket).stdin(Stdio::null()).spawn().context("start passt")?;
+        // It says at length how QEMU is to be started.
+        let child =
+            command.arg(&socket).stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("start passt")?;
         let passt = Self { child, socket };
         for _ in 0..TRIES {
             if passt.socket.exists() {
@@ -77,11 +79,16 @@ fn has_avx2() -> Result<bool> {
     Ok(cpu.split_whitespace().any(|word| word == "avx2"))
 }
 
-/// passt does not start where no route leads out: loopback will do.
+/// passt does not start where no route leads out: one is made that leads nowhere.
 fn make_uplink() -> Result<()> {
-    for arguments in
-        ["address replace 192.0.2.1/24 dev lo", "route replace default via 192.0.2.2 dev lo onlink"]
-    {
+    if Path::new("/sys/class/net/uplink").exists() {
+        return Ok(());
+    }
+    for arguments in [
+        "link add uplink up type dummy",
+        "address add 192.0.2.1/24 dev uplink",
+        "route add default via 192.0.2.2 dev uplink",
+    ] {
         let status = Command::new("ip").args(arguments.split(' ')).status().context("run ip")?;
         ensure!(status.success(), "ip {arguments} ended with {status}");
     }

@@ -1,4 +1,4 @@
-//! The figures, one table a load, and what they are held to.
+//! The figures, one table a way, and what they are held to.
 
 use monocore_benches::load::Load;
 
@@ -7,7 +7,6 @@ use crate::count::Figures;
 
 /// A figure of one way against another's, and the most it may be.
 struct Bar {
-    what: &'static str,
     ours: &'static str,
     theirs: &'static str,
     loads: &'static [usize],
@@ -19,75 +18,50 @@ const BULK: &[usize] = &[0, 1];
 const REQUESTS: &[usize] = &[2];
 
 const BARS: [Bar; 3] = [
-    Bar { what: "instructions a byte", ours: "nat", theirs: "passt", loads: BULK, max: 1.2 },
-    Bar { what: "instructions a byte", ours: "tsi", theirs: "nat", loads: BULK, max: 0.65 },
-    Bar { what: "instructions a request", ours: "tsi", theirs: "nat", loads: REQUESTS, max: 0.7 },
+    Bar { ours: "nat", theirs: "passt", loads: BULK, max: 1.2 },
+    Bar { ours: "tsi", theirs: "nat", loads: BULK, max: 0.65 },
+    Bar { ours: "tsi", theirs: "nat", loads: REQUESTS, max: 0.7 },
 ];
 
-/// What a load's figures are divided by, and what they are then called.
+/// What a load's figures are divided by.
 struct Unit {
-    title: &'static str,
-    instructions: &'static str,
-    instructions_each: f64,
-    events: &'static str,
-    events_each: f64,
-    copied_each: f64,
+    what: &'static str,
+    /// Bytes, requests or connections.
+    count: f64,
+    /// The same, but MiB instead of bytes: events are rare.
+    events: f64,
 }
 
 fn unit(load: Load) -> Unit {
     let count = f64::from(load.count());
-    let bulk = |title| Unit {
-        title,
-        instructions: "instructions/byte",
-        instructions_each: count,
-        events: "/MiB",
-        events_each: count / f64::from(1 << 20),
-        copied_each: count,
+    let what = match load {
+        Load::Send(_) => "a byte, guest to host",
+        Load::Receive(_) => "a byte, host to guest",
+        Load::Requests(_) => "a request: a byte there and back",
+        Load::Connections(_) => "a connection: opened, a byte, closed",
     };
-    let single = |title| Unit {
-        title,
-        instructions: "1,000 instructions",
-        instructions_each: count * 1e3,
-        events: " each",
-        events_each: count,
-        copied_each: count,
+    let events = match load {
+        Load::Send(_) | Load::Receive(_) => count / f64::from(1 << 20),
+        Load::Requests(_) | Load::Connections(_) => count,
     };
-    match load {
-        Load::Send(_) => bulk("bulk, guest to host"),
-        Load::Receive(_) => bulk("bulk, host to guest"),
-        Load::Requests(_) => single("a request: a byte there and back"),
-        Load::Connections(_) => single("a connection: opened, a byte, closed"),
-    }
+    Unit { what, count, events }
 }
 
-/// Prints every load's table.
-pub(crate) fn print(rows: &[Row]) {
-    let loads = rows.first().map_or(0, |row| row.figures.len());
-    for index in 0..loads {
-        for (line, row) in rows.iter().enumerate() {
-            let Some(figures) = row.figures.get(index) else { continue };
-            let unit = unit(figures.load);
-            if line == 0 {
-                println!(
-                    "\n{:<40}{:>20}{:>14}{:>20}{:>14}",
-                    unit.title,
-                    unit.instructions,
-                    format!("exits{}", unit.events),
-                    format!("system calls{}", unit.events),
-                    "bytes copied"
-                );
-            }
-            println!(
-                "  {:<38}{:>20.2}{:>14.2}{:>20.2}{:>14.2}",
-                row.mode.name,
-                figures.instructions / unit.instructions_each,
-                figures.exits / unit.events_each,
-                figures.system_calls / unit.events_each,
-                figures.copied_bytes / unit.copied_each
-            );
-        }
+/// Prints what one way costs.
+pub(crate) fn print(row: &Row) {
+    let (name, events) = (row.mode.name, ["exits*", "system calls*", "bytes copied"]);
+    println!("\n{name:<40}{:>14}{:>14}{:>14}{:>14}", "instructions", events[0], events[1], events[2]);
+    for figures in &row.figures {
+        let unit = unit(figures.load);
+        println!(
+            "  {:<38}{:>14.2}{:>14.2}{:>14.2}{:>14.2}",
+            unit.what,
+            figures.instructions / unit.count,
+            figures.exits / unit.events,
+            figures.system_calls / unit.events,
+            figures.copied_bytes / unit.count
+        );
     }
-    println!();
 }
 
 /// Says how the ways compare where both were measured, and whether every bar is kept.
@@ -103,8 +77,9 @@ pub(crate) fn bars(rows: &[Row]) -> bool {
             let ratio = ratio(ours, theirs);
             let kept = ratio <= bar.max;
             let sign = if kept { "<=" } else { "MISSES" };
-            let what = format!("{} of {}'s {}, {}", bar.ours, bar.theirs, bar.what, unit(ours.load).title);
-            println!("{what:<78}{ratio:>6.2} {sign} {}", bar.max);
+            let what =
+                format!("{}'s instructions, share of {}'s, {}", bar.ours, bar.theirs, unit(ours.load).what);
+            println!("{what:<70}{ratio:>6.2} {sign} {}", bar.max);
             good &= kept;
         }
     }

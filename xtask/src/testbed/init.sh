@@ -37,7 +37,9 @@ cat < /host/run/.stdout > /host/dev/vport0p1 &
 relays=$!
 cat < /host/run/.stderr > /host/dev/vport0p2 &
 relays="$relays $!"
-chroot /host /bin/sh "$job" < /dev/null > /host/run/.stdout 2> /host/run/.stderr
+# The job's root is the root of a mount namespace of its own: who lives in a mere chroot may not make user namespaces.
+unshare -m sh -c 'cd /host && mount --move . / && exec chroot . /bin/sh "$0"' "$job" \
+    < /dev/null > /host/run/.stdout 2> /host/run/.stderr
 status=$?
 rm -f /host/run/.stdout /host/run/.stderr
 
