@@ -20,8 +20,8 @@ const LIFETIME: Duration = Duration::from_secs(30);
 const ANSWERED_LIFETIME: Duration = Duration::from_secs(180);
 /// How often old flows are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Datagrams of one flow before others come.
-pub(crate) const TURN_DATAGRAMS: usize = 32;
+/// The most datagrams of one flow before others come.
+const TURN_DATAGRAMS: usize = 32;
 /// Comes before every address.
 const FIRST_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -34,6 +34,8 @@ pub(crate) struct Flow<O> {
     pub(crate) socket: OwnedFd,
     until: Instant,
     answered: bool,
+    /// Datagrams to take at the next turn. One where they come one by one: another look would only find that there is none.
+    pub(crate) turn: usize,
 }
 
 /// Why there is no flow.
@@ -91,7 +93,7 @@ impl<O: Copy + Ord> Flows<O> {
                     Ok(socket) => socket,
                     Err(why) => return Ok(Err(why)),
                 };
-                let flow = Flow { owner, remote, socket, until: now, answered: false };
+                let flow = Flow { owner, remote, socket, until: now, answered: false, turn: 1 };
                 let id = self.flows.insert(flow);
                 self.by_ends.insert((owner, remote), id);
                 self.watch(poller, id)?;
@@ -184,6 +186,11 @@ impl<O> Flow<O> {
     pub(crate) fn answered(&mut self, now: Instant) {
         self.answered = true;
         self.until = now + ANSWERED_LIFETIME;
+    }
+
+    /// A turn's datagrams are taken; `all` says whether there were no more.
+    pub(crate) fn end_turn(&mut self, all: bool) {
+        self.turn = if all { 1.max(self.turn / 2) } else { TURN_DATAGRAMS.min(self.turn * 2) };
     }
 }
 

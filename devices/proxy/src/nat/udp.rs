@@ -9,7 +9,7 @@ use monocore_virtio::{Buffers, Poller, ServiceError};
 use super::io::Io;
 use super::link::datagram_headers_bytes;
 use super::wire::emit::Unreachable;
-use crate::flows::{Flows, NoFlow, TURN_DATAGRAMS};
+use crate::flows::{Flows, NoFlow};
 use crate::slab::Id;
 
 /// Every guest's buffers have room for this much.
@@ -76,7 +76,8 @@ impl Udp {
         let headers = datagram_headers_bytes(flow.owner.is_ipv4());
         // What is longer does not fit the link.
         let most = 14 + usize::from(io.link.spec.mtu);
-        for _ in 0..TURN_DATAGRAMS {
+        let mut all = false;
+        for _ in 0..flow.turn {
             if !io.receiver.take(LEAST_ROOM.min(most), most)? {
                 return Ok(false);
             }
@@ -90,9 +91,13 @@ impl Udp {
                     io.receiver.put_back();
                     io.link.port_unreachable(io.receiver, flow.owner, flow.remote)?;
                 }
-                Err(_) => break,
+                Err(_) => {
+                    all = true;
+                    break;
+                }
             }
         }
+        flow.end_turn(all);
         io.receiver.put_back();
         Ok(true)
     }

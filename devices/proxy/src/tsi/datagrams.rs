@@ -10,7 +10,7 @@ use monocore_vsock::{Channel, Channels, Payload, Received};
 use rustix::io::Errno;
 
 use super::{DnsClient, Frame, Op, Tsi};
-use crate::flows::{NoFlow, TURN_DATAGRAMS};
+use crate::flows::NoFlow;
 use crate::inbound::{Arrival, MAX_DATAGRAM, TURN};
 use crate::slab::Id;
 
@@ -85,7 +85,8 @@ impl Tsi {
         channels: &mut Channels<'_, '_>,
         now: Instant,
     ) -> Result<bool, ServiceError> {
-        for _ in 0..TURN_DATAGRAMS {
+        let turn = self.flows.get(id).map_or(0, |flow| flow.turn);
+        for _ in 0..turn {
             let Some(flow) = self.flows.get(id) else { return Ok(true) };
             let (channel, remote) = (flow.owner, flow.remote);
             let Some(socket) = self.sockets.get(&channel) else { return Ok(true) };
@@ -97,9 +98,15 @@ impl Tsi {
                 Received::Nothing(error) if error.kind() == ErrorKind::NotConnected => return Ok(true),
                 Received::Nothing(error) => match error_for_guest(&error) {
                     Some(errno) => self.tell_error(channel, remote, Some(errno), channels)?,
-                    None => return Ok(true),
+                    None => {
+                        flow.end_turn(true);
+                        return Ok(true);
+                    }
                 },
             }
+        }
+        if let Some(flow) = self.flows.get(id) {
+            flow.end_turn(false);
         }
         Ok(true)
     }
