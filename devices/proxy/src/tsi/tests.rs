@@ -342,6 +342,34 @@ fn no_more_connections_than_allowed() {
 }
 
 #[test]
+fn attempts_under_way_count_and_may_be_given_up() {
+    let mut guest = with_host();
+    let (listener, port) = server();
+    // Linux lets in one more than it is told to; whoever comes after them gets no answer.
+    rustix::net::listen(&listener, 0).unwrap();
+    let there = SocketAddr::from(([127, 0, 0, 1], port));
+    let crowd: Vec<_> = (0..3).map(|_| TcpStream::connect_timeout(&there, SOON)).collect();
+    assert!(crowd.iter().any(Result::is_err), "the queue is full");
+    let request = connect(gateway(true, port)).to_bytes();
+    let waiting: Vec<_> = (0..64).map(|_| guest.socket(STREAM)).collect();
+    for socket in &waiting {
+        guest.send(*socket, Packet::Request, 0, &request);
+    }
+    assert!(guest.try_next(waiting[0], SOON).is_none());
+    assert_eq!(guest.connect(gateway(true, port)), Err(ENOBUFS));
+    // Bytes before the answer are a breach; the others just give up.
+    guest.say(waiting[0], b"impatient");
+    assert_eq!(guest.event(waiting[0]).0, Some(Packet::Reset));
+    for socket in &waiting[1..] {
+        guest.send(*socket, Packet::Reset, 0, &[]);
+    }
+    let (other, port) = server();
+    assert!(guest.connect(gateway(true, port)).is_ok());
+    drop(other);
+    assert_eq!(guest.faults(), 0);
+}
+
+#[test]
 fn channels_are_no_connections_but_there_is_an_end_to_them() {
     let mut guest = with_host();
     let channels: Vec<_> = (0..100).map(|_| guest.open(bind(Op::Datagram, 0, 0))).collect();
