@@ -4,7 +4,7 @@
 //! A guest's REQUEST to the front's port carries one frame of 48 bytes as its payload, which no credit is charged for. As a
 //! stream, it asks for a socket of the host's, whose bytes then flow as any connection's do. As VIRTIO_VSOCK_TYPE_SEQPACKET it
 //! opens a channel, on which either side sends messages: a frame, and up to 65535 bytes behind it. An RST's flags are an
-//! error as Linux numbers it.
+//! error as Linux numbers it. A guest's SHUTDOWN both ways is the end of a socket and is not confirmed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -225,8 +225,11 @@ impl Outbound<'_> {
             Phase::Open | Phase::Draining => connection.guest_shuts(flags),
         }
         if connection.guest_shut == SHUT_BOTH {
-            // The confirmation (§5.10.6.5); the guest need not wait until the host has read everything.
-            self.session.tell(key, Op::Reset, 0);
+            // The confirmation (§5.10.6.5); the guest need not wait until the host has read everything. One that speaks to a
+            // front has closed its socket and waits for nothing: it uses no port soon again.
+            if matches!(connection.host, Host::Backend(_)) {
+                self.session.tell(key, Op::Reset, 0);
+            }
             self.session.release(id, self.metrics);
         }
     }
