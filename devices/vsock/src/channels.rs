@@ -72,7 +72,7 @@ impl Inbound<'_> {
             return Ok(Sent::NoRoom);
         }
         self.room.clear();
-        let taken = self.take_after(0, usize::MAX, bytes, true)?;
+        let taken = self.take_chains(0, bytes, bytes, true)?;
         if self.room.len_bytes() < bytes {
             self.return_chains(taken);
             return Ok(Sent::NoRoom);
@@ -102,10 +102,10 @@ impl Inbound<'_> {
         if credit <= FRAME_BYTES {
             return Ok(Received::NoRoom);
         }
-        let mut taken = self.take_chains(burst, u32::try_from(credit.min(MAX_BYTES)).unwrap_or(0))?;
-        if let Some(short) = FRAME_BYTES.checked_sub(self.room.len_bytes()) {
-            taken = self.take_after(taken, usize::MAX, short, true)?;
-        }
+        let most = credit.min(MAX_BYTES);
+        self.room.clear();
+        let taken = self.take_chains(0, burst, most, false)?;
+        let mut taken = self.take_chains(taken, FRAME_BYTES, most, true)?;
         if self.room.len_bytes() < FRAME_BYTES {
             self.return_chains(taken);
             return Ok(Received::NoRoom);
@@ -122,8 +122,9 @@ impl Inbound<'_> {
         };
         if let Some(over) = count.checked_sub(self.room.len_bytes()).filter(|over| *over > 0) {
             self.room.clear();
-            let fits = FRAME_BYTES + count <= credit;
-            taken = self.take_after(taken, usize::MAX, if fits { over } else { 0 }, true)?;
+            if FRAME_BYTES + count <= credit {
+                taken = self.take_chains(taken, over, over, true)?;
+            }
             if self.room.len_bytes() < over {
                 self.return_chains(taken);
                 return Ok(Received::Lost);
@@ -146,12 +147,10 @@ impl Inbound<'_> {
         let Some(connection) = session.get(id) else { return Ok(()) };
         connection.credit.spend(u32::try_from(bytes).unwrap_or(u32::MAX));
         let control = Control::new(connection.key, TYPE_SEQPACKET, Op::ReadWrite, 0);
+        // The next one is about as long, most likely.
+        connection.burst = bytes;
         let used = self.give_bytes(session, control, bytes, metrics)?;
         self.return_chains(taken - used);
-        if let Some(connection) = session.get(id) {
-            // The next one is about as long, most likely.
-            connection.burst = used;
-        }
         Ok(())
     }
 }

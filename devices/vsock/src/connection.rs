@@ -10,14 +10,14 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 
 use crate::credit::{GuestCredit, HostWindow};
-use crate::packet::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET, TYPE_STREAM};
+use crate::packet::{HEADER_BYTES, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET, TYPE_STREAM};
 
 /// A backlog's room is given back when it is empty and larger than this, in bytes.
 const KEPT_BACKLOG: usize = 16 << 10;
-/// Guest buffers filled by the first read of a connection.
-pub(crate) const FIRST_BURST: usize = 4;
-/// Guest buffers filled by one read at most; 256 KiB of them as Linux makes them.
-pub(crate) const LARGEST_BURST: usize = 64;
+/// Room taken for the first read of a connection, in bytes: four buffers as Linux makes them, or one larger one.
+pub(crate) const FIRST_BURST: usize = 4 * (4096 - HEADER_BYTES);
+/// Room taken for one read at most, in bytes; the last buffer may have more.
+pub(crate) const LARGEST_BURST: usize = 256 << 10;
 
 /// A connection's name on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +105,7 @@ pub(crate) struct Connection {
     pub(crate) guest_shut: u32,
     /// SHUT_* as they were announced to the guest.
     pub(crate) host_shut: u32,
-    /// Guest buffers that the next read fills.
+    /// Room for the next read, in bytes.
     pub(crate) burst: usize,
     /// A credit update is queued.
     pub(crate) update_queued: bool,

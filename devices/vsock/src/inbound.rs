@@ -49,7 +49,8 @@ impl<'m> Inbound<'m> {
         metrics: &Metrics,
     ) -> Result<bool, ServiceError> {
         while let Some(control) = session.control.front().copied() {
-            if self.take_chains(1, u32::MAX)? == 0 {
+            self.room.clear();
+            if self.take_chains(0, 1, 1, false)? == 0 {
                 return Ok(false);
             }
             session.control.pop_front();
@@ -72,7 +73,8 @@ impl<'m> Inbound<'m> {
         if credit == 0 {
             return Ok(Pumped::NoCredit);
         }
-        let taken = self.take_chains(burst, credit)?;
+        self.room.clear();
+        let taken = self.take_chains(0, burst, credit as usize, false)?;
         if taken == 0 {
             return Ok(Pumped::NoBuffers);
         }
@@ -96,7 +98,7 @@ impl<'m> Inbound<'m> {
         let more = count == room;
         if let Some(connection) = session.get(id) {
             connection.burst =
-                if more { (burst * 2).min(LARGEST_BURST) } else { (used * 2).clamp(FIRST_BURST, burst) };
+                if more { (burst * 2).min(LARGEST_BURST) } else { (count * 2).clamp(FIRST_BURST, burst) };
         }
         Ok(if more { Pumped::More } else { Pumped::Drained })
     }
@@ -125,23 +127,17 @@ impl<'m> Inbound<'m> {
         Ok(used)
     }
 
-    /// Takes up to `most` buffers for up to `bytes` of payload; where there are none, asks for a kick.
-    pub(crate) fn take_chains(&mut self, most: usize, bytes: u32) -> Result<usize, ServiceError> {
-        self.room.clear();
-        self.take_after(0, most, bytes as usize, false)
-    }
-
-    /// Takes more buffers after the first `taken`, up to `most` with those, for up to `bytes` more, and returns how many are
-    /// taken then. Where they end, asks for a kick if there is none, or if `all` are needed and are not there.
-    pub(crate) fn take_after(
+    /// Appends buffers after the first `taken` to the room until it has `wanted` bytes, none of them beyond `most`, and returns
+    /// how many buffers are taken then. Where they end, asks for a kick if there is none, or if `all` that was wanted is
+    /// needed.
+    pub(crate) fn take_chains(
         &mut self,
         mut taken: usize,
+        wanted: usize,
         most: usize,
-        bytes: usize,
         all: bool,
     ) -> Result<usize, ServiceError> {
-        let mut left = bytes;
-        while taken < most && left > 0 {
+        while self.room.len_bytes() < wanted.min(most) {
             if self.chains.len() == taken {
                 self.chains.push(Chain::new());
             }
@@ -155,8 +151,7 @@ impl<'m> Inbound<'m> {
             }
             let space = chain.writable.len_bytes().checked_sub(HEADER_BYTES).filter(|space| *space > 0);
             let space = space.ok_or(GuestFault::Request("a receive buffer without room for a packet"))?;
-            self.room.append_range(&chain.writable, HEADER_BYTES, space.min(left));
-            left -= space.min(left);
+            self.room.append_range(&chain.writable, HEADER_BYTES, space.min(most - self.room.len_bytes()));
             taken += 1;
         }
         Ok(taken)
