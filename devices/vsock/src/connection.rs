@@ -113,6 +113,8 @@ pub(crate) struct Connection {
     pub(crate) watched: Option<Interest>,
     /// The socket's other end was seen to be gone.
     pub(crate) hung_up: bool,
+    /// What went wrong when bytes were sent to the front's socket: it ends once what is there to be read is with the guest.
+    pub(crate) broken: Option<Errno>,
     /// When the session loses patience with it.
     pub(crate) deadline: Option<Instant>,
 }
@@ -135,6 +137,7 @@ impl Connection {
             update_queued: false,
             watched: None,
             hung_up: false,
+            broken: None,
             deadline: None,
         }
     }

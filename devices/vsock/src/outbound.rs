@@ -272,6 +272,11 @@ impl Outbound<'_> {
     pub(crate) fn delivered(&mut self, id: Id, delivery: Delivery) {
         let Some(connection) = self.session.get(id) else { return };
         match delivery {
+            // What the other end said before it broke off is still there.
+            Delivery::Broken(errno) if connection.is_front_stream() && connection.may_receive() => {
+                connection.broken = Some(errno);
+                return;
+            }
             Delivery::Broken(errno) => return self.session.reset(id, Some(errno), self.metrics),
             Delivery::Unread if connection.phase == Phase::Draining => {
                 return self.session.remove(id, self.metrics);

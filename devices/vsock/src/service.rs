@@ -100,10 +100,29 @@ impl<'m> VsockService<'m, '_> {
     /// Goes on with a connection after a packet of the guest.
     fn changed(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
         let Some(connection) = self.session.get(id) else { return Ok(()) };
+        if let Some(errno) = connection.broken {
+            return self.break_off(id, errno);
+        }
         if connection.flow == Flow::NoCredit && connection.credit.free_bytes() > 0 {
             return self.resume(poller, id);
         }
         self.session.watch(id, poller, self.metrics);
+        Ok(())
+    }
+
+    /// Ends a connection whose socket takes no more, after what the guest has room for of what it still has.
+    fn break_off(&mut self, id: Id, errno: Errno) -> Result<(), ServiceError> {
+        for _ in 0..TURN_READS {
+            let pumped = if self.flush_control()? {
+                self.inbound.pump(self.session, id, self.metrics)?
+            } else {
+                Pumped::NoBuffers
+            };
+            if !matches!(pumped, Pumped::More) {
+                break;
+            }
+        }
+        self.session.reset(id, Some(errno), self.metrics);
         Ok(())
     }
 
@@ -190,6 +209,9 @@ impl<'m> VsockService<'m, '_> {
             self.outbound(poller).delivered(id, delivery);
         }
         let Some(connection) = self.session.get(id) else { return Ok(()) };
+        if let Some(errno) = connection.broken {
+            return self.break_off(id, errno);
+        }
         if connection.flow == Flow::Ended && connection.hung_up && connection.phase == Phase::Open {
             // When all is read, only this tells of a reset.
             match connection.error().filter(|_| connection.is_front_stream()) {

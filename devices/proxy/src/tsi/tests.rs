@@ -154,6 +154,32 @@ fn resets_pass_both_ways() {
 }
 
 #[test]
+fn what_was_said_before_a_reset_arrives() {
+    let mut guest = with_host();
+    let (listener, port) = server();
+    (guest.grant, guest.takes) = (1, false);
+    let socket = guest.connect(gateway(true, port)).unwrap();
+    let (mut host, _) = listener.accept().unwrap();
+    // The guest has no room for it, so that it lies in the socket when the other end breaks off.
+    host.write_all(b"too large").unwrap();
+    assert_eq!(guest.read(socket, 1), b"t");
+    guest.say(socket, b"never read");
+    while unread_bytes(&host) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(host);
+    guest.grant = 100;
+    guest.say(socket, b"more");
+    assert_eq!(guest.read(socket, 8), b"oo large");
+    assert_eq!(guest.event(socket).0, Some(Packet::Reset));
+}
+
+/// Bytes that wait in a socket.
+fn unread_bytes(socket: &TcpStream) -> u64 {
+    rustix::io::ioctl_fionread(socket).unwrap()
+}
+
+#[test]
 fn a_stream_that_breaks_the_rules_is_reset_on_both_sides() {
     let mut guest = with_host();
     let (listener, port) = server();
