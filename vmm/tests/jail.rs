@@ -69,8 +69,12 @@ fn enter(devices: Vec<DeviceSpec>) {
 
 /// Enters the jail of a machine that takes shares later.
 fn enter_growing() -> Arc<dyn Confinement> {
+    enter_growing_with(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#)
+}
+
+fn enter_growing_with(network: &str) -> Arc<dyn Confinement> {
     let mut spec = spec(all_devices());
-    spec.network = serde_json::from_str(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#).unwrap();
+    spec.network = serde_json::from_str(network).unwrap();
     let jail = Jail::prepare(&spec).unwrap();
     let confinement = jail.confinement();
     jail.enter().unwrap();
@@ -79,7 +83,11 @@ fn enter_growing() -> Arc<dyn Confinement> {
 
 /// A thread of the machine's, confined as `kind`, tries to open a file; the filter ends the process.
 fn open_as(kind: ThreadKind) {
-    let setup = enter_growing().thread_setup(kind);
+    open_confined(&enter_growing(), kind);
+}
+
+fn open_confined(confinement: &Arc<dyn Confinement>, kind: ThreadKind) {
+    let setup = confinement.thread_setup(kind);
     let thread = std::thread::spawn(move || {
         setup().unwrap();
         drop(File::open("/dev/null"));
@@ -235,6 +243,7 @@ fn growing(deed: &str, share: &str) {
         "open as console" => open_as(ThreadKind::Console),
         "open as rng" => open_as(ThreadKind::Rng),
         "open as nat" => open_as(ThreadKind::Nat),
+        "open as tsi" => open_confined(&enter_growing_with(r#"{"tsi":{}}"#), ThreadKind::Tsi),
         "exec as keeper" => {
             let StartsOn::KeptThread(keeper) = enter_growing().starts_on(ThreadKind::Fs) else {
                 panic!("no keeper")
@@ -276,6 +285,7 @@ fn a_forbidden_system_call_ends_the_process() {
         "open as console",
         "open as rng",
         "open as nat",
+        "open as tsi",
         "exec as keeper",
     ] {
         let status = jailed(deed, Path::new(""));
