@@ -54,17 +54,6 @@ pub fn fresh_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))
 }
 
-/// Puts a copy in `work` in the place of a file that those measured open: opening it where it is would wait for this machine's
-/// host, and the clock that counts instructions runs on meanwhile.
-///
-/// # Errors
-/// The file system's; nobody but root may do this.
-pub fn bring_near(file: &Path, work: &Path) -> Result<()> {
-    let copy = work.join(file.file_name().context("a file without a name")?);
-    std::fs::copy(file, &copy).with_context(|| format!("copy {}", file.display()))?;
-    rustix::mount::mount_bind(&copy, file).with_context(|| format!("mount over {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

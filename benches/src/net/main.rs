@@ -14,7 +14,7 @@ mod passt;
 mod table;
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -72,7 +72,6 @@ struct Row {
 fn main() -> Result<()> {
     let args = Args::parse();
     monocore_benches::fresh_dir(&args.work)?;
-    monocore_benches::bring_near(Path::new("/etc/resolv.conf"), &args.work)?;
     let setup = Setup::new(&args)?;
     let mut rows = Vec::new();
     for mode in MODES.iter().filter(|mode| setup.has(mode)) {

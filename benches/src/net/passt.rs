@@ -1,5 +1,7 @@
 //! passt, the user-mode network stack of others, as Debian packages it.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -33,10 +35,11 @@ impl Passt {
         make_uplink()?;
         let binary = if has_avx2()? { BINARY_AVX2 } else { BINARY };
         let program = Moved::new(Path::new(binary), &work.join("passt"))?;
-        let socket = work.join("passt.socket");
-        if socket.exists() {
-            std::fs::remove_file(&socket)?;
-        }
+        // passt is nobody by the time it makes its socket.
+        let dir = work.join("passt-run");
+        monocore_benches::fresh_dir(&dir)?;
+        fs::set_permissions(&dir, Permissions::from_mode(0o777))?;
+        let socket = dir.join("socket");
         let mut command = program.command();
         command.args(["--foreground", "--quiet", "--ipv4-only", "--mtu", "65520", "--dns", "none"]);
         command.args(["--address", "10.77.0.2", "--netmask", "24", "--gateway", Self::HOST, "--socket"]);
@@ -75,7 +78,7 @@ pub(crate) fn version() -> Result<String> {
 }
 
 fn has_avx2() -> Result<bool> {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").context("read what the CPU can do")?;
+    let cpu = fs::read_to_string("/proc/cpuinfo").context("read what the CPU can do")?;
     Ok(cpu.split_whitespace().any(|word| word == "avx2"))
 }
 
