@@ -126,6 +126,7 @@ impl Jail {
     /// # Errors
     /// [`JailError`]; the process must end then.
     pub fn enter(self) -> Result<(), JailError> {
+        crate::sys::one_heap();
         capabilities::drop_all(self.keep_fs)?;
         if let Some(Keeper { starts, filter }) = self.keeper {
             keeper::spawn(starts, filter)?;

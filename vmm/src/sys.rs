@@ -33,6 +33,15 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
+/// Has all threads allocate from one heap. Each other heap would be a mapping of its own, and to make one smaller the C library reads
+/// a file below /proc, which no jailed thread may.
+pub(crate) fn one_heap() {
+    // SAFETY: takes numbers.
+    if unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) } == 0 {
+        tracing::warn!("the C library keeps several heaps");
+    }
+}
+
 /// Gives `region` to the guest. [`Machine`](crate::Machine) and [`Running`](crate::Running) hold the RAM it is of until the VM is gone.
 ///
 /// # Errors

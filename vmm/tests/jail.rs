@@ -95,6 +95,23 @@ fn open_confined(confinement: &Arc<dyn Confinement>, kind: ThreadKind) {
     thread.join().unwrap();
 }
 
+/// A thread of the machine's takes much memory and gives it back. It is the first one that is started: this test's own has a heap
+/// already, which a later one might share.
+fn shrink_as(kind: ThreadKind) {
+    let mut spec = spec(Vec::new());
+    spec.network = serde_json::from_str(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#).unwrap();
+    let jail = Jail::prepare(&spec).unwrap();
+    let setup = jail.confinement().thread_setup(kind);
+    jail.enter().unwrap();
+    let thread = std::thread::spawn(move || {
+        setup().unwrap();
+        for _ in 0..3 {
+            drop((0..400).map(|_| vec![1_u8; 20_000]).collect::<Vec<_>>());
+        }
+    });
+    thread.join().unwrap();
+}
+
 /// What the file server's thread may open, as its shares come and go.
 fn serve_growing(share: &str) {
     let config = FsConfig {
@@ -243,6 +260,7 @@ fn growing(deed: &str, share: &str) {
         "open as console" => open_as(ThreadKind::Console),
         "open as rng" => open_as(ThreadKind::Rng),
         "open as nat" => open_as(ThreadKind::Nat),
+        "shrink as nat" => shrink_as(ThreadKind::Nat),
         "open as tsi" => open_confined(&enter_growing_with(r#"{"tsi":{}}"#), ThreadKind::Tsi),
         "exec as keeper" => {
             let StartsOn::KeptThread(keeper) = enter_growing().starts_on(ThreadKind::Fs) else {
@@ -266,7 +284,7 @@ fn jailed(deed: &str, share: &Path) -> ExitStatus {
 
 #[test]
 fn what_a_machine_does_is_allowed() {
-    for deed in ["compute", "gain", "unknown kind"] {
+    for deed in ["compute", "gain", "unknown kind", "shrink as nat"] {
         let status = jailed(deed, Path::new(""));
         assert!(status.success(), "{deed}: {status}");
     }
