@@ -146,8 +146,8 @@ impl Setup {
         let mut command = self.qemu.command(RAM_MIB);
         command.args(["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
-        // What stands behind the dashes are init's arguments.
-        command.args(["-append", &format!("quiet panic=-1 reboot=t -- {}", load.replace(' ', "+"))]);
+        // What the kernel does not know is put into init's environment.
+        command.args(["-append", &format!("quiet panic=-1 reboot=t load={}", load.replace(' ', "+"))]);
         command.stdin(Stdio::null()).spawn().context("start QEMU")
     }
 }
@@ -182,8 +182,10 @@ fn initramfs(load: &Path, root: &Path) -> Result<PathBuf> {
     }
     moved::copy(Path::new(BUSYBOX), &root.join("bin"))?;
     fs::rename(moved::copy(load, &root.join("bin"))?, root.join("bin/net-load"))?;
+    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\n")?;
     let script = "#!/bin/busybox sh\nexport PATH=/bin\nbusybox ip link set eth0 up\n\
-        busybox ip addr add 10.0.2.15/24 dev eth0\nexec busybox sh -c \"$(echo \"$1\" | busybox tr + ' ')\"\n";
+        busybox ip addr add 10.0.2.15/24 dev eth0\nexec busybox sh -c \"$(echo \"$load\" | busybox tr + ' ')\"\n";
     fs::write(root.join("init"), script)?;
     let pack =
         "chmod 755 init && ln -s busybox bin/sh && find . | busybox cpio -o -H newc > ../initramfs.cpio";
