@@ -103,7 +103,7 @@ impl Default for LinkSpec {
             guest_v6: Ipv6Addr::new(0xfd4d, 0x6f6e, 0x6f00, 0, 0, 0, 0, 2),
             gateway_v6: Ipv6Addr::new(0xfd4d, 0x6f6e, 0x6f00, 0, 0, 0, 0, 1),
             prefix_v6: 64,
-            mtu: 65520,
+            mtu: 65535,
         }
     }
 }
