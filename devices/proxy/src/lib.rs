@@ -9,6 +9,7 @@
 mod dns;
 mod engine;
 mod flows;
+pub mod hello;
 mod inbound;
 mod names;
 mod nat;
