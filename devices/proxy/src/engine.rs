@@ -5,9 +5,31 @@ use std::time::{Duration, Instant};
 
 use monocore_spec::{Direction, LinkSpec, Protocol};
 
+use crate::hello::Hello;
 use crate::names::Names;
 use crate::policy::{Decision, Policy, Question, Reason};
 use crate::receipt::{Receipts, Subject};
+
+/// Where what the guest may reach is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// On this host's network.
+    pub target: SocketAddr,
+    /// It was allowed because of a name that the address has. It may have others, so what a connection there begins with is
+    /// shown to [`Engine::beginning`].
+    pub by_name: bool,
+}
+
+/// What is to be done with the first bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// They are held back until there are more.
+    Hold,
+    /// They go on, and so does all that follows.
+    Pass,
+    /// The connection is reset.
+    Refuse,
+}
 
 /// Policy, names and receipts of one guest.
 #[derive(Debug)]
@@ -18,6 +40,9 @@ pub struct Engine {
     link: LinkSpec,
     connections: u32,
     max_connections: u32,
+    /// Where tests have what is public.
+    #[cfg(test)]
+    pub(crate) detour: Option<SocketAddr>,
 }
 
 impl Engine {
@@ -30,6 +55,8 @@ impl Engine {
             link: link.clone(),
             connections: 0,
             max_connections,
+            #[cfg(test)]
+            detour: None,
         }
     }
 
@@ -42,7 +69,7 @@ impl Engine {
         protocol: Protocol,
         target: SocketAddr,
         now: Instant,
-    ) -> Result<SocketAddr, Decision> {
+    ) -> Result<Route, Decision> {
         let (address, port) = (target.ip(), target.port());
         let to_host = self.is_gateway(address);
         let names = self.names.of(address, now);
@@ -57,7 +84,40 @@ impl Engine {
         if !decision.allowed {
             return Err(decision);
         }
-        Ok(if to_host { SocketAddr::new(loopback(address), port) } else { target })
+        let by_name = self.policy.is_by_name(decision);
+        let target = if to_host { SocketAddr::new(loopback(address), port) } else { target };
+        #[cfg(test)]
+        let target = self.detour.unwrap_or(target);
+        Ok(Route { target, by_name })
+    }
+
+    /// Decides about a connection to `target` that was allowed by name and begins with `bytes`, `ended` saying that there will
+    /// be no more: a TLS client must ask for a name that is allowed there. What is not TLS or says no name may be.
+    pub fn beginning(&mut self, target: SocketAddr, bytes: &[u8], ended: bool) -> Beginning {
+        let name = match Hello::read(bytes) {
+            Hello::Nameless => return Beginning::Pass,
+            Hello::Incomplete if bytes.is_empty() && ended => return Beginning::Pass,
+            Hello::Incomplete if !ended => return Beginning::Hold,
+            Hello::Incomplete | Hello::Malformed => None,
+            Hello::Named(name) => Some(name),
+        };
+        let (address, port) = (target.ip(), target.port());
+        let names = name.as_slice();
+        let question = Question {
+            direction: Direction::Out,
+            protocol: Protocol::Tcp,
+            address,
+            port,
+            to_host: self.is_gateway(address),
+            names,
+        };
+        if !names.is_empty() && self.policy.decide(&question).allowed {
+            return Beginning::Pass;
+        }
+        let subject =
+            Subject { direction: Direction::Out, protocol: "tcp", peer: Some((address, port)), names };
+        self.receipts.write(subject, Decision { allowed: false, reason: Reason::Sni });
+        Beginning::Refuse
     }
 
     /// Decides whether `client` may reach the guest at its port `guest_port`, which is published, and says from which
@@ -167,11 +227,62 @@ mod tests {
         let (gateway, now) = (SocketAddr::from(([10, 77, 0, 1], 80)), Instant::now());
         assert!(engine(Reach::Any, vec![]).outbound(Protocol::Tcp, gateway, now).is_err());
         let mut open = engine(Reach::None, vec![rule]);
-        assert_eq!(open.outbound(Protocol::Tcp, gateway, now), Ok(SocketAddr::from(([127, 0, 0, 1], 80))));
+        let route = Route { target: SocketAddr::from(([127, 0, 0, 1], 80)), by_name: false };
+        assert_eq!(open.outbound(Protocol::Tcp, gateway, now), Ok(route));
         assert!(open.outbound(Protocol::Tcp, SocketAddr::from(([127, 0, 0, 1], 80)), now).is_err());
         assert!(!open.may_resolve_to(gateway.ip()));
         let client = SocketAddr::from(([127, 0, 0, 1], 5000));
         assert_eq!(open.inbound(Protocol::Tcp, client, 80), Some(SocketAddr::from(([10, 77, 0, 1], 5000))));
+    }
+
+    #[test]
+    fn a_shared_address_is_for_the_names_that_are_allowed() {
+        use crate::hello::tests::hello_for;
+        let rule = |action, target| NetRule {
+            action,
+            direction: Direction::Out,
+            target,
+            ports: Some(monocore_spec::PortRange { first: 443, last: 443 }),
+            protocol: None,
+        };
+        let mut engine = engine(
+            Reach::None,
+            vec![
+                rule(Action::Deny, NetTarget::Domain("bad.example.com".into())),
+                rule(Action::Allow, NetTarget::Suffix("example.com".into())),
+                rule(
+                    Action::Allow,
+                    NetTarget::Network(monocore_spec::Cidr { address: [1, 1, 1, 2].into(), prefix: 32 }),
+                ),
+            ],
+        );
+        let [shared, named_too] = [1, 2].map(|last| SocketAddr::from(([1, 1, 1, last], 443)));
+        let now = Instant::now();
+        engine.learn("a.example.com", shared.ip(), Duration::ZERO, now);
+        assert_eq!(engine.outbound(Protocol::Tcp, shared, now), Ok(Route { target: shared, by_name: true }));
+        assert_eq!(
+            engine.outbound(Protocol::Tcp, named_too, now),
+            Ok(Route { target: named_too, by_name: false })
+        );
+        let mut begins = |target, name: &str| engine.beginning(target, &hello_for(name), false);
+        assert_eq!(begins(shared, "a.example.com"), Beginning::Pass);
+        // Another one that is allowed is, looked up or not.
+        assert_eq!(begins(shared, "B.example.com"), Beginning::Pass);
+        for name in ["bad.example.com", "example.com", "example.org", "a.example.com.evil.net", "1.1.1.1"] {
+            assert_eq!(begins(shared, name), Beginning::Refuse, "{name}");
+        }
+        assert_eq!(begins(SocketAddr::new(shared.ip(), 80), "a.example.com"), Beginning::Refuse);
+        assert_eq!(begins(named_too, "example.org"), Beginning::Pass);
+    }
+
+    #[test]
+    fn only_a_hello_is_waited_for() {
+        let (mut engine, target) = (engine(Reach::None, vec![]), SocketAddr::from(([1, 1, 1, 1], 443)));
+        let mut begins = |bytes: &[u8], ended| engine.beginning(target, bytes, ended);
+        assert_eq!(begins(b"GET / HTTP/1.1", false), Beginning::Pass);
+        assert_eq!((begins(b"", false), begins(b"", true)), (Beginning::Hold, Beginning::Pass));
+        assert_eq!((begins(&[22, 3], false), begins(&[22, 3], true)), (Beginning::Hold, Beginning::Refuse));
+        assert_eq!(begins(&[22, 3, 1, 0, 1, 1, 23, 3, 3, 0, 9], false), Beginning::Refuse);
     }
 
     #[test]

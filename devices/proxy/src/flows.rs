@@ -196,7 +196,7 @@ impl<O> Flow<O> {
 
 /// Asks whether a flow to `remote` may be and makes its socket.
 fn open(engine: &mut Engine, remote: SocketAddr, now: Instant) -> Result<OwnedFd, NoFlow> {
-    let target = engine.outbound(Protocol::Udp, remote, now).map_err(|_| NoFlow::Denied)?;
+    let target = engine.outbound(Protocol::Udp, remote, now).map_err(|_| NoFlow::Denied)?.target;
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, None).map_err(|_| NoFlow::Exhausted)?;

@@ -25,7 +25,7 @@ pub mod tsi;
 
 pub use dns::message;
 pub use dns::resolvers::host_resolvers;
-pub use engine::Engine;
+pub use engine::{Beginning, Engine, Route};
 pub use nat::Nat;
 pub use parts::ProxyError;
 pub use policy::{Class, Decision, Policy, Question, Reason};

@@ -2,7 +2,7 @@
 //!
 //! It answers ARP and neighbour discovery for every address but the guest's, echo requests to itself and questions for names; TCP,
 //! UDP and other echo requests go on in sockets of the host, if the engine lets them. It runs on the card's worker thread
-//! and keeps no payload.
+//! and keeps no payload, but for the beginning of a connection that a name let be.
 //!
 //! The guest is hostile: a packet from an address that is not the guest's own, a fragment, or a header that does not add up is
 //! dropped.

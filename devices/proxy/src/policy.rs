@@ -51,6 +51,8 @@ pub enum Reason {
     Published,
     /// The guest has as many connections as it may have.
     Limit,
+    /// A name let the connection be, and its client asks for the server of another one.
+    Sni,
 }
 
 /// Rules, and what is known of this host.
@@ -98,6 +100,13 @@ impl Policy {
             | (Direction::Out, Reach::Any, Some(Class::Private)) => allow(Reason::Reach),
             (Direction::Out, _, Some(class)) => deny(Reason::Guarded(class)),
         }
+    }
+
+    /// Whether it was a name that allowed what `decision` is about.
+    pub fn is_by_name(&self, decision: Decision) -> bool {
+        let Decision { allowed: true, reason: Reason::Rule(number) } = decision else { return false };
+        let target = self.rules.get(number).map(|rule| &rule.target);
+        matches!(target, Some(NetTarget::Domain(_) | NetTarget::Suffix(_)))
     }
 
     /// Whether a question for `name` is answered at all.

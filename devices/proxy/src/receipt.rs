@@ -111,6 +111,7 @@ fn reason(reason: Reason) -> String {
         Reason::Guarded(class) => format!("{} address", class.name()),
         Reason::Published => "published".into(),
         Reason::Limit => "too many connections".into(),
+        Reason::Sni => "sni".into(),
     }
 }
 

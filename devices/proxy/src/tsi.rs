@@ -5,9 +5,9 @@
 //! datagrams and the news of connections are messages behind a [`Frame`]. The engine decides as it does for [`Nat`](crate::Nat),
 //! which has the same names, ports and addresses.
 //!
-//! It runs on the socket device's worker thread and keeps no payload. The guest is hostile: what is no frame is refused, or
-//! ends its channel; every stream, every datagram's flow and every connection that waits counts as one of those the engine
-//! allows.
+//! It runs on the socket device's worker thread and keeps no payload; the device does, of a stream that a name let be, until
+//! its beginning was judged. The guest is hostile: what is no frame is refused, or ends its channel; every stream, every
+//! datagram's flow and every connection that waits counts as one of those the engine allows.
 //!
 //! System calls of the worker: `socket`, `connect`, `accept4`, `sendmsg`, `sendto`, `recvmsg`, `recvfrom`, `shutdown`,
 //! `getsockopt`, `setsockopt`, `socketpair`, `getrandom`, `epoll_ctl`, `close`, and `write` for receipts.
@@ -19,15 +19,16 @@ mod listeners;
 use std::collections::HashMap;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use monocore_spec::{Protocol, ProxySpec};
 use monocore_virtio::{Poller, Ready, ServiceError};
-use monocore_vsock::{Channel, Channels, Dialed, FRAME_BYTES, Front, Message};
+use monocore_vsock::{Channel, Channels, Dialed, FRAME_BYTES, Front, Inspection, Message};
 use rustix::io::Errno;
 
 use crate::dns::{self, Forwarder};
-use crate::engine::Engine;
+use crate::engine::{Beginning, Engine};
 use crate::flows::Flows;
 use crate::inbound::Inbound;
 use crate::parts::{Parts, ProxyError};
@@ -103,16 +104,16 @@ impl Tsi {
     /// The guest connects to `remote`.
     fn dial(&mut self, remote: SocketAddr, poller: &Poller) -> Result<Dialed, Errno> {
         if self.is_name_server(remote) {
-            return self.dns.accept(poller).map(Dialed::Connected).ok_or(Errno::NOBUFS);
+            return self.dns.accept(poller).map(connected).ok_or(Errno::NOBUFS);
         }
         if self.engine.guest(remote.ip()) == remote.ip() {
             // The guest's kernel finds itself; this would be somebody else who has the same address.
             return Err(Errno::HOSTUNREACH);
         }
-        let target = self.engine.outbound(Protocol::Tcp, remote, Instant::now()).map_err(refusal)?;
-        match dial(target) {
-            Ok(Begun::Connected(socket)) => Ok(Dialed::Connected(socket)),
-            Ok(Begun::UnderWay(socket)) => Ok(Dialed::Connecting(socket)),
+        let route = self.engine.outbound(Protocol::Tcp, remote, Instant::now()).map_err(refusal)?;
+        match dial(route.target) {
+            Ok(Begun::Connected(socket)) => Ok(Dialed { inspected: route.by_name, ..connected(socket) }),
+            Ok(Begun::UnderWay(socket)) => Ok(Dialed { socket, connecting: true, inspected: route.by_name }),
             // Not the guest's descriptors.
             Err(Errno::MFILE | Errno::NFILE) => Err(Errno::NOBUFS),
             Err(errno) => Err(errno),
@@ -129,6 +130,11 @@ impl Tsi {
         let rank = |channel: &Channel| self.sockets.get(channel).and_then(|socket| fit(socket.local, guest));
         bound.iter().filter_map(|channel| Some((rank(channel)?, *channel))).max().map(|(_, channel)| channel)
     }
+}
+
+/// A socket whose bytes may flow.
+fn connected(socket: OwnedFd) -> Dialed {
+    Dialed { socket, connecting: false, inspected: false }
 }
 
 /// What the guest is told of a decision against it.
@@ -166,6 +172,15 @@ impl Front for Tsi {
         };
         self.engine.opened();
         Ok(dialed)
+    }
+
+    fn inspect(&mut self, frame: &[u8; FRAME_BYTES], bytes: &[u8], ended: bool) -> Inspection {
+        let Some(frame) = Frame::parse(frame) else { return Inspection::Refuse(Errno::PROTO) };
+        match self.engine.beginning(frame.remote, bytes, ended) {
+            Beginning::Hold => Inspection::Hold,
+            Beginning::Pass => Inspection::Pass,
+            Beginning::Refuse => Inspection::Refuse(Errno::CONNRESET),
+        }
     }
 
     fn disconnected(&mut self) {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 
 use crate::credit::{GuestCredit, HostWindow};
+use crate::front::FRAME_BYTES;
 use crate::packet::{HEADER_BYTES, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET, TYPE_STREAM};
 
 /// A backlog's room is given back when it is empty and larger than this, in bytes.
@@ -101,6 +102,8 @@ pub(crate) struct Connection {
     pub(crate) window: HostWindow,
     /// Bytes of the guest that the socket did not take yet, at most the window.
     backlog: VecDeque<u8>,
+    /// The frame that asked for it, while the front has yet to judge what the guest sends: the socket has none of it.
+    pub(crate) inspected: Option<Box<[u8; FRAME_BYTES]>>,
     /// SHUT_* as the guest announced them.
     pub(crate) guest_shut: u32,
     /// SHUT_* as they were announced to the guest.
@@ -131,6 +134,7 @@ impl Connection {
             credit: GuestCredit::default(),
             window: HostWindow::new(window_bytes),
             backlog: VecDeque::new(),
+            inspected: None,
             guest_shut: 0,
             host_shut: 0,
             burst,
@@ -154,7 +158,7 @@ impl Connection {
 
     /// What the poller should watch the socket for; `None` for nothing at all, not even its end.
     pub(crate) fn wanted(&self) -> Option<Interest> {
-        let write = !self.backlog.is_empty() && self.host_shut & SHUT_RECEIVE == 0;
+        let write = self.has_backlog() && self.host_shut & SHUT_RECEIVE == 0;
         match self.phase {
             Phase::Asked { .. } | Phase::Closing => None,
             Phase::Dialing => Some(Interest::Write),
@@ -176,8 +180,15 @@ impl Connection {
         self.backlog.len() + len_bytes <= self.window.size_bytes() as usize
     }
 
+    /// Whether bytes of the guest wait for the socket.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() && self.inspected.is_none()
+    }
+
+    /// What the front has to judge: the frame that asked for the connection, and all that the guest has sent.
+    pub(crate) fn beginning(&mut self) -> Option<(&[u8; FRAME_BYTES], &[u8])> {
+        let frame = self.inspected.as_deref()?;
+        Some((frame, self.backlog.make_contiguous()))
     }
 
     /// Sends `payload` to the host as far as it goes and keeps the rest.
@@ -187,7 +198,7 @@ impl Connection {
             return Delivery::Fine;
         }
         let Some(stream) = self.host.stream() else { return Delivery::Fine };
-        if self.backlog.is_empty() {
+        if self.backlog.is_empty() && self.inspected.is_none() {
             match payload.send(stream) {
                 Ok(count) => {
                     self.forwarded(count);

@@ -29,13 +29,26 @@ pub const FIRST_FRONT_TOKEN: u64 = 1 << 56;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Channel(pub(crate) Id);
 
-/// The host's end of a stream: a stream socket that does not wait.
+/// The host's end of a stream.
 #[derive(Debug)]
-pub enum Dialed {
-    /// Bytes may flow.
-    Connected(OwnedFd),
+pub struct Dialed {
+    /// A stream socket that does not wait.
+    pub socket: OwnedFd,
     /// Its connection is under way; the device waits for it and tells the guest.
-    Connecting(OwnedFd),
+    pub connecting: bool,
+    /// What the guest sends is shown to [`Front::inspect`] before the socket has any of it.
+    pub inspected: bool,
+}
+
+/// What is to be done with the first bytes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// They are kept, within the stream's credit, until there are more.
+    Hold,
+    /// They go on, and so does all that follows.
+    Pass,
+    /// The stream is reset on both sides; the guest is told why.
+    Refuse(Errno),
 }
 
 /// A message of the guest.
@@ -97,6 +110,11 @@ pub trait Front: Send {
     /// # Errors
     /// What the guest is told.
     fn connect(&mut self, frame: &[u8; FRAME_BYTES], poller: &Poller) -> Result<Dialed, Errno>;
+
+    /// `bytes` are all that the guest has sent on a stream that is [inspected](Dialed::inspected) and was asked for with
+    /// `frame`; `ended` says that there will be no more of them. Called with each packet until the answer is not
+    /// [`Inspection::Hold`].
+    fn inspect(&mut self, frame: &[u8; FRAME_BYTES], bytes: &[u8], ended: bool) -> Inspection;
 
     /// A stream of [`connect`](Self::connect)'s has ended.
     fn disconnected(&mut self);

@@ -40,7 +40,7 @@ pub use backend::unix::UnixSockets;
 pub use backend::{Accepted, Backend, Request};
 pub use device::{Limits, Metrics, Vsock};
 pub use front::{
-    Channel, Channels, Dialed, FIRST_FRONT_TOKEN, FRAME_BYTES, Front, MAX_PAYLOAD_BYTES, Message, Payload,
-    Received, Sent,
+    Channel, Channels, Dialed, FIRST_FRONT_TOKEN, FRAME_BYTES, Front, Inspection, MAX_PAYLOAD_BYTES, Message,
+    Payload, Received, Sent,
 };
 pub use packet::{Header, Op};

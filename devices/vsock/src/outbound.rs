@@ -9,7 +9,7 @@ use rustix::net::{SendFlags, send};
 use crate::backend::Backend;
 use crate::connection::{Delivery, Host, Key, Phase};
 use crate::device::{FrontPort, Metrics};
-use crate::front::{Channel, Dialed, FRAME_BYTES};
+use crate::front::{Channel, FRAME_BYTES, Inspection};
 use crate::packet::{
     END_OF_MESSAGE, HEADER_BYTES, HOST_CID, Header, Op, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET,
     TYPE_STREAM,
@@ -166,11 +166,13 @@ impl Outbound<'_> {
             }
             id
         } else {
-            let (stream, phase) = match front.connect(&frame, self.poller)? {
-                Dialed::Connected(stream) => (stream, Phase::Open),
-                Dialed::Connecting(stream) => (stream, Phase::Dialing),
-            };
-            self.session.insert(key, Host::Front(stream), phase).ok_or(Errno::NOBUFS)?
+            let dialed = front.connect(&frame, self.poller)?;
+            let phase = if dialed.connecting { Phase::Dialing } else { Phase::Open };
+            let id = self.session.insert(key, Host::Front(dialed.socket), phase).ok_or(Errno::NOBUFS)?;
+            if let Some(connection) = self.session.get(id).filter(|_| dialed.inspected) {
+                connection.inspected = Some(Box::new(frame));
+            }
+            id
         };
         let Some(connection) = self.session.get(id) else { return Err(Errno::NOBUFS) };
         connection.credit.update(header.buf_alloc, header.fwd_cnt);
@@ -216,6 +218,9 @@ impl Outbound<'_> {
     }
 
     fn shut_by_guest(&mut self, id: Id, key: Key, flags: u32) {
+        if flags & SHUT_SEND != 0 {
+            self.inspect(id, true);
+        }
         let Some(connection) = self.session.get(id) else { return };
         match connection.phase {
             Phase::Asked { .. } | Phase::Dialing => return self.session.reset(id, None, self.metrics),
@@ -244,8 +249,31 @@ impl Outbound<'_> {
             _ => return self.session.reset(id, None, self.metrics),
         }
         let delivery = connection.deliver(payload);
+        let is_inspected = connection.inspected.is_some();
         Metrics::add(&self.metrics.bytes_from_guest, count as u64);
-        self.delivered(id, delivery);
+        if is_inspected { self.inspect(id, false) } else { self.delivered(id, delivery) }
+    }
+
+    /// Shows the front what the guest began with, where it wants to see that, and does as it says.
+    fn inspect(&mut self, id: Id, ended: bool) {
+        let (Some(connection), Some(FrontPort { front, .. })) =
+            (self.session.get(id), self.front.as_deref_mut())
+        else {
+            return;
+        };
+        let Some((frame, bytes)) = connection.beginning() else { return };
+        match front.inspect(frame, bytes, ended) {
+            Inspection::Hold => {}
+            Inspection::Pass => {
+                connection.inspected = None;
+                let delivery = connection.drain();
+                self.delivered(id, delivery);
+            }
+            Inspection::Refuse(errno) => {
+                Metrics::add(&self.metrics.refused, 1);
+                self.session.reset(id, Some(errno), self.metrics);
+            }
+        }
     }
 
     /// A packet of a channel's message; what there is of it belongs to the front.

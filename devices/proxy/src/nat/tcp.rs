@@ -1,10 +1,12 @@
 //! TCP: each connection of the guest ends here and goes on in a socket of the host.
 //!
 //! Payload goes straight between guest buffers and sockets, in both directions, and is kept in the host's socket until
-//! the guest has acknowledged it ([`connection`]). Neither side is read while the other takes nothing.
+//! the guest has acknowledged it ([`connection`]); only a hello that must be looked at is kept here ([`held`]). Neither side
+//! is read while the other takes nothing.
 
 mod connection;
 mod from_guest;
+mod held;
 mod to_guest;
 
 pub(crate) use from_guest::Incoming;
@@ -100,6 +102,9 @@ impl Tcp {
         connection.ending |= ready.ended;
         if connection.phase == Phase::Connecting {
             return if ready.writable || ready.hang_up { self.connected(io, id) } else { Ok(()) };
+        }
+        if ready.writable && connection.held.is_some() && held::flush(connection).is_err() {
+            return self.abort(io, id);
         }
         if ready.writable && connection.blocked && connection.phase == Phase::Open {
             connection.acknowledge = true;

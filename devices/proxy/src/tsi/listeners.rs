@@ -10,7 +10,7 @@ use monocore_vsock::{Channel, Channels, Dialed, Sent};
 use rustix::io::Errno;
 
 use super::datagrams::frame;
-use super::{Frame, Op, Tsi};
+use super::{Frame, Op, Tsi, connected};
 use crate::engine::Engine;
 use crate::inbound::{Arrival, TURN};
 use crate::sockets::{do_not_delay, reset_on_close};
@@ -80,7 +80,7 @@ impl Tsi {
             listener.waiting = listener.waiting.saturating_sub(1);
         }
         self.resume_port(Protocol::Tcp, announcement.local.port(), poller);
-        Ok(Dialed::Connected(socket))
+        Ok(connected(socket))
     }
 
     /// A published port has something.

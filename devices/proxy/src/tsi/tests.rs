@@ -1,4 +1,5 @@
 mod guest;
+mod sni;
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::super::wire::emit::Fields;
 use super::super::wire::tcp::{ACK, Segment};
+use super::held::Held;
 use crate::sys;
 
 /// Our windows are counted in units of 2 to this.
@@ -77,6 +78,8 @@ pub(super) struct Connection {
     /// The right edge of the window granted.
     edge: u32,
     send_buffer_bytes: u32,
+    /// What the guest began with, where that must be looked at; nothing once it may go on.
+    pub(super) held: Option<Box<Held>>,
     /// The guest sends no more.
     pub(super) guest_ended: bool,
     pub(super) acknowledge: bool,
@@ -131,6 +134,7 @@ impl Connection {
             expected: 0,
             edge: 0,
             send_buffer_bytes: 0,
+            held: None,
             guest_ended: false,
             acknowledge: false,
             blocked: false,

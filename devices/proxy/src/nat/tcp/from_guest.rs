@@ -11,7 +11,7 @@ use super::super::io::Io;
 use super::super::wire::emit::Unreachable;
 use super::super::wire::tcp::{ACK, FIN, RST, SYN, Segment};
 use super::connection::{Carrier, Connection, Phase, before};
-use super::{Tcp, initial_sequence, stray_answer};
+use super::{Tcp, held, initial_sequence, stray_answer};
 use crate::dns;
 use crate::slab::Id;
 use crate::sockets::{Begun, dial, reset_on_close};
@@ -64,14 +64,15 @@ impl Tcp {
     /// The guest wants to connect.
     fn asked(&mut self, io: &mut Io<'_, '_>, incoming: &Incoming<'_>) -> Result<(), ServiceError> {
         let &Incoming { guest, remote, packet, .. } = incoming;
+        let mut held = None;
         let (socket, carrier, phase) = if io.engine.is_gateway(remote.ip()) && remote.port() == dns::PORT {
             match io.dns.accept(io.poller) {
                 Some(socket) => (socket, Carrier::Pair, Phase::Answered),
                 None => return self.refuse(io, incoming),
             }
         } else {
-            let target = match io.engine.outbound(Protocol::Tcp, remote, io.now) {
-                Ok(target) => target,
+            let route = match io.engine.outbound(Protocol::Tcp, remote, io.now) {
+                Ok(route) => route,
                 Err(_) => {
                     return io.link.unreachable(
                         io.receiver,
@@ -81,13 +82,15 @@ impl Tcp {
                     );
                 }
             };
-            match dial(target) {
+            held = route.by_name.then(Box::default);
+            match dial(route.target) {
                 Ok(Begun::Connected(socket)) => (socket, Carrier::Tcp, Phase::Answered),
                 Ok(Begun::UnderWay(socket)) => (socket, Carrier::Tcp, Phase::Connecting),
                 Err(error) => return self.failed(io, incoming, error),
             }
         };
         let mut connection = Connection::new((guest, remote), (socket, carrier), phase, initial_sequence());
+        connection.held = held;
         connection.take_syn(&incoming.segment, io.link.max_segment(guest.is_ipv4()));
         match self.insert(io, connection)? {
             Some(id) if phase == Phase::Answered => self.say_syn(io, id),
@@ -242,7 +245,11 @@ impl Tcp {
         payload.advance(old);
         let wanted = payload.len_bytes();
         if wanted > 0 {
-            let taken = match payload.send(&connection.socket) {
+            let sent = match connection.held {
+                None => payload.send(&connection.socket),
+                Some(_) => held::send(io.engine, connection, payload),
+            };
+            let taken = match sent {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
                 Err(_) => return self.abort(io, id),
@@ -254,12 +261,24 @@ impl Tcp {
                 return Ok(());
             }
         }
-        if ends {
-            connection.expected = connection.expected.wrapping_add(1);
-            connection.guest_ended = true;
-            // A socket that is broken says so when it is read.
-            let _ = shutdown(&connection.socket, Shutdown::Write);
+        if ends { self.take_end(io, id) } else { Ok(()) }
+    }
+
+    /// The guest sends no more.
+    fn take_end(&mut self, io: &mut Io<'_, '_>, id: Id) -> Result<(), ServiceError> {
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        match held::end(io.engine, connection) {
+            Ok(true) => {}
+            Ok(false) => {
+                connection.dropped = true;
+                return Ok(());
+            }
+            Err(_) => return self.abort(io, id),
         }
+        connection.expected = connection.expected.wrapping_add(1);
+        connection.guest_ended = true;
+        // A socket that is broken says so when it is read.
+        let _ = shutdown(&connection.socket, Shutdown::Write);
         Ok(())
     }
 }
