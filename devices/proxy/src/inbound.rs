@@ -62,6 +62,11 @@ impl Inbound {
         Self { listeners, clients: HashMap::new() }
     }
 
+    /// One more, before it begins.
+    pub(crate) fn add(&mut self, listener: Listener) {
+        self.listeners.push(listener);
+    }
+
     /// Where ports are bound on this host, and where they lead.
     pub(crate) fn published(&self) -> Vec<(SocketAddr, u16)> {
         self.listeners.iter().map(|listener| (listener.address, listener.guest_port)).collect()

@@ -22,16 +22,17 @@ pub(crate) mod wire;
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use monocore_net::{Endpoint, HEADER_BYTES, Offloads, Receiver, Sent};
-use monocore_spec::NatSpec;
+use monocore_spec::{BoundPort, NatSpec};
 use monocore_virtio::{Buffers, Poller, Ready, ServiceError};
 
 use crate::dns::{self, Forwarder};
 use crate::engine::Engine;
 use crate::inbound::{Inbound, MAX_DATAGRAM};
-use crate::parts::{Parts, ProxyError};
+use crate::parts::{self, Parts, ProxyError};
 use crate::token::{
     TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_LISTENER, TOKEN_TCP, split,
 };
@@ -74,6 +75,15 @@ impl Nat {
             echoes: Echoes::default(),
             inbound,
         })
+    }
+
+    /// Publishes `port` through `socket`, which is it. Before the device starts.
+    ///
+    /// # Errors
+    /// [`ProxyError::Bound`].
+    pub fn publish(&mut self, port: BoundPort, socket: OwnedFd) -> Result<(), ProxyError> {
+        self.inbound.add(parts::bound(port, socket)?);
+        Ok(())
     }
 
     /// Where published ports are bound: this host's address and the guest's port.

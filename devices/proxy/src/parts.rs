@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
-use monocore_spec::ProxySpec;
+use monocore_spec::{BoundPort, ProxySpec};
 
 use crate::dns::Forwarder;
 use crate::engine::Engine;
@@ -19,6 +20,14 @@ pub enum ProxyError {
     /// A port cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// What was handed over as a published port is none.
+    #[error("descriptor {fd} is no socket that is bound: {source}")]
+    Bound {
+        /// Its number.
+        fd: i32,
+        /// Why.
+        source: std::io::Error,
+    },
     /// This host's addresses cannot be learned, so they could not be guarded.
     #[error("list this host's addresses: {0}")]
     HostAddresses(#[source] std::io::Error),
@@ -48,4 +57,10 @@ impl<D: Copy> Parts<D> {
             inbound: Inbound::new(listeners),
         })
     }
+}
+
+/// The port that `socket`, bound by somebody else, is.
+pub(crate) fn bound(port: BoundPort, socket: OwnedFd) -> Result<Listener, ProxyError> {
+    Listener::adopt(socket, port.protocol, port.guest_port)
+        .map_err(|errno| ProxyError::Bound { fd: port.fd, source: errno.into() })
 }

@@ -1,10 +1,12 @@
-//! Published ports: sockets of this host that lead into the guest, bound before the machine is jailed.
+//! Published ports: sockets of this host that lead into the guest, bound before the machine is jailed, here or by whoever
+//! starts the machine.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use monocore_spec::{Protocol, PublishedPort};
+use rustix::io::ioctl_fionbio;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
 
 /// Connections that wait to be accepted.
@@ -55,12 +57,13 @@ impl Listener {
         if port.protocol == Protocol::Tcp {
             listen(&socket, BACKLOG).map_err(fail)?;
         }
-        let bound = getsockname(&socket).ok().and_then(|bound| SocketAddr::try_from(bound).ok());
-        Ok(Self {
-            protocol: port.protocol,
-            address: bound.unwrap_or(address),
-            guest_port: port.guest_port,
-            socket,
-        })
+        Self::adopt(socket, port.protocol, port.guest_port).map_err(fail)
+    }
+
+    /// Takes a `socket` that is bound and, for TCP, listens.
+    pub(crate) fn adopt(socket: OwnedFd, protocol: Protocol, guest_port: u16) -> rustix::io::Result<Self> {
+        ioctl_fionbio(&socket, true)?;
+        let address = SocketAddr::try_from(getsockname(&socket)?)?;
+        Ok(Self { protocol, address, guest_port, socket })
     }
 }

@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use monocore_spec::{Protocol, ProxySpec};
+use monocore_spec::{BoundPort, Protocol, ProxySpec};
 use monocore_virtio::{Poller, Ready, ServiceError};
 use monocore_vsock::{Channel, Channels, Dialed, FRAME_BYTES, Front, Inspection, Message};
 use rustix::io::Errno;
@@ -31,7 +31,7 @@ use crate::dns::{self, Forwarder};
 use crate::engine::{Beginning, Engine};
 use crate::flows::Flows;
 use crate::inbound::Inbound;
-use crate::parts::{Parts, ProxyError};
+use crate::parts::{self, Parts, ProxyError};
 use crate::policy::{Decision, Reason};
 use crate::sockets::{Begun, dial};
 use crate::token::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_FLOW, TOKEN_LISTENER, split};
@@ -94,6 +94,15 @@ impl Tsi {
             waiting: Waiting::default(),
             next_serial: 0,
         })
+    }
+
+    /// Publishes `port` through `socket`, which is it. Before the device starts.
+    ///
+    /// # Errors
+    /// [`ProxyError::Bound`].
+    pub fn publish(&mut self, port: BoundPort, socket: OwnedFd) -> Result<(), ProxyError> {
+        self.inbound.add(parts::bound(port, socket)?);
+        Ok(())
     }
 
     /// Where published ports are bound: this host's address and the guest's port.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use network::{
-    Action, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, Network, PasstSpec,
+    Action, BoundPort, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, Network, PasstSpec,
     PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
 };
 

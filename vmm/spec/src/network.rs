@@ -58,6 +58,9 @@ pub struct ProxySpec {
     /// Ports of this host that lead into the guest.
     #[serde(default)]
     pub publish: Vec<PublishedPort>,
+    /// The same, where somebody bound them already.
+    #[serde(default)]
+    pub bound: Vec<BoundPort>,
     /// Where decisions are written, one JSON object a line.
     #[serde(default)]
     pub receipts: Sink,
@@ -302,6 +305,18 @@ pub struct PublishedPort {
     pub address: IpAddr,
     /// This host's port; 0 takes a free one.
     pub host_port: u16,
+    /// The guest's port.
+    pub guest_port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// A port of this host that leads into the guest, and is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoundPort {
+    /// An inherited descriptor: the socket; one for TCP listens.
+    pub fd: i32,
     /// The guest's port.
     pub guest_port: u16,
     /// TCP or UDP.

@@ -24,7 +24,11 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
         Network::None | Network::Tsi(_) => return Ok(None),
         Network::Nat(nat) => {
             let (resolvers, receipts) = outside(&nat.proxy)?;
-            (nat.mac, Box::new(Nat::new(nat, &resolvers, receipts).map_err(|e| fail.because(e))?))
+            let mut stack = Nat::new(nat, &resolvers, receipts).map_err(|e| fail.because(e))?;
+            for port in &nat.proxy.bound {
+                stack.publish(*port, files::descriptor(port.fd)?).map_err(|e| fail.because(e))?;
+            }
+            (nat.mac, Box::new(stack))
         }
         Network::Tap(tap) => {
             let end = match &tap.interface {
@@ -59,7 +63,10 @@ pub(super) fn limits(network: &Network) -> Limits {
 pub(super) fn carry(vsock: Vsock, network: &Network, fail: &Fail) -> Result<Vsock, Error> {
     let Network::Tsi(spec) = network else { return Ok(vsock) };
     let (resolvers, receipts) = outside(spec)?;
-    let front = Tsi::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))?;
+    let mut front = Tsi::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))?;
+    for port in &spec.bound {
+        front.publish(*port, files::descriptor(port.fd)?).map_err(|e| fail.because(e))?;
+    }
     Ok(vsock.with_front(tsi::PORT, Box::new(front)))
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 use monocore_spec::{
-    BlockBackend, DeviceSpec, FileRef, Network, Sink, TapRef, TapSpec, VmSpec, VsockBackend,
+    BlockBackend, DeviceSpec, FileRef, NatSpec, Network, Sink, TapRef, TapSpec, VmSpec, VsockBackend,
 };
 
 use super::JailError;
@@ -71,8 +71,10 @@ pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
         }
     }
     match &spec.network {
-        Network::Nat(nat) => numbers.extend(sink(&nat.proxy.receipts)),
-        Network::Tsi(proxy) => numbers.extend(sink(&proxy.receipts)),
+        Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy) => {
+            numbers.extend(sink(&proxy.receipts));
+            numbers.extend(proxy.bound.iter().map(|port| port.fd));
+        }
         Network::Tap(TapSpec { interface: TapRef::Fd(number), .. }) => numbers.push(*number),
         Network::Passt(passt) => numbers.push(passt.fd),
         Network::None | Network::Tap(_) => {}

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use monocore_spec::{Action, Cidr, NetTarget, Protocol, PublishedPort};
+use monocore_spec::{Action, BoundPort, Cidr, NetTarget, Protocol, PublishedPort};
 use monocore_virtio::VirtioDevice;
 use proptest::prelude::*;
 
@@ -384,6 +384,23 @@ fn published_ports_lead_into_the_guest() {
     let mut seen = [0; 8];
     let (count, from) = client.recv_from(&mut seen).unwrap();
     assert_eq!((&seen[..count], from), (&b"tell"[..], published[1].0));
+}
+
+#[test]
+fn a_port_that_is_bound_already_is_published() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut nat = Nat::new(&spec(vec![], vec![]), &[], None).unwrap();
+    let port = BoundPort { fd: 9, guest_port: 80, protocol: Protocol::Tcp };
+    nat.publish(port, listener.into()).unwrap();
+    assert_eq!(nat.published(), [(address, 80)]);
+    let no_socket = std::fs::File::open("/dev/null").unwrap();
+    let refused = nat.publish(port, no_socket.into()).unwrap_err().to_string();
+    assert!(refused.contains("descriptor 9"), "{refused}");
+    let mut guest = Guest::new(nat);
+    let _client = TcpStream::connect(address).unwrap();
+    let (syn, _) = guest.segment();
+    assert_eq!((syn.flags, syn.target_port), (SYN, 80));
 }
 
 #[test]
