@@ -9,6 +9,7 @@ mod images;
 mod inspect;
 mod load;
 mod output;
+mod port;
 mod prune;
 mod pull;
 mod rmi;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::main(*args),
+        Command::Port(args) => port::main(&args),
         Command::Pull(args) => pull::main(&args),
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),

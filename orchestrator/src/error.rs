@@ -1,7 +1,10 @@
 //! What can go wrong around a sandbox.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use monocore_spec::PublishedPort;
 
 /// A failure of the orchestrator; its text says what failed, on which input, and what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,27 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A port cannot be published.
+    #[error("cannot publish port {}/{} at {}: {source}{}", port.guest_port, port.protocol.name(),
+        SocketAddr::new(port.address, port.host_port), publish_hint(source))]
+    Publish {
+        /// The port.
+        port: PublishedPort,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An image names more ports than are published without being asked for one by one.
+    #[error("the image exposes more than {most} ports: publish those you need one by one")]
+    ManyPorts {
+        /// How many are.
+        most: usize,
+    },
+    /// Nobody has the name or id.
+    #[error("no sandbox {0:?} is running")]
+    NoSandbox(String),
+    /// Several have an id that begins like this.
+    #[error("{0:?} is the beginning of several sandboxes' ids: give more of it")]
+    Ambiguous(String),
     /// Another sandbox has the name.
     #[error("the name {name:?} is taken by sandbox {id}: choose another one or end that sandbox")]
     NameInUse {
@@ -54,6 +78,15 @@ pub enum Error {
     /// The command has nothing to run.
     #[error("no command: the image names none, give one after the image")]
     NoCommand,
+}
+
+/// What helps against the usual reasons.
+fn publish_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; end what has it, choose another port, or 0 for a free one",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for privileged users",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -9,7 +9,7 @@ use monocore_protocol::{Configure, HostEntry, Interface, Resolver};
 use monocore_spec::{LinkSpec, NatSpec, NetTarget, Network, PasstSpec, ProxySpec, Sink, TapRef, TapSpec};
 
 use crate::spec::{NetworkMode, NetworkSpec};
-use crate::{Error, RunDir};
+use crate::{Error, Published, RunDir};
 
 /// The card's address where there is nobody it could be taken for.
 const NAT_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
@@ -28,12 +28,15 @@ const HOST_NAMES: [&str; 2] = ["host.monocore.internal", "host.docker.internal"]
 pub(crate) fn machine(
     spec: &NetworkSpec,
     run_dir: &RunDir,
+    published: Published,
     mut keep: impl FnMut(OwnedFd) -> i32,
 ) -> Result<Network, Error> {
     Ok(match &spec.mode {
         NetworkMode::None => Network::None,
-        NetworkMode::Nat => Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, &mut keep)? }),
-        NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, &mut keep)?),
+        NetworkMode::Nat => {
+            Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, published, &mut keep)? })
+        }
+        NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, published, &mut keep)?),
         NetworkMode::Tap(name) => {
             Network::Tap(TapSpec { mac: random_mac()?, interface: TapRef::Name(name.clone()) })
         }
@@ -46,6 +49,7 @@ pub(crate) fn machine(
 fn proxy(
     spec: &NetworkSpec,
     run_dir: &RunDir,
+    published: Published,
     keep: &mut impl FnMut(OwnedFd) -> i32,
 ) -> Result<ProxySpec, Error> {
     let path = spec.log.clone().unwrap_or_else(|| run_dir.path().join(LOG));
@@ -53,7 +57,7 @@ fn proxy(
     Ok(ProxySpec {
         policy: spec.policy.clone(),
         resolvers: spec.dns.clone(),
-        publish: spec.publish.clone(),
+        bound: published.hand_over(&mut *keep),
         receipts: Sink::Fd(keep(log.into())),
         ..ProxySpec::default()
     })

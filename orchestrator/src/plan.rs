@@ -19,7 +19,7 @@ use crate::boot::BootFiles;
 use crate::mounts::{Kind, Mounts};
 use crate::scratch::{self, Scratch};
 use crate::spec::{SandboxSpec, Signal};
-use crate::{Error, Home, RunDir, Timeline, network, process};
+use crate::{Error, Home, Published, RunDir, Timeline, network, process};
 
 /// The name under which a directory that is the root is shared.
 const ROOT_SHARE: &str = "root";
@@ -57,7 +57,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Opens and makes what `spec` asks for: kernel, root, mounts, a scratch disk in `run_dir`.
+    /// Opens and makes what `spec` asks for: kernel, root, mounts, a scratch disk in `run_dir`. `published` are its ports.
     ///
     /// # Errors
     /// Something cannot be opened or made; there is nothing to run.
@@ -66,6 +66,7 @@ impl Plan {
         run_dir: &RunDir,
         spec: &SandboxSpec,
         root: &RootFiles<'_>,
+        published: Published,
     ) -> Result<Self, Error> {
         let no_image = ImageConfig::default();
         let image = match root {
@@ -102,7 +103,7 @@ impl Plan {
             devices.push(shares(mounts, &mut files));
         }
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
-        vm.network = network::machine(&spec.network, run_dir, |file| files.keep(file))?;
+        vm.network = network::machine(&spec.network, run_dir, published, |file| files.keep(file))?;
         if let Some(file) = timeline.file() {
             let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
             vm.timeline = Sink::Fd(files.keep(file));

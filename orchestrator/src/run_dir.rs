@@ -11,11 +11,13 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use monocore_spec::PublishedPort;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::home::{Home, make_private_dir};
 use crate::id::SandboxId;
+use crate::spec::{NetworkMode, NetworkSpec};
+use crate::{Error, Published};
 
 const RECORD: &str = "sandbox.json";
 /// The largest record read, bytes.
@@ -32,10 +34,41 @@ pub struct Record {
     pub root: String,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+    /// Its network.
+    #[serde(default)]
+    pub network: NetworkRecord,
     /// The supervising process, to show.
     pub pid: u32,
     /// When it was made, seconds since 1970.
     pub created: u64,
+}
+
+/// What is written down about a sandbox's network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkRecord {
+    /// It has none.
+    #[default]
+    None,
+    /// Monocore makes its connections and publishes its ports.
+    Ours {
+        /// Its ports, as they are bound on this host.
+        ports: Vec<PublishedPort>,
+    },
+    /// Another program does.
+    Foreign,
+}
+
+impl NetworkRecord {
+    /// That of a sandbox with the network `spec` and these ports.
+    #[must_use]
+    pub fn new(spec: &NetworkSpec, published: &Published) -> Self {
+        match &spec.mode {
+            NetworkMode::None => Self::None,
+            NetworkMode::Nat | NetworkMode::Tsi => Self::Ours { ports: published.ports() },
+            NetworkMode::Tap(_) | NetworkMode::Passt(_) => Self::Foreign,
+        }
+    }
 }
 
 /// A running sandbox's directory; dropping it removes it.
@@ -57,6 +90,7 @@ impl RunDir {
         name: Option<&str>,
         root: &str,
         labels: &BTreeMap<String, String>,
+        network: NetworkRecord,
     ) -> Result<Self, Error> {
         let run = home.run();
         let _guard = lock(&run)?;
@@ -70,6 +104,7 @@ impl RunDir {
             name: name.map_or(made_up, str::to_owned),
             root: root.to_owned(),
             labels: labels.clone(),
+            network,
             pid: std::process::id(),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         };
@@ -99,6 +134,24 @@ impl RunDir {
         let run = home.run();
         let _guard = lock(&run)?;
         Ok(reconcile(&run)?.iter().filter_map(|path| read_record(path)).collect())
+    }
+
+    /// The running sandbox with this name, this id, or the only id that begins so.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn find(home: &Home, wanted: &str) -> Result<Record, Error> {
+        let all = Self::list(home)?;
+        if let Some(exact) = all.iter().find(|record| record.name == wanted || record.id == wanted) {
+            return Ok(exact.clone());
+        }
+        let mut similar =
+            all.into_iter().filter(|record| !wanted.is_empty() && record.id.starts_with(wanted));
+        match (similar.next(), similar.next()) {
+            (Some(record), None) => Ok(record),
+            (Some(_), Some(_)) => Err(Error::Ambiguous(wanted.to_owned())),
+            (None, _) => Err(Error::NoSandbox(wanted.to_owned())),
+        }
     }
 }
 
@@ -176,7 +229,7 @@ mod tests {
     use super::*;
 
     fn claim(home: &Home, name: Option<&str>) -> Result<RunDir, Error> {
-        RunDir::claim(home, name, "alpine", &BTreeMap::new())
+        RunDir::claim(home, name, "alpine", &BTreeMap::new(), NetworkRecord::None)
     }
 
     #[test]
@@ -189,6 +242,33 @@ mod tests {
         drop(run);
         assert!(!path.exists());
         assert!(RunDir::list(&home).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_sandbox_is_found_by_its_name_or_its_ids_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let (web, other) = (claim(&home, Some("web")).unwrap(), claim(&home, None).unwrap());
+        let found = |wanted: &str| RunDir::find(&home, wanted).map(|record| record.id);
+        for record in [web.record(), other.record()] {
+            assert_eq!(found(&record.name).unwrap(), record.id);
+            assert_eq!(found(&record.id).unwrap(), record.id);
+        }
+        let differ =
+            web.record().id.bytes().zip(other.record().id.bytes()).take_while(|(a, b)| a == b).count();
+        assert_eq!(found(&web.record().id[..=differ]).unwrap(), web.record().id);
+        if differ > 0 {
+            assert!(matches!(found(&web.record().id[..differ]), Err(Error::Ambiguous(_))));
+        }
+        for nobody in ["", "we", "webb", "nobody"] {
+            assert!(matches!(found(nobody), Err(Error::NoSandbox(_))), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_before_there_were_networks_is_read() {
+        let text = r#"{"id":"0123456789ab","name":"web","root":"alpine","labels":{},"pid":1,"created":2}"#;
+        assert_eq!(serde_json::from_str::<Record>(text).unwrap().network, NetworkRecord::None);
     }
 
     #[test]

@@ -23,7 +23,9 @@ use monocore_protocol::Rlimit;
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
 pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
-pub use network::{NetworkMode, NetworkSpec, parse_net_rule, parse_network, parse_publish, parse_reach};
+pub use network::{
+    NetworkMode, NetworkSpec, parse_guest_ports, parse_net_rule, parse_network, parse_publish, parse_reach,
+};
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
 pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};

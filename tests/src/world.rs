@@ -17,7 +17,14 @@ pub const PLAIN: &str = "test/plain:latest";
 /// The image with everything configured that an image can say.
 pub const CONFIGURED: &str = "test/configured:latest";
 
-/// A state directory with both images, and a place for files.
+/// The image that says `answer` to everyone who connects to its port 80, and exposes 53/udp, too.
+pub const SERVER: &str = "test/server:latest";
+
+/// Serves, and says `ready` once it does.
+const SERVE: &str = "busybox nc -ll -p 80 -e echo answer & \
+                     until busybox nc 127.0.0.1 80 </dev/null | grep -q answer; do sleep 0.1; done; echo ready; wait";
+
+/// A state directory with the images, and a place for files.
 pub struct World {
     dir: PathBuf,
 }
@@ -57,6 +64,11 @@ impl World {
             &json!({ "Env": ["PATH=/bin"], "Cmd": ["sh", "-c", "echo default"] }),
             &[busybox()],
         );
+        let server = json!({
+            "Env": ["PATH=/bin"], "ExposedPorts": { "80/tcp": {}, "53/udp": {} },
+            "Cmd": ["sh", "-c", SERVE],
+        });
+        world.load(SERVER, &server, &[busybox()]);
         world.load(CONFIGURED, &configured, &[busybox(), extra]);
         world
     }

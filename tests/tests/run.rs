@@ -15,6 +15,8 @@ mod mounts;
 mod nat;
 #[path = "run/network.rs"]
 mod network;
+#[path = "run/publish.rs"]
+mod publish;
 #[path = "run/streams.rs"]
 mod streams;
 #[path = "run/terminal.rs"]

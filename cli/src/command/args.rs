@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::spec;
-use monocore_spec::{NetRule, PublishedPort, Reach};
+use monocore_spec::{NetRule, Protocol, PublishedPort, Reach};
 
 use super::run::RunArgs;
 
@@ -22,6 +22,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a command in a new sandbox
     Run(Box<RunArgs>),
+    /// List the published ports of a running sandbox, or tell where one of its ports is
+    Port(PortArgs),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// List the images in the store
@@ -65,6 +67,18 @@ pub(super) struct FormatArgs {
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortArgs {
+    /// The sandbox: its name, or its id or what tells it from others
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// One of its ports
+    #[arg(value_name = "PORT[/PROTO]", value_parser = parse_guest_port)]
+    pub(super) port: Option<(u16, Protocol)>,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
@@ -265,11 +279,19 @@ pub(super) struct NetArgs {
     #[arg(long, value_name = "RULE", value_parser = spec::parse_net_rule)]
     pub(super) net_rule: Vec<NetRule>,
     /// Publish a port of the guest, on loopback unless an address is given
-    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = spec::parse_publish)]
+    #[arg(short, long, value_name = "[ADDRESS:][HOST]:GUEST[/udp]", value_parser = spec::parse_publish)]
     pub(super) publish: Vec<Vec<PublishedPort>>,
     /// The name servers that are asked
     #[arg(long, value_name = "ADDRESS")]
     pub(super) dns: Vec<IpAddr>,
+}
+
+fn parse_guest_port(text: &str) -> Result<(u16, Protocol), String> {
+    match spec::parse_guest_ports(text) {
+        Ok((range, protocol)) if range.first == range.last => Ok((range.first, protocol)),
+        Ok(_) => Err("name one port".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn parse_share(text: &str) -> Result<ShareArg, String> {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
 use monocore_orchestrator::spec::{ProcessSpec, RootSource, SandboxSpec};
-use monocore_orchestrator::{Ended, Home, Plan, RootFiles, RunDir, Sandbox};
+use monocore_orchestrator::{Ended, Home, NetworkRecord, Plan, Published, RootFiles, RunDir, Sandbox};
 
 use super::terminal::RawMode;
 use super::{OUR_FAILURE, output, store};
@@ -56,8 +56,14 @@ fn run(args: RunArgs) -> anyhow::Result<u8> {
 
 /// Runs the sandbox; from here on this process's signals are the command's.
 fn start(home: &Home, spec: &SandboxSpec, root_name: &str, root: &RootFiles<'_>) -> anyhow::Result<u8> {
-    let run_dir = RunDir::claim(home, spec.name.as_deref(), root_name, &spec.labels)?;
-    let plan = Plan::make(home, &run_dir, spec, root)?;
+    let exposed = match root {
+        RootFiles::Image(config, _) => &config.exposed_ports[..],
+        RootFiles::Directory(_) => &[],
+    };
+    let published = Published::bind(&spec.network, exposed)?;
+    let network = NetworkRecord::new(&spec.network, &published);
+    let run_dir = RunDir::claim(home, spec.name.as_deref(), root_name, &spec.labels, network)?;
+    let plan = Plan::make(home, &run_dir, spec, root, published)?;
     let signals = Signals::block()?;
     let stdin = io::stdin();
     let streams = streams(&spec.process)?;

@@ -5,6 +5,7 @@ use monocore_oci::RootPart;
 use monocore_protocol::MountSource;
 
 use super::*;
+use crate::NetworkRecord;
 use crate::spec::{
     ImageSpec, MachineSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec,
     StopSpec, parse_volume,
@@ -21,7 +22,8 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path().join("home"));
-        let run_dir = RunDir::claim(&home, Some("web"), "alpine", &BTreeMap::new()).unwrap();
+        let run_dir =
+            RunDir::claim(&home, Some("web"), "alpine", &BTreeMap::new(), NetworkRecord::None).unwrap();
         for name in ["meta", "data", "kernel"] {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
@@ -56,7 +58,8 @@ impl World {
 
     /// The plan, or nothing where this build holds no guest to boot.
     fn plan(&self, spec: &SandboxSpec, root: &RootFiles<'_>) -> Option<Plan> {
-        match Plan::make(&self.home, &self.run_dir, spec, root) {
+        let published = Published::bind(&spec.network, &[]).unwrap();
+        match Plan::make(&self.home, &self.run_dir, spec, root, published) {
             Err(Error::Guest(monocore_guest::Error::NotEmbedded)) => None,
             plan => Some(plan.unwrap()),
         }
@@ -155,7 +158,7 @@ fn a_network_is_the_machines_and_the_guests() {
     let world = World::new();
     let mut spec = world.spec();
     spec.network.mode = NetworkMode::Nat;
-    spec.network.publish = crate::spec::parse_publish("8080:80").unwrap();
+    spec.network.publish = crate::spec::parse_publish(":80").unwrap();
     spec.network.policy.rules.push(crate::spec::parse_net_rule("allow:host").unwrap());
     let config = ImageConfig::default();
     let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
@@ -164,7 +167,8 @@ fn a_network_is_the_machines_and_the_guests() {
     };
     let named: Vec<_> = plan.files.iter().map(AsRawFd::as_raw_fd).collect();
     assert!(matches!(nat.receipts, Sink::Fd(fd) if named.contains(&fd)));
-    assert_eq!(nat.publish[0].guest_port, 80);
+    assert!(nat.publish.is_empty(), "the machine binds nothing");
+    assert!(nat.bound[0].guest_port == 80 && named.contains(&nat.bound[0].fd), "{:?}", nat.bound);
     let interface = plan.configure.interface.unwrap();
     assert_eq!(interface.name, "eth0");
     assert_eq!(interface.gateways[0], std::net::IpAddr::from(nat.link.gateway_v4));

@@ -18,6 +18,8 @@ pub struct NetworkSpec {
     pub policy: PolicySpec,
     /// Ports of this host that lead to it, in the same.
     pub publish: Vec<PublishedPort>,
+    /// Every port its image names leads to it too, from a free port of this host's loopback.
+    pub publish_exposed: bool,
     /// Name servers instead of this host's.
     pub dns: Vec<IpAddr>,
     /// Domains to look names up in.
@@ -113,36 +115,60 @@ pub fn parse_net_rule(text: &str) -> Result<NetRule, ParseError> {
     Ok(rule)
 }
 
-/// `[ADDRESS:]HOST:GUEST[/udp]`, or one number for both ports; each may be a range `N-M`, both as long. Without an address,
-/// this host's loopback.
+/// `[ADDRESS:][HOST]:GUEST[/udp]`, or one number for both ports; each may be a range `N-M`, both as long. Without an address,
+/// this host's loopback; with 0 or nothing for HOST, ports that are free.
 ///
 /// # Errors
 /// Any other text.
 pub fn parse_publish(text: &str) -> Result<Vec<PublishedPort>, ParseError> {
     let problem =
-        || ParseError::new(text, "publish [ADDRESS:]HOST:GUEST[/udp], ports or ranges of as many ports");
-    let (rest, protocol) = match text.rsplit_once('/') {
-        Some((rest, "udp")) => (rest, Protocol::Udp),
-        Some((rest, "tcp")) => (rest, Protocol::Tcp),
-        Some(_) => return Err(problem()),
-        None => (text, Protocol::Tcp),
+        || ParseError::new(text, "publish [ADDRESS:][HOST]:GUEST[/udp], ports or ranges of as many ports");
+    let (rest, protocol) = protocol(text).ok_or_else(problem)?;
+    let (rest, guest) = rest.rsplit_once(':').map_or((None, rest), |(rest, guest)| (Some(rest), guest));
+    let (address, host) = match rest {
+        // One number for both.
+        None => ("", guest),
+        Some(rest) => rest.rsplit_once(':').unwrap_or(("", rest)),
     };
-    let (rest, guest) = rest.rsplit_once(':').unwrap_or(("", rest));
-    let (address, host) = rest.rsplit_once(':').unwrap_or(("", rest));
     let address = match address.strip_prefix('[').and_then(|address| address.strip_suffix(']')) {
         Some(v6) => IpAddr::V6(v6.parse().map_err(|_| problem())?),
         None if address.is_empty() => Ipv4Addr::LOCALHOST.into(),
         None => IpAddr::V4(address.parse().map_err(|_| problem())?),
     };
     let guest = ports(guest).filter(|range| range.first > 0).ok_or_else(problem)?;
-    let host = if host.is_empty() { guest } else { ports(host).ok_or_else(problem)? };
-    if host.last - host.first != guest.last - guest.first {
+    let host = match host {
+        "" | "0" => None,
+        host => Some(ports(host).filter(|range| range.first > 0).ok_or_else(problem)?),
+    };
+    if host.is_some_and(|host| host.last - host.first != guest.last - guest.first) {
         return Err(problem());
     }
-    let pairs = (host.first..=host.last).zip(guest.first..=guest.last);
-    Ok(pairs
-        .map(|(host_port, guest_port)| PublishedPort { address, host_port, guest_port, protocol })
-        .collect())
+    let publish = |guest_port| {
+        let host_port = host.map_or(0, |host| host.first + (guest_port - guest.first));
+        PublishedPort { address, host_port, guest_port, protocol }
+    };
+    Ok((guest.first..=guest.last).map(publish).collect())
+}
+
+/// A port of a guest as images name them: `80`, `80/tcp` or `53/udp`; an image may also give a range, `8000-8010/tcp`.
+///
+/// # Errors
+/// Any other text.
+pub fn parse_guest_ports(text: &str) -> Result<(PortRange, Protocol), ParseError> {
+    let parsed = protocol(text).and_then(|(range, protocol)| Some((ports(range)?, protocol)));
+    parsed
+        .filter(|(range, _)| range.first > 0)
+        .ok_or_else(|| ParseError::new(text, "a port is N[/tcp] or N/udp, from 1 to 65535"))
+}
+
+/// The protocol at the end of `text`, TCP where there is none, and what stands before it.
+fn protocol(text: &str) -> Option<(&str, Protocol)> {
+    match text.rsplit_once('/') {
+        Some((rest, "udp")) => Some((rest, Protocol::Udp)),
+        Some((rest, "tcp")) => Some((rest, Protocol::Tcp)),
+        Some(_) => None,
+        None => Some((text, Protocol::Tcp)),
+    }
 }
 
 fn target(text: &str) -> Option<NetTarget> {
@@ -253,7 +279,15 @@ mod tests {
         assert_eq!(one("80"), port("127.0.0.1", 80, 80, Protocol::Tcp));
         assert_eq!(one("0.0.0.0:53:53/udp"), port("0.0.0.0", 53, 53, Protocol::Udp));
         assert_eq!(one("[::1]:1:2"), port("::1", 1, 2, Protocol::Tcp));
-        assert_eq!(one("0:80"), port("127.0.0.1", 0, 80, Protocol::Tcp));
+        for free in ["0:80", ":80", "127.0.0.1::80"] {
+            assert_eq!(one(free), port("127.0.0.1", 0, 80, Protocol::Tcp), "{free}");
+        }
+        assert_eq!(one("[::1]::53/udp"), port("::1", 0, 53, Protocol::Udp));
+        let free = parse_publish(":80-82").unwrap();
+        assert_eq!(
+            free.iter().map(|p| (p.host_port, p.guest_port)).collect::<Vec<_>>(),
+            [(0, 80), (0, 81), (0, 82)]
+        );
         let range = parse_publish("1000-1002:80-82").unwrap();
         assert_eq!(
             range.iter().map(|p| (p.host_port, p.guest_port)).collect::<Vec<_>>(),
@@ -271,8 +305,21 @@ mod tests {
             "80:0",
             "70000:80",
             "2-1:2-1",
+            "0-2:80-82",
+            "127.0.0.1:80",
         ] {
             assert!(parse_publish(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_of_an_image_have_a_protocol() {
+        let range = |first, last| PortRange { first, last };
+        assert_eq!(parse_guest_ports("80"), Ok((range(80, 80), Protocol::Tcp)));
+        assert_eq!(parse_guest_ports("53/udp"), Ok((range(53, 53), Protocol::Udp)));
+        assert_eq!(parse_guest_ports("1-3/tcp"), Ok((range(1, 3), Protocol::Tcp)));
+        for bad in ["", "0", "0/tcp", "80/sctp", "tcp", "80/", "/tcp", "65536", "9-1", "-80"] {
+            assert!(parse_guest_ports(bad).is_err(), "{bad}");
         }
     }
 }

@@ -148,9 +148,12 @@ pub(super) struct NetworkArgs {
     /// Append what was let through and what was not to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub(super) net_log: Option<PathBuf>,
-    /// Publish a port of the sandbox, on loopback unless an address is given
-    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = spec::parse_publish)]
+    /// Publish a port of the sandbox, on loopback unless an address is given; 0 or nothing for HOST takes a free port
+    #[arg(short, long, value_name = "[ADDRESS:][HOST]:GUEST[/udp]", value_parser = spec::parse_publish)]
     pub(super) publish: Vec<Vec<PublishedPort>>,
+    /// Publish every port the image exposes, each on a free port of loopback; `monocore port` tells which
+    #[arg(short = 'P', long)]
+    pub(super) publish_all: bool,
     /// Ask this name server instead of this machine's
     #[arg(long, value_name = "ADDRESS")]
     pub(super) dns: Vec<IpAddr>,

@@ -115,6 +115,9 @@ impl NetworkArgs {
         if !mode.is_ours() && !publish.is_empty() {
             bail!("--publish: ports are published with --network nat and tsi only");
         }
+        if !mode.is_ours() && self.publish_all {
+            bail!("--publish-all: ports are published with --network nat and tsi only");
+        }
         for (index, port) in publish.iter().enumerate() {
             let same = |other: &&PublishedPort| {
                 (other.address, other.host_port, other.protocol)
@@ -136,6 +139,7 @@ impl NetworkArgs {
             mode,
             policy: PolicySpec { reach: self.reach, rules },
             publish,
+            publish_exposed: self.publish_all,
             dns: self.dns,
             dns_search: self.dns_search,
             log: self.net_log,

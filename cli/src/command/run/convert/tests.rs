@@ -78,6 +78,14 @@ fn every_flag_arrives() {
 }
 
 #[test]
+fn ports_are_published_one_by_one_or_all() {
+    let network = spec(&["-P", "-p", ":80", "-p", "0:80", "alpine"]).unwrap().network;
+    let ports: Vec<_> = network.publish.iter().map(|port| (port.host_port, port.guest_port)).collect();
+    assert_eq!((network.publish_exposed, ports), (true, vec![(0, 80), (0, 80)]));
+    assert!(!spec(&["alpine"]).unwrap().network.publish_exposed);
+}
+
+#[test]
 fn memory_has_three_spellings() {
     for flag in ["-m", "--memory", "--ram"] {
         assert_eq!(spec(&[flag, "256", "alpine"]).unwrap().machine.ram_mib, 256);
@@ -101,6 +109,8 @@ fn errors_name_the_flag() {
         (&["-v", "/a:/b", "--tmpfs", "/b/", "alpine"], "--tmpfs"),
         (&["-w", "relative", "alpine"], "--workdir"),
         (&["--hostname=-x-", "alpine"], "--hostname"),
+        (&["--no-net", "-p", "80:80", "alpine"], "--publish"),
+        (&["--network", "passt:/s", "-P", "alpine"], "--publish-all"),
         (&["--stop-signal", "NOPE", "alpine"], "--stop-signal"),
         (&["--wrong", "alpine"], "--wrong"),
         (&[], "IMAGE"),
