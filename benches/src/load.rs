@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::str::FromStr;
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 /// What is given to a single `read` or `write`: iperf3's default.
 const BLOCK_BYTES: usize = 128 << 10;
 
@@ -163,6 +165,13 @@ impl Guest {
     }
 
     fn accepted(&self) -> io::Result<TcpStream> {
+        let mut waited =
+            [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(self.orders.get_ref(), PollFlags::IN)];
+        poll(&mut waited, None)?;
+        if !waited[0].revents().contains(PollFlags::IN) {
+            // It says nothing before a load is carried: it is gone.
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         let (stream, _) = self.listener.accept()?;
         stream.set_nodelay(true)?;
         Ok(stream)
