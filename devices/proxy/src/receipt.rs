@@ -30,6 +30,7 @@ pub struct Receipt<'a> {
     address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
+    /// Those the address has; under the reason `sni` the one that was asked for, or none where the hello cannot be read.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     names: &'a [String],
     reason: String,
