@@ -13,6 +13,9 @@ use crate::receiver::Receiver;
 /// The first token that is an endpoint's; those below are the device's own.
 pub const FIRST_TOKEN: u64 = 16;
 
+/// The longest frame: an IP packet of 64 KiB behind an Ethernet header with a VLAN's tag.
+const MAX_FRAME_BYTES: usize = 65535 + 18;
+
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -28,7 +31,9 @@ pub trait Endpoint: Send {
     fn offloads(&self) -> Offloads;
 
     /// The longest IP packet, bytes, told to the driver; nothing where that is left to it.
-    fn mtu(&self) -> Option<u16>;
+    fn mtu(&self) -> Option<u16> {
+        None
+    }
 
     /// The driver is ready and agreed to `offloads`. Descriptors are added to `poller`, with tokens from [`FIRST_TOKEN`] on.
     ///

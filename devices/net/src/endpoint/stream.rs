@@ -9,14 +9,12 @@ use monocore_virtio::{Buffers, Interest, Poller, Ready, ServiceError};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::{Endpoint, FIRST_TOKEN, Sent};
+use super::{Endpoint, FIRST_TOKEN, MAX_FRAME_BYTES, Sent};
 use crate::features::Offloads;
 use crate::header::{HEADER_BYTES, Header};
 use crate::receiver::Receiver;
 
 const LENGTH_BYTES: usize = 4;
-/// The longest frame: an IP packet of 64 KiB behind an Ethernet header with a VLAN's tag.
-const MAX_FRAME_BYTES: usize = 65535 + 18;
 /// Room for several frames, so that one call brings many.
 const INBOX_BYTES: usize = 4 * (LENGTH_BYTES + MAX_FRAME_BYTES);
 
@@ -149,10 +147,6 @@ impl Stream {
 impl Endpoint for Stream {
     fn offloads(&self) -> Offloads {
         Offloads::NONE
-    }
-
-    fn mtu(&self) -> Option<u16> {
-        None
     }
 
     fn begin(&mut self, _offloads: Offloads, poller: &Poller) -> Result<(), ServiceError> {

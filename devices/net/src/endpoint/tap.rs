@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use monocore_virtio::{Buffers, Interest, Poller, Ready, ServiceError};
 
-use super::{Endpoint, FIRST_TOKEN, Sent};
+use super::{Endpoint, FIRST_TOKEN, MAX_FRAME_BYTES, Sent};
 use crate::features::Offloads;
 use crate::header::HEADER_BYTES;
 use crate::receiver::Receiver;
@@ -15,8 +15,6 @@ use crate::sys::tap;
 
 /// Frames given to the guest before others come.
 const TURN_FRAMES: usize = 64;
-/// The longest frame: an IP packet of 64 KiB behind an Ethernet header with a VLAN's tag.
-const MAX_FRAME_BYTES: usize = 65535 + 18;
 /// The shortest frame every guest buffer has room for.
 const FULL_FRAME_BYTES: usize = 1514;
 
@@ -138,10 +136,6 @@ impl Endpoint for Tap {
             udp_from_guest: udp,
             udp_to_guest: udp,
         }
-    }
-
-    fn mtu(&self) -> Option<u16> {
-        None
     }
 
     fn begin(&mut self, offloads: Offloads, poller: &Poller) -> Result<(), ServiceError> {
