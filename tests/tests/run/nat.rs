@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monocore_tests::world::{PLAIN, Ran, World};
 
@@ -134,6 +134,20 @@ fn a_name_is_looked_up_and_leads_where_it_may() {
     assert!(receipts.contains(r#""decision":"deny""#), "{receipts}");
 }
 
+/// What comes back from an echo server for `bytes`.
+fn echoed(address: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    let (mut reader, sent) = (stream.try_clone()?, bytes.to_owned());
+    let writer = std::thread::spawn(move || {
+        stream.write_all(&sent)?;
+        stream.shutdown(std::net::Shutdown::Write)
+    });
+    let mut seen = Vec::new();
+    let read = reader.read_to_end(&mut seen);
+    writer.join().unwrap()?;
+    read.map(|_| seen)
+}
+
 #[test]
 fn published_ports_reach_the_guest() {
     let world = World::get();
@@ -145,17 +159,17 @@ fn published_ports_reach_the_guest() {
         .unwrap();
     let mut line = [0; 6];
     guest.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
     let bytes = pattern(1 << 20);
-    let mut stream = TcpStream::connect("127.0.0.1:7080").unwrap();
-    let (mut reader, sent) = (stream.try_clone().unwrap(), bytes.clone());
-    let writer = std::thread::spawn(move || {
-        stream.write_all(&sent).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-    });
-    let mut seen = Vec::new();
-    reader.read_to_end(&mut seen).unwrap();
-    writer.join().unwrap();
+    let start = Instant::now();
+    // The guest's server may not listen yet; then the connection is reset.
+    let seen = loop {
+        match echoed("127.0.0.1:7080", &bytes) {
+            Ok(seen) if !seen.is_empty() => break seen,
+            Ok(_) => assert!(start.elapsed() < Duration::from_secs(30), "nothing comes back"),
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(30), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
     assert!(seen == bytes, "{} of {} bytes", seen.len(), bytes.len());
     guest.kill().unwrap();
     guest.wait().unwrap();
