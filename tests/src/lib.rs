@@ -2,6 +2,8 @@
 
 pub mod fs_suite;
 pub mod image;
+pub mod net_load;
+pub mod socket_suite;
 pub mod stock_guest;
 pub mod tree;
 pub mod world;

@@ -73,11 +73,14 @@ impl World {
         world
     }
 
-    fn load(&self, name: &str, config: &serde_json::Value, layers: &[Layer]) {
-        let archive = self.dir.join("archive.tar");
+    /// Makes an image of `layers` and puts it into the store.
+    pub fn load(&self, name: &str, config: &serde_json::Value, layers: &[Layer]) {
+        let archive = self.dir.join(format!("{}.tar", name.replace(['/', ':'], "-")));
         write_archive(&archive, name, config, layers).expect("an archive");
         let loaded = self.monocore(["load", "-q", "-i"]).arg(&archive).output().expect("monocore starts");
         assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+        // Memory, in the testbed.
+        let _ = std::fs::remove_file(archive);
     }
 
     /// A path of this test's own.

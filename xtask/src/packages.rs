@@ -24,15 +24,19 @@ pub(crate) const SCRATCH: &[&str] = &["e2fsprogs"];
 /// The package whose dependency is the testbed's own kernel. It is unpacked into the cache, not installed.
 pub(crate) const TESTBED_KERNEL: &str = "linux-image-6.12-amd64";
 
-/// What the tests compare with and drive: oracles for images, a registry, QEMU as a client of vhost-user devices.
+/// What the tests compare with and drive: oracles for images, a registry, QEMU as a client of vhost-user devices, programs that use
+/// a guest's network.
 pub(crate) const TEST: &[&str] = &[
     "attr",
     "busybox-static",
+    "curl",
     "docker-registry",
     "e2fsprogs",
     "erofs-utils",
     "iproute2",
     "libcap2-bin",
+    "openssl",
+    "python3",
     "qemu-system-x86",
     "skopeo",
     "strace",
