@@ -36,8 +36,9 @@ enum Launch {
 }
 
 /// All ways, ours first.
-pub(crate) const MODES: [Mode; 4] = [
+pub(crate) const MODES: [Mode; 5] = [
     Mode { name: "nat", host: "10.77.0.1", launch: Launch::Monocore(&["--network", "nat", "--allow-host"]) },
+    Mode { name: "tsi", host: "10.77.0.1", launch: Launch::Monocore(&["--network", "tsi", "--allow-host"]) },
     Mode { name: "passt", host: Passt::HOST, launch: Launch::Passt },
     Mode { name: "qemu", host: "10.0.2.2", launch: Launch::Qemu },
     // Its gateway, which stands for this machine, has another address each time.
