@@ -42,6 +42,13 @@ impl<T> Slab<T> {
         Id { index, generation: *generation }
     }
 
+    pub(crate) fn get(&self, id: Id) -> Option<&T> {
+        match self.places.get(id.index as usize) {
+            Some((generation, thing)) if *generation == id.generation => thing.as_ref(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         match self.places.get_mut(id.index as usize) {
             Some((generation, thing)) if *generation == id.generation => thing.as_mut(),

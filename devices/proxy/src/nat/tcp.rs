@@ -27,7 +27,7 @@ use crate::slab::{Id, Slab};
 use crate::sockets::{do_not_delay, reset_on_close};
 use crate::sys;
 use crate::token::{TOKEN_TCP, token};
-use connection::{Carrier, Connection, Phase};
+use connection::{ACKNOWLEDGE_WITHIN, Carrier, Connection, Phase};
 
 /// How often something is sent again before the guest counts as gone.
 const MAX_ATTEMPTS: u8 = 10;
@@ -46,6 +46,8 @@ pub(crate) struct Tcp {
     by_key: HashMap<Key, Id>,
     /// Those that have something to tell the guest at the end of the turn.
     due: Vec<Id>,
+    /// Those whose acknowledgement waits for an answer to travel with, in the order of their times.
+    owing: VecDeque<Id>,
     /// Those that the guest had no buffers for.
     starved: VecDeque<Id>,
     /// Those that had more to send than was fair.
@@ -135,13 +137,17 @@ impl Tcp {
             self.pump(io, id)?;
         }
         for id in std::mem::take(&mut self.due) {
-            self.acknowledge(io, id)?;
+            self.acknowledge_in_time(io, id)?;
         }
-        Ok(())
+        self.pay(io)
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.more.is_empty() { self.timers.next() } else { Some(Instant::now()) }
+        if !self.more.is_empty() {
+            return Some(Instant::now());
+        }
+        let owed = self.owing.front().and_then(|&id| self.connections.get(id)?.owed);
+        [owed.map(|since| since + ACKNOWLEDGE_WITHIN), self.timers.next()].into_iter().flatten().min()
     }
 
     /// Adds a connection and watches its socket.

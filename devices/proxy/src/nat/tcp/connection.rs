@@ -25,6 +25,10 @@ const DEFAULT_SEGMENT_V4: u16 = 536;
 const DEFAULT_SEGMENT_V6: u16 = 1220;
 /// No segment is shorter, whatever the guest says.
 const MIN_SEGMENT: u16 = 64;
+/// An acknowledgement of this many bytes or fewer waits for an answer to travel with.
+const LITTLE_BYTES: u32 = 4096;
+/// How long: an answer from this host takes less, and one from elsewhere is not worth more.
+pub(super) const ACKNOWLEDGE_WITHIN: Duration = Duration::from_micros(500);
 const FIRST_TIMEOUT: Duration = Duration::from_millis(400);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -75,6 +79,8 @@ pub(super) struct Connection {
     pub(super) duplicates: u8,
 
     pub(super) expected: u32,
+    /// What the guest was last told of it.
+    told: u32,
     /// The right edge of the window granted.
     edge: u32,
     send_buffer_bytes: u32,
@@ -83,6 +89,8 @@ pub(super) struct Connection {
     /// The guest sends no more.
     pub(super) guest_ended: bool,
     pub(super) acknowledge: bool,
+    /// Since when an acknowledgement waits for an answer to travel with.
+    pub(super) owed: Option<Instant>,
     /// The socket did not take all, or had too little room: the guest waits to hear that it has.
     pub(super) blocked: bool,
     /// Part of what the guest sent was not taken; it is to be sent again at once when there is room.
@@ -132,11 +140,13 @@ impl Connection {
             ending: false,
             duplicates: 0,
             expected: 0,
+            told: 0,
             edge: 0,
             send_buffer_bytes: 0,
             held: None,
             guest_ended: false,
             acknowledge: false,
+            owed: None,
             blocked: false,
             dropped: false,
             deadline: None,
@@ -233,10 +243,10 @@ impl Connection {
 
     /// The fields of a segment that is sent now, with an acknowledgement; the window as wide as the socket has room.
     pub(super) fn fields(&mut self, flags: u8) -> Fields {
-        if self.acknowledge {
+        if self.acknowledge && self.is_narrow() {
             self.widen();
         }
-        self.acknowledge = false;
+        (self.acknowledge, self.owed, self.told) = (false, None, self.expected);
         let window = self.edge.wrapping_sub(self.expected);
         let window = if before(self.edge, self.expected) { 0 } else { window };
         let shown = window >> self.guest_scale.map_or(0, |_| OUR_SCALE);
@@ -256,6 +266,25 @@ impl Connection {
             self.edge = edge;
         }
         u16::MAX
+    }
+
+    /// Whether an acknowledgement may wait until `ACKNOWLEDGE_WITHIN` from now: for little, that nobody waits to go on after.
+    pub(super) fn may_wait(&mut self, now: Instant) -> bool {
+        let little = self.expected.wrapping_sub(self.told) <= LITTLE_BYTES;
+        let plain = self.phase == Phase::Open && !self.guest_ended && !self.blocked && !self.dropped;
+        little && plain && now < *self.owed.get_or_insert(now) + ACKNOWLEDGE_WITHIN
+    }
+
+    /// Whether the window may have to move: to ask the socket for its room is a system call, and little changes little.
+    fn is_narrow(&self) -> bool {
+        let left = self.edge.wrapping_sub(self.expected);
+        let ample = (self.send_buffer_bytes / 2).max(2 * u32::from(self.segment));
+        self.expected.wrapping_sub(self.told) > LITTLE_BYTES
+            || self.blocked
+            || self.dropped
+            || self.send_buffer_bytes == 0
+            || before(self.edge, self.expected)
+            || left < ample
     }
 
     /// Moves the window's edge to what the socket has room for. A window too narrow for a segment is none: the guest would

@@ -82,6 +82,33 @@ impl Tcp {
         self.pump(io, id)
     }
 
+    /// Sends an acknowledgement, if one is due and does not wait for an answer to travel with.
+    pub(super) fn acknowledge_in_time(&mut self, io: &mut Io<'_, '_>, id: Id) -> Result<(), ServiceError> {
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        let owing = connection.owed.is_some();
+        if !connection.acknowledge || !connection.may_wait(io.now) {
+            return self.acknowledge(io, id);
+        }
+        if !owing {
+            self.owing.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// Sends the acknowledgements that waited long enough.
+    pub(super) fn pay(&mut self, io: &mut Io<'_, '_>) -> Result<(), ServiceError> {
+        while let Some(&id) = self.owing.front() {
+            let waits =
+                |connection: &mut Connection| connection.owed.is_some() && connection.may_wait(io.now);
+            if self.connections.get_mut(id).is_some_and(waits) {
+                break;
+            }
+            self.owing.pop_front();
+            self.acknowledge(io, id)?;
+        }
+        Ok(())
+    }
+
     /// Sends an acknowledgement, if one is due.
     pub(super) fn acknowledge(&mut self, io: &mut Io<'_, '_>, id: Id) -> Result<(), ServiceError> {
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
@@ -136,11 +163,8 @@ impl Tcp {
 
     /// Forgets a connection that is over on both sides.
     pub(super) fn finish(&mut self, io: &mut Io<'_, '_>, id: Id) {
-        if self
-            .connections
-            .get_mut(id)
-            .is_some_and(|connection| connection.is_over() && !connection.acknowledge)
-        {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.is_over() && !connection.acknowledge {
             self.remove(io, id);
         }
     }
