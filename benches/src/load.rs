@@ -7,11 +7,15 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::str::FromStr;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// What is given to a single `read` or `write`: iperf3's default.
 const BLOCK_BYTES: usize = 128 << 10;
+
+/// Nothing that is under way waits longer for the guest.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A load, as the guest sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +136,7 @@ impl Guest {
     /// # Errors
     /// The network's.
     pub fn accept(listener: TcpListener) -> io::Result<Self> {
-        let (stream, _) = listener.accept()?;
-        stream.set_nodelay(true)?;
+        let stream = accept(&listener)?;
         Ok(Self { listener, orders: BufReader::new(stream) })
     }
 
@@ -167,15 +170,21 @@ impl Guest {
     fn accepted(&self) -> io::Result<TcpStream> {
         let mut waited =
             [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(self.orders.get_ref(), PollFlags::IN)];
-        poll(&mut waited, None)?;
+        poll(&mut waited, Some(&Timespec::try_from(LONGEST_WAIT).map_err(io::Error::other)?))?;
         if !waited[0].revents().contains(PollFlags::IN) {
-            // It says nothing before a load is carried: it is gone.
+            // It says nothing before a load is carried: it is gone, or stuck.
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let (stream, _) = self.listener.accept()?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        accept(&self.listener)
     }
+}
+
+fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LONGEST_WAIT))?;
+    stream.set_write_timeout(Some(LONGEST_WAIT))?;
+    Ok(stream)
 }
 
 fn dial(host: SocketAddr) -> io::Result<TcpStream> {
