@@ -8,6 +8,7 @@ mod doctor;
 mod images;
 mod inspect;
 mod load;
+mod net;
 mod output;
 mod port;
 mod prune;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::main(*args),
         Command::Port(args) => port::main(&args),
+        Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),

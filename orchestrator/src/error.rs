@@ -41,6 +41,9 @@ pub enum Error {
     /// Nobody has the name or id.
     #[error("no sandbox {0:?} is running")]
     NoSandbox(String),
+    /// It has no network, or not monocore's.
+    #[error("sandbox {0} has no receipts: they are written with the networks nat and tsi only")]
+    NoReceipts(String),
     /// Several have an id that begins like this.
     #[error("{0:?} is the beginning of several sandboxes' ids: give more of it")]
     Ambiguous(String),

@@ -17,7 +17,9 @@ const NAT_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
 const CARD: &str = "eth0";
 const SOCKETS: &str = "tsi0";
 /// Where a sandbox's decisions are written unless the user says where.
-const LOG: &str = "net.jsonl";
+pub(crate) const LOG: &str = "net.jsonl";
+/// How long that gets before it is begun anew, bytes: a guest must not fill the disk. Some 20,000 decisions.
+const LOG_MAX_BYTES: u64 = 4 << 20;
 /// What this host is called in a guest that may reach it.
 const HOST_NAMES: [&str; 2] = ["host.monocore.internal", "host.docker.internal"];
 
@@ -59,6 +61,8 @@ fn proxy(
         resolvers: spec.dns.clone(),
         bound: published.hand_over(&mut *keep),
         receipts: Sink::Fd(keep(log.into())),
+        // What the user named is the user's.
+        receipts_max_bytes: spec.log.is_none().then_some(LOG_MAX_BYTES),
         ..ProxySpec::default()
     })
 }

@@ -19,7 +19,7 @@ use crate::id::SandboxId;
 use crate::spec::{NetworkMode, NetworkSpec};
 use crate::{Error, Published};
 
-const RECORD: &str = "sandbox.json";
+pub(crate) const RECORD: &str = "sandbox.json";
 /// The largest record read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -54,9 +54,30 @@ pub enum NetworkRecord {
     Ours {
         /// Its ports, as they are bound on this host.
         ports: Vec<PublishedPort>,
+        /// The file its decisions are written to, where it is not one beside this record.
+        #[serde(default)]
+        log: Option<LogRecord>,
     },
     /// Another program does.
     Foreign,
+}
+
+/// A file of the user's that decisions are appended to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What of it is older than the sandbox, bytes.
+    pub start_bytes: u64,
+}
+
+impl LogRecord {
+    fn new(path: &Path) -> Self {
+        Self {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            start_bytes: path.metadata().map_or(0, |metadata| metadata.len()),
+        }
+    }
 }
 
 impl NetworkRecord {
@@ -65,7 +86,9 @@ impl NetworkRecord {
     pub fn new(spec: &NetworkSpec, published: &Published) -> Self {
         match &spec.mode {
             NetworkMode::None => Self::None,
-            NetworkMode::Nat | NetworkMode::Tsi => Self::Ours { ports: published.ports() },
+            NetworkMode::Nat | NetworkMode::Tsi => {
+                Self::Ours { ports: published.ports(), log: spec.log.as_deref().map(LogRecord::new) }
+            }
             NetworkMode::Tap(_) | NetworkMode::Passt(_) => Self::Foreign,
         }
     }

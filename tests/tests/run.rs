@@ -17,6 +17,10 @@ mod nat;
 mod network;
 #[path = "run/publish.rs"]
 mod publish;
+#[path = "run/receipts.rs"]
+mod receipts;
+#[path = "run/running.rs"]
+mod running;
 #[path = "run/streams.rs"]
 mod streams;
 #[path = "run/terminal.rs"]

@@ -112,6 +112,17 @@ fn shrink_as(kind: ThreadKind) {
     thread.join().unwrap();
 }
 
+/// A thread empties the file of receipts it was given.
+fn empty_as(kind: ThreadKind, network: &str) {
+    let file = tempfile::tempfile().unwrap();
+    let setup = enter_growing_with(network).thread_setup(kind);
+    let thread = std::thread::spawn(move || {
+        setup().unwrap();
+        file.set_len(0).unwrap();
+    });
+    thread.join().unwrap();
+}
+
 /// What the file server's thread may open, as its shares come and go.
 fn serve_growing(share: &str) {
     let config = FsConfig {
@@ -261,6 +272,8 @@ fn growing(deed: &str, share: &str) {
         "open as rng" => open_as(ThreadKind::Rng),
         "open as nat" => open_as(ThreadKind::Nat),
         "shrink as nat" => shrink_as(ThreadKind::Nat),
+        "empty as nat" => empty_as(ThreadKind::Nat, r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#),
+        "empty as tsi" => empty_as(ThreadKind::Tsi, r#"{"tsi":{}}"#),
         "open as tsi" => open_confined(&enter_growing_with(r#"{"tsi":{}}"#), ThreadKind::Tsi),
         "exec as keeper" => {
             let StartsOn::KeptThread(keeper) = enter_growing().starts_on(ThreadKind::Fs) else {
@@ -284,7 +297,7 @@ fn jailed(deed: &str, share: &Path) -> ExitStatus {
 
 #[test]
 fn what_a_machine_does_is_allowed() {
-    for deed in ["compute", "gain", "unknown kind", "shrink as nat"] {
+    for deed in ["compute", "gain", "unknown kind", "shrink as nat", "empty as nat", "empty as tsi"] {
         let status = jailed(deed, Path::new(""));
         assert!(status.success(), "{deed}: {status}");
     }

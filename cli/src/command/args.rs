@@ -24,6 +24,9 @@ pub(super) enum Command {
     Run(Box<RunArgs>),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
+    /// Look at a running sandbox's network
+    #[command(subcommand)]
+    Net(NetCommand),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// List the images in the store
@@ -79,6 +82,32 @@ pub(super) struct PortArgs {
     pub(super) port: Option<(u16, Protocol)>,
     #[command(flatten)]
     pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetCommand {
+    /// Follow what its network lets through and what not, from the beginning of the run until its end
+    Tail(TailArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TailArgs {
+    /// The sandbox: its name, or its id or what tells it from others
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// How decisions are written; times are UTC
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: TailFormat,
+}
+
+/// How decisions are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum TailFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// As they are, one JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ pub(super) fn main(args: &PortArgs) -> anyhow::Result<()> {
 /// The ports of the sandbox `name`, if it can have any.
 fn published<'a>(name: &str, network: &'a NetworkRecord) -> anyhow::Result<&'a [PublishedPort]> {
     match network {
-        NetworkRecord::Ours { ports } => Ok(ports),
+        NetworkRecord::Ours { ports, .. } => Ok(ports),
         NetworkRecord::None => bail!("sandbox {name} has no network"),
         NetworkRecord::Foreign => {
             bail!("the network of sandbox {name} is another program's (tap or passt), and so are its ports")
@@ -82,6 +82,6 @@ mod tests {
         let why = |network: &NetworkRecord| published("web", network).unwrap_err().to_string();
         assert_eq!(why(&NetworkRecord::None), "sandbox web has no network");
         assert!(why(&NetworkRecord::Foreign).contains("passt"));
-        assert!(published("web", &NetworkRecord::Ours { ports: Vec::new() }).unwrap().is_empty());
+        assert!(published("web", &NetworkRecord::Ours { ports: Vec::new(), log: None }).unwrap().is_empty());
     }
 }

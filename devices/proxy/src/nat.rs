@@ -8,7 +8,7 @@
 //! dropped.
 //!
 //! System calls of the worker: `socket`, `connect`, `accept4`, `sendmsg`, `sendto`, `recvmsg`, `recvfrom`, `shutdown`,
-//! `getsockopt`, `setsockopt`, `ioctl` (TIOCOUTQ), `socketpair`, `getrandom`, `epoll_ctl`, `close`, and `write` for receipts.
+//! `getsockopt`, `setsockopt`, `ioctl` (TIOCOUTQ), `socketpair`, `getrandom`, `epoll_ctl`, `close`, `write` and `ftruncate` for receipts.
 
 mod echo;
 mod inbound;

@@ -50,9 +50,10 @@ impl<D: Copy> Parts<D> {
     ) -> Result<Self, ProxyError> {
         let own = sys::interface_addresses().map_err(ProxyError::HostAddresses)?;
         let listeners = spec.publish.iter().map(Listener::open).collect::<Result<_, _>>()?;
+        let receipts = Receipts::new(receipts).at_most(spec.receipts_max_bytes);
         let policy = Policy::new(&spec.policy, own);
         Ok(Self {
-            engine: Engine::new(policy, Receipts::new(receipts), &spec.link, spec.limits.connections),
+            engine: Engine::new(policy, receipts, &spec.link, spec.limits.connections),
             dns: Forwarder::new(resolvers),
             inbound: Inbound::new(listeners),
         })

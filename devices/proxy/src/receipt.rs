@@ -53,6 +53,9 @@ pub struct Subject<'a> {
 #[derive(Debug)]
 pub struct Receipts {
     sink: Option<File>,
+    max_bytes: Option<u64>,
+    /// Since the file was begun.
+    written_bytes: u64,
     window: Instant,
     lines: u64,
 }
@@ -60,7 +63,13 @@ pub struct Receipts {
 impl Receipts {
     /// Receipts that are appended to `sink`, or to nothing.
     pub fn new(sink: Option<File>) -> Self {
-        Self { sink, window: Instant::now(), lines: 0 }
+        Self { sink, max_bytes: None, written_bytes: 0, window: Instant::now(), lines: 0 }
+    }
+
+    /// The same, whose file is emptied before it would get longer than `max_bytes`. It must be open for appending.
+    #[must_use]
+    pub fn at_most(self, max_bytes: Option<u64>) -> Self {
+        Self { max_bytes, ..self }
     }
 
     /// Writes down that `decision` was made about `subject`.
@@ -98,7 +107,13 @@ impl Receipts {
     fn line(&mut self, value: &impl Serialize) {
         let (Some(sink), Ok(mut line)) = (&mut self.sink, serde_json::to_vec(value)) else { return };
         line.push(b'\n');
-        if let Err(error) = sink.write_all(&line) {
+        self.written_bytes += line.len() as u64;
+        let full = self.max_bytes.is_some_and(|max| self.written_bytes > max);
+        let begun = if full { sink.set_len(0) } else { Ok(()) };
+        if full {
+            self.written_bytes = line.len() as u64;
+        }
+        if let Err(error) = begun.and_then(|()| sink.write_all(&line)) {
             tracing::warn!(device = "net", %error, "no more receipts");
             self.sink = None;
         }
@@ -151,6 +166,21 @@ mod tests {
             (&lines[1]["decision"], &lines[1]["address"], &lines[1]["port"]),
             (&"deny".into(), &"1.2.3.4".into(), &443.into())
         );
+    }
+
+    #[test]
+    fn a_file_with_a_limit_is_begun_anew() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let sink = std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+        let mut receipts = Receipts::new(Some(sink)).at_most(Some(1000));
+        let mut longest = 0;
+        for number in 0..100 {
+            receipts.write(subject(&[]), Decision { allowed: true, reason: Reason::Rule(number) });
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            assert!(text.ends_with(&format!("\"rule {}\"}}\n", number + 1)), "{text}");
+            longest = longest.max(text.len());
+        }
+        assert!((500..=1000).contains(&longest), "{longest}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! datagram's flow and every connection that waits counts as one of those the engine allows.
 //!
 //! System calls of the worker: `socket`, `connect`, `accept4`, `sendmsg`, `sendto`, `recvmsg`, `recvfrom`, `shutdown`,
-//! `getsockopt`, `setsockopt`, `socketpair`, `getrandom`, `epoll_ctl`, `close`, and `write` for receipts.
+//! `getsockopt`, `setsockopt`, `socketpair`, `getrandom`, `epoll_ctl`, `close`, `write` and `ftruncate` for receipts.
 
 mod datagrams;
 mod frame;

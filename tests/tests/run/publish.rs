@@ -1,29 +1,15 @@
 //! Published ports as their users ask for them: all that an image exposes, on ports that were free, told by `monocore port`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
 
 use monocore_tests::world::{PLAIN, Ran, SERVER, World};
 
-/// A sandbox that is ended with this value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::running::Running;
 
 /// Runs the server image as `name`, and returns once it listens.
 fn serve(name: &str, flags: &[&str]) -> Running {
-    let mut command = World::get().run_command([&["--name", name], flags, &[SERVER]].concat());
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    Running(child)
+    Running::start(&[&["--name", name], flags, &[SERVER]].concat())
 }
 
 fn port(words: &[&str]) -> Ran {

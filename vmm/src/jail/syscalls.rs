@@ -119,6 +119,9 @@ const NAT: &[i64] = &[
     SYS_socketpair,
 ];
 
+/// Beginning the file of receipts anew.
+const RECEIPTS: &[i64] = &[SYS_ftruncate];
+
 /// Frames of a tap interface; `ioctl` has a condition.
 const TAP: &[i64] = &[SYS_readv];
 
@@ -165,13 +168,14 @@ const FS: &[i64] = &[
 pub(super) fn of(kind: ThreadKind) -> &'static [&'static [i64]] {
     match kind {
         ThreadKind::Vcpu => &[],
-        // The same calls; what they may be used for differs.
-        ThreadKind::Vsock | ThreadKind::Tsi => &[WORKER, VSOCK],
+        ThreadKind::Vsock => &[WORKER, VSOCK],
+        // What sockets may be made and connected differs.
+        ThreadKind::Tsi => &[WORKER, VSOCK, RECEIPTS],
         ThreadKind::Block => &[WORKER, BLOCK],
         ThreadKind::Fs => &[WORKER, FS],
         ThreadKind::Console => &[WORKER, CONSOLE],
         ThreadKind::Rng => &[WORKER],
-        ThreadKind::Nat => &[WORKER, NAT],
+        ThreadKind::Nat => &[WORKER, NAT, RECEIPTS],
         ThreadKind::Tap => &[WORKER, TAP],
         ThreadKind::Passt => &[WORKER, PASST],
     }
