@@ -10,6 +10,25 @@ macro_rules! in_each_mode {
                 super::$test(crate::ground::Mode::Nat);
             })*
         }
+
+        mod tsi {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::ground::Mode::Tsi);
+            })*
+        }
+    };
+}
+
+/// The same of what was tried under `nat` only so far.
+macro_rules! under_nat {
+    ($($test:ident),* $(,)?) => {
+        mod nat_only {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::ground::Mode::Nat);
+            })*
+        }
     };
 }
 

@@ -28,6 +28,8 @@ const LIBRARIES: [&str; 3] =
 pub(crate) enum Mode {
     /// A card and a user-mode stack behind it.
     Nat,
+    /// The guest's own sockets, carried to this machine's.
+    Tsi,
 }
 
 impl Mode {
@@ -35,6 +37,7 @@ impl Mode {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nat => "nat",
+            Self::Tsi => "tsi",
         }
     }
 
@@ -47,6 +50,7 @@ impl Mode {
     pub(crate) fn number(self) -> u16 {
         match self {
             Self::Nat => 0,
+            Self::Tsi => 1,
         }
     }
 }
