@@ -30,7 +30,7 @@ struct Args {
     /// The static monocore binary.
     #[arg(long)]
     monocore: PathBuf,
-    /// The static net-load binary, the guest's program.
+    /// The static bench-load binary, the guest's program.
     #[arg(long)]
     load: PathBuf,
     /// The guest kernel for QEMU, an uncompressed vmlinux.

@@ -92,7 +92,7 @@ impl Setup {
             root,
         };
         let mut layer = busybox()?;
-        program(&mut layer, "bin/net-load", &fs::read(&args.load).context("read the guest's program")?);
+        program(&mut layer, "bin/bench-load", &fs::read(&args.load).context("read the guest's program")?);
         let archive = work.join("image.tar");
         write_archive(&archive, IMAGE, &json!({ "Env": ["PATH=/bin"] }), &[layer])?;
         let status = setup.monocore().args(["load", "-q", "-i"]).arg(&archive).status()?;
@@ -107,7 +107,7 @@ impl Setup {
 
     /// Starts a guest that goes by `mode` and dials `port` of this machine.
     pub(crate) fn start(&self, mode: &Mode, port: u16) -> Result<Running> {
-        let load = format!("exec net-load {}:{port}", mode.host);
+        let load = format!("exec bench-load {}:{port}", mode.host);
         match mode.launch {
             Launch::Monocore(flags) => {
                 Ok(Running { guest: self.run(flags, &load)?, ends: true, _passt: None })
@@ -182,7 +182,7 @@ fn initramfs(load: &Path, root: &Path) -> Result<PathBuf> {
         fs::create_dir_all(root.join(dir))?;
     }
     moved::copy(Path::new(BUSYBOX), &root.join("bin"))?;
-    fs::rename(moved::copy(load, &root.join("bin"))?, root.join("bin/net-load"))?;
+    fs::rename(moved::copy(load, &root.join("bin"))?, root.join("bin/bench-load"))?;
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")?;
     fs::write(root.join("etc/group"), "root:x:0:\n")?;
     let script = "#!/bin/busybox sh\nexport PATH=/bin\nbusybox ip link set eth0 up\n\

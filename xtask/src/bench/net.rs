@@ -28,7 +28,7 @@ pub(super) fn run(args: &NetArgs) -> Result<()> {
         build::static_binary(Arch::host(), &package)
     };
     let bench = step("building the benchmark", || program("bench-net"))?;
-    let load = step("building the guest's program", || program("net-load"))?;
+    let load = step("building the guest's program", || program("bench-load"))?;
     let msb = step("fetching msb", msb::fetch)?;
     packages::ensure(packages::PEERS)?;
     let kernel = kernel::cached(Arch::host())?.image();
