@@ -20,18 +20,6 @@ macro_rules! in_each_mode {
     };
 }
 
-/// The same of what was tried under `nat` only so far.
-macro_rules! under_nat {
-    ($($test:ident),* $(,)?) => {
-        mod nat_only {
-            $(#[test]
-            fn $test() {
-                super::$test(crate::ground::Mode::Nat);
-            })*
-        }
-    };
-}
-
 #[path = "net/ground.rs"]
 mod ground;
 #[path = "net/hostile.rs"]

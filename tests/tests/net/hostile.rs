@@ -10,7 +10,7 @@ use monocore_tests::world::Ran;
 use crate::ground::{self, Mode, PEER_V4, ip};
 use crate::names;
 
-under_nat!(no_guarded_address_is_reached, no_name_leads_inside, nothing_but_allowed_names_is_reached);
+in_each_mode!(no_guarded_address_is_reached, no_name_leads_inside, nothing_but_allowed_names_is_reached);
 
 /// Networks of others that lead to this machine for a while, so that whoever gets through is noticed.
 const INSIDE: &[&str] = &["10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16", "172.16.0.0/12", "100.64.0.0/10"];

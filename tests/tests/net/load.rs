@@ -12,8 +12,11 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::ground::{self, Mode, PEER_V4, PEER_V6};
 
-in_each_mode!(a_thousand_connections_at_once);
-under_nat!(long_transfers_arrive_as_they_were_sent, short_connections_leave_nothing_behind);
+in_each_mode!(
+    a_thousand_connections_at_once,
+    long_transfers_arrive_as_they_were_sent,
+    short_connections_leave_nothing_behind,
+);
 
 /// Bytes of a long transfer.
 const LONG: u64 = 200 << 20;
