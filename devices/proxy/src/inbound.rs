@@ -55,11 +55,13 @@ pub(crate) struct Inbound {
     listeners: Vec<Listener>,
     /// By the guest's address and the client's, as the guest knows it.
     clients: HashMap<(SocketAddr, SocketAddr), Client>,
+    /// Room for a datagram, made for the first one.
+    datagram: Vec<u8>,
 }
 
 impl Inbound {
     pub(crate) fn new(listeners: Vec<Listener>) -> Self {
-        Self { listeners, clients: HashMap::new() }
+        Self { listeners, clients: HashMap::new(), datagram: Vec::new() }
     }
 
     /// One more, before it begins.
@@ -123,16 +125,11 @@ impl Inbound {
         Arrival::Here { guest, client, what: socket }
     }
 
-    /// The next datagram of the UDP port `index`, into `bytes`.
-    pub(crate) fn receive(
-        &mut self,
-        engine: &mut Engine,
-        index: usize,
-        bytes: &mut [u8],
-        now: Instant,
-    ) -> Arrival<usize> {
+    /// The next datagram of the UDP port `index`: how many of [`datagram`](Self::datagram)'s bytes it has.
+    pub(crate) fn receive(&mut self, engine: &mut Engine, index: usize, now: Instant) -> Arrival<usize> {
+        self.datagram.resize(MAX_DATAGRAM, 0);
         let Some(listener) = self.listeners.get(index) else { return Arrival::Nothing };
-        let (count, client) = match recvfrom(&listener.socket, &mut *bytes, RecvFlags::DONTWAIT) {
+        let (count, client) = match recvfrom(&listener.socket, &mut *self.datagram, RecvFlags::DONTWAIT) {
             Ok((count, _, client)) => (count, client.and_then(|client| SocketAddr::try_from(client).ok())),
             Err(Errno::INTR) => return Arrival::Refused,
             Err(_) => return Arrival::Nothing,
@@ -142,6 +139,11 @@ impl Inbound {
             Some((guest, client)) => Arrival::Here { guest, client, what: count },
             None => Arrival::Refused,
         }
+    }
+
+    /// The first `count` bytes of the datagram received last.
+    pub(crate) fn datagram(&self, count: usize) -> &[u8] {
+        self.datagram.get(..count).unwrap_or_default()
     }
 
     /// The guest's and the client's address as the guest knows them, if the client may reach it.

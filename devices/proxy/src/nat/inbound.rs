@@ -5,7 +5,7 @@ use monocore_virtio::ServiceError;
 
 use super::io::Io;
 use super::tcp::Tcp;
-use crate::inbound::{Arrival, Inbound, MAX_DATAGRAM, TURN};
+use crate::inbound::{Arrival, Inbound, TURN};
 
 /// A published port has something.
 pub(super) fn ready(
@@ -33,11 +33,10 @@ fn accept(inbound: &Inbound, io: &mut Io<'_, '_>, index: usize, tcp: &mut Tcp) -
 }
 
 fn receive(inbound: &mut Inbound, io: &mut Io<'_, '_>, index: usize) -> Result<(), ServiceError> {
-    let mut bytes = vec![0; MAX_DATAGRAM];
     for _ in 0..TURN {
-        match inbound.receive(io.engine, index, &mut bytes, io.now) {
+        match inbound.receive(io.engine, index, io.now) {
             Arrival::Here { guest, client, what } => {
-                io.link.datagram(io.receiver, client, guest, &bytes[..what])?;
+                io.link.datagram(io.receiver, client, guest, inbound.datagram(what))?;
             }
             Arrival::Refused => {}
             Arrival::Nothing => break,

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{DnsClient, Frame, Op, Tsi};
 use crate::flows::NoFlow;
-use crate::inbound::{Arrival, MAX_DATAGRAM, TURN};
+use crate::inbound::{Arrival, TURN};
 use crate::slab::Id;
 
 impl Tsi {
@@ -132,14 +132,13 @@ impl Tsi {
         channels: &mut Channels<'_, '_>,
         now: Instant,
     ) -> Result<(), ServiceError> {
-        let mut bytes = vec![0; MAX_DATAGRAM];
         for _ in 0..TURN {
-            match self.inbound.receive(&mut self.engine, index, &mut bytes, now) {
+            match self.inbound.receive(&mut self.engine, index, now) {
                 Arrival::Here { guest, client, what } => {
                     // Lost where nobody is there to read it, or has room.
                     if let Some(channel) = self.socket_at(Protocol::Udp, guest) {
                         let frame = frame(Op::Datagram, guest, client);
-                        channels.send(channel, &frame.to_bytes(), &bytes[..what])?;
+                        channels.send(channel, &frame.to_bytes(), self.inbound.datagram(what))?;
                     }
                 }
                 Arrival::Refused => {}
