@@ -27,5 +27,5 @@ pub(super) fn run() -> Result<()> {
     for (flag, path) in [("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)] {
         argv.extend([flag.into(), path.into_os_string()]);
     }
-    step("measuring", || counted(&argv))
+    step("measuring", || counted(&argv, ""))
 }

@@ -107,7 +107,8 @@ fn qemu(testbed: &Testbed, image: &Image, job: &Path, console: &Path) -> Command
     qemu.args(["-no-reboot", "-bios", "/usr/share/qemu/qboot.rom"]);
     qemu.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initramfs);
     qemu.arg("-append").arg(format!(
-        "console=ttyS0 panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on quiet testbed.job={}",
+        "console=ttyS0 panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on quiet {} testbed.job={}",
+        testbed.append,
         job.display()
     ));
     qemu.arg("-serial").arg(format!("file:{}", console.display()));

@@ -36,6 +36,9 @@ pub(crate) struct TestbedArgs {
     /// After so many seconds the machine is ended, with status 124.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
+    /// More for the command line of the machine's kernel, as `init_on_alloc=0`.
+    #[arg(long, default_value = "")]
+    append: String,
     /// The command and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -49,11 +52,13 @@ pub(crate) struct Testbed {
     pub(crate) memory_mib: u32,
     /// How long the whole run may take.
     pub(crate) timeout: Duration,
+    /// More for the command line of the machine's kernel.
+    pub(crate) append: String,
 }
 
 impl Default for Testbed {
     fn default() -> Self {
-        Self { icount: false, memory_mib: 3072, timeout: Duration::from_secs(1800) }
+        Self { icount: false, memory_mib: 3072, timeout: Duration::from_secs(1800), append: String::new() }
     }
 }
 
@@ -69,8 +74,12 @@ pub(crate) fn own_kvm_works() -> bool {
 
 /// The command of this name: its exit status is the job's, 124 if it ran out of time.
 pub(crate) fn run(args: &TestbedArgs) -> Result<ExitCode> {
-    let testbed =
-        Testbed { icount: args.icount, memory_mib: args.memory, timeout: Duration::from_secs(args.timeout) };
+    let testbed = Testbed {
+        icount: args.icount,
+        memory_mib: args.memory,
+        timeout: Duration::from_secs(args.timeout),
+        append: args.append.clone(),
+    };
     match testbed.run(&args.command)? {
         Outcome::Exited(status) => Ok(ExitCode::from(status)),
         Outcome::TimedOut => {
