@@ -40,7 +40,7 @@ pub struct Engine {
     link: LinkSpec,
     connections: u32,
     max_connections: u32,
-    /// Where tests have what is public.
+    /// Where tests have what is not on this host.
     #[cfg(test)]
     pub(crate) detour: Option<SocketAddr>,
 }
@@ -87,7 +87,7 @@ impl Engine {
         let by_name = self.policy.is_by_name(decision);
         let target = if to_host { SocketAddr::new(loopback(address), port) } else { target };
         #[cfg(test)]
-        let target = self.detour.unwrap_or(target);
+        let target = self.detour.filter(|_| !target.ip().to_canonical().is_loopback()).unwrap_or(target);
         Ok(Route { target, by_name })
     }
 

@@ -20,6 +20,8 @@ mod receipt;
 mod slab;
 mod sockets;
 mod sys;
+#[cfg(test)]
+mod testing;
 mod token;
 pub mod tsi;
 

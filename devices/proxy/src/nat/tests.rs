@@ -1,4 +1,5 @@
 mod guest;
+mod hostile;
 mod sni;
 
 use std::io::{Read, Write};
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 
 use super::wire::emit::{self, Fields};
 use super::*;
+use crate::testing::{assert_untouched, descriptors, server};
 use guest::{Guest, MAC, OURS, Peer, datagram, ends, gateway, guest_address, rule, spec, with_host};
 
 const SOON: Duration = Duration::from_millis(150);
@@ -18,18 +20,6 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 0x10;
 const FIN_ACK: u8 = 0x11;
-
-fn server() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-/// Nobody has connected and nobody is going to.
-fn assert_untouched(listener: &TcpListener) {
-    listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err());
-}
 
 #[test]
 fn neighbours_are_told_who_we_are() {
@@ -420,7 +410,6 @@ fn a_port_that_is_taken_is_named() {
 fn many_short_connections_leave_nothing_behind() {
     let mut guest = with_host();
     let (listener, port) = server();
-    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = descriptors();
     for number in 0..500u16 {
         let mut peer = Peer::new(gateway(true, port));

@@ -1,4 +1,5 @@
 mod guest;
+mod hostile;
 mod sni;
 
 use std::io::{Read, Write};
@@ -9,6 +10,7 @@ use monocore_vsock::Op as Packet;
 use rustix::net::sockopt;
 
 use super::*;
+use crate::testing::{assert_untouched, server};
 use guest::{
     CHANNEL, Guest, SHUT_BOTH, SHUT_SEND, STREAM, allow_host, bind, connect, frame, gateway, published, spec,
     unbound, with_host,
@@ -22,12 +24,6 @@ const ECONNABORTED: u32 = 103;
 const ECONNRESET: u32 = 104;
 const ECONNREFUSED: u32 = 111;
 const EHOSTUNREACH: u32 = 113;
-
-fn server() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
 
 fn echo() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -44,12 +40,6 @@ fn echo() -> SocketAddr {
 /// A port of this host's loopback that nobody listens at.
 fn nobody() -> u16 {
     server().1
-}
-
-/// Nobody has connected and nobody is going to.
-fn assert_untouched(listener: &TcpListener) {
-    listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err());
 }
 
 #[test]

@@ -76,12 +76,15 @@ impl Guest {
     /// Sends a frame and waits until the card has taken it.
     pub(super) fn send(&mut self, frame: &[u8]) {
         let header = Header { checksum: Some((34, 16)), ..Header::default() }.to_bytes(0);
-        let tx = self.tx;
-        self.driver.overwrite(tx, &header);
-        self.driver.overwrite(tx + HEADER_BYTES as u64, frame);
-        self.driver.queues[TX].add(&[Part::readable(tx, HEADER_BYTES + frame.len())]);
-        self.driver.queues[TX].kick();
+        self.transmit(&[&header[..], frame].concat());
         self.driver.wait_used(TX);
+    }
+
+    /// Gives the card any bytes, header and all.
+    pub(super) fn transmit(&mut self, bytes: &[u8]) {
+        self.driver.overwrite(self.tx, bytes);
+        self.driver.queues[TX].add(&[Part::readable(self.tx, bytes.len())]);
+        self.driver.queues[TX].kick();
     }
 
     /// The next frame, header and all, if one comes in time.

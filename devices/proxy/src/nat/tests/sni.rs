@@ -7,6 +7,7 @@ use monocore_spec::Reach;
 
 use super::*;
 use crate::hello::tests::hello_for;
+use crate::testing::{assert_was_reset, read};
 
 const SHARED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)), 443);
 
@@ -38,16 +39,9 @@ fn say(guest: &mut Guest, peer: &mut Peer, flags: u8, bytes: &[u8]) {
 }
 
 /// The host has heard nothing and has been reset.
-fn assert_reset(guest: &mut Guest, mut host: TcpStream) {
+fn assert_reset(guest: &mut Guest, host: TcpStream) {
     assert_eq!(guest.segment().0.flags & RST, RST);
-    let error = host.read(&mut [0; 1]).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-}
-
-fn read(host: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut seen = vec![0; count];
-    host.read_exact(&mut seen).unwrap();
-    seen
+    assert_was_reset(host);
 }
 
 #[test]

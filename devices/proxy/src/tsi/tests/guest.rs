@@ -181,10 +181,15 @@ impl Guest {
             buf_alloc: self.grant,
             fwd_cnt: if self.takes { state.received } else { 0 },
         };
-        self.driver.overwrite(self.tx, &[&header.to_bytes()[..], bytes].concat());
-        self.driver.queues[TX].add(&[Part::readable(self.tx, HEADER_BYTES + bytes.len())]);
-        self.driver.queues[TX].kick();
+        self.transmit(&[&header.to_bytes()[..], bytes].concat());
         self.driver.wait_used(TX);
+    }
+
+    /// Gives the device a packet of any bytes.
+    pub(super) fn transmit(&mut self, packet: &[u8]) {
+        self.driver.overwrite(self.tx, packet);
+        self.driver.queues[TX].add(&[Part::readable(self.tx, packet.len())]);
+        self.driver.queues[TX].kick();
     }
 
     pub(super) fn say(&mut self, socket: Socket, bytes: &[u8]) {
@@ -290,24 +295,27 @@ impl Guest {
     }
 
     fn collect(&mut self) {
-        let mut given = false;
+        for (header, payload) in self.drain() {
+            assert_eq!((header.src_port, header.len as usize), (PORT, payload.len()));
+            let socket = self.sockets.get_mut(&header.dst_port).expect("a socket of ours");
+            socket.seen.push_back((header, payload));
+        }
+    }
+
+    /// All packets that are there, whosever.
+    pub(super) fn drain(&mut self) -> Vec<(Header, Vec<u8>)> {
+        let mut packets = Vec::new();
         while let Some((head, written)) = self.driver.queues[RX].take_used() {
             let addr = self.buffers.remove(&head).unwrap();
             let mut bytes = self.driver.get(addr, written as usize);
             let payload = bytes.split_off(HEADER_BYTES);
-            let header = Header::parse(bytes.as_slice().try_into().unwrap());
-            assert_eq!((header.src_port, header.len as usize), (PORT, payload.len()));
-            self.sockets
-                .get_mut(&header.dst_port)
-                .expect("a socket of ours")
-                .seen
-                .push_back((header, payload));
+            packets.push((Header::parse(bytes.as_slice().try_into().unwrap()), payload));
             self.give(addr);
-            given = true;
         }
-        if given {
+        if !packets.is_empty() {
             self.driver.queues[RX].kick();
         }
+        packets
     }
 
     /// What the device counts.

@@ -8,6 +8,7 @@ use monocore_spec::{NetRule, NetTarget, Reach};
 use super::guest::Socket;
 use super::*;
 use crate::hello::tests::hello_for;
+use crate::testing::{assert_was_reset, read};
 
 /// A guest that may reach one name and whatever is at [`shared`] because of it: a listener of ours.
 fn guest(receipts: Option<File>) -> (Guest, TcpListener) {
@@ -31,16 +32,9 @@ fn connect(guest: &mut Guest, listener: &TcpListener) -> (Socket, TcpStream) {
 }
 
 /// The host has heard nothing and has been reset.
-fn assert_reset(guest: &mut Guest, socket: Socket, mut host: TcpStream) {
+fn assert_reset(guest: &mut Guest, socket: Socket, host: TcpStream) {
     assert_eq!(guest.event(socket), (Some(Packet::Reset), ECONNRESET));
-    let error = host.read(&mut [0; 1]).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-}
-
-fn read(host: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut seen = vec![0; count];
-    host.read_exact(&mut seen).unwrap();
-    seen
+    assert_was_reset(host);
 }
 
 #[test]
