@@ -16,6 +16,8 @@ pub struct Receiver<'m> {
     /// Chains of the frame in the making; beyond `taken` they are of frames before.
     chains: Vec<Chain<'m>>,
     taken: usize,
+    /// Room that was asked for, bytes.
+    wanted: usize,
     /// Their room, side by side, the header's first.
     room: Buffers<'m>,
     /// The part of it behind the headers.
@@ -30,6 +32,7 @@ impl<'m> Receiver<'m> {
             mergeable,
             chains: Vec::new(),
             taken: 0,
+            wanted: 0,
             room: Buffers::new(),
             tail: Buffers::new(),
             metrics,
@@ -48,7 +51,8 @@ impl<'m> Receiver<'m> {
     pub fn take(&mut self, least: usize, most: usize) -> Result<bool, ServiceError> {
         self.put_back();
         let wanted = HEADER_BYTES + most;
-        let limit = if self.mergeable { MAX_BUFFERS } else { 1 };
+        self.wanted = wanted;
+        let limit = self.limit();
         while self.taken < limit && self.room.len_bytes() < wanted {
             if self.chains.len() == self.taken {
                 self.chains.push(Chain::new());
@@ -76,6 +80,26 @@ impl<'m> Receiver<'m> {
         }
         self.room.truncate(wanted);
         Ok(true)
+    }
+
+    /// Whether less than was asked for was taken because the guest had no more.
+    pub fn is_short(&self) -> bool {
+        let most = usize::from(self.ring.size()).min(self.limit());
+        self.room.len_bytes() < self.wanted && self.taken < most
+    }
+
+    /// Gives the buffers back and asks the guest to kick when it has more than those, and says whether it has by now.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the ring cannot be written.
+    pub fn await_more(&mut self) -> Result<bool, ServiceError> {
+        let came = self.ring.rearm()?;
+        self.put_back();
+        Ok(came)
+    }
+
+    fn limit(&self) -> usize {
+        if self.mergeable { MAX_BUFFERS } else { 1 }
     }
 
     /// The room of what was taken: the header's [`HEADER_BYTES`], then the frame's.
@@ -128,11 +152,11 @@ impl<'m> Receiver<'m> {
         let total = (HEADER_BYTES + frame_bytes).min(self.room.len_bytes());
         let used = usize::from(self.buffers_of(frame_bytes));
         let mut left = total;
-        for chain in &self.chains[..used] {
+        self.ring.push_together(self.chains[..used].iter().map(|chain| {
             let part = left.min(chain.writable.len_bytes());
             left -= part;
-            self.ring.push(chain.head(), u32::try_from(part).unwrap_or(u32::MAX))?;
-        }
+            (chain.head(), u32::try_from(part).unwrap_or(u32::MAX))
+        }))?;
         let unused = self.taken - used;
         self.ring.undo_pops(u16::try_from(unused).unwrap_or(0));
         self.taken = 0;

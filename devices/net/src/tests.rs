@@ -122,6 +122,40 @@ fn frames_come_in_as_many_buffers_as_they_need() {
     }
 }
 
+/// A driver that looks at its ring all the time never sees a part of a frame.
+#[test]
+fn the_buffers_of_a_frame_come_together() {
+    const BUFFERS: u16 = 40;
+    const FRAMES: u16 = 500;
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let mut driver = TestDriver::started(card(near));
+    let addr = driver.alloc(1536);
+    let frame = wire(&vec![7; usize::from(BUFFERS) * 1536 - HEADER_BYTES]);
+    for _ in 0..FRAMES {
+        for _ in 0..BUFFERS {
+            driver.queues[RX].add(&[Part::writable(addr, 1536)]);
+        }
+        driver.queues[RX].kick();
+        let before = driver.queues[RX].used_index();
+        std::thread::scope(|scope| {
+            let queue = &driver.queues[RX];
+            let looking = scope.spawn(move || {
+                loop {
+                    match queue.used_index().wrapping_sub(before) {
+                        0 => std::hint::spin_loop(),
+                        count => return count,
+                    }
+                }
+            });
+            far.write_all(&frame).unwrap();
+            assert_eq!(looking.join().unwrap(), BUFFERS);
+        });
+        for _ in 0..BUFFERS {
+            driver.wait_used(RX);
+        }
+    }
+}
+
 #[test]
 fn a_frame_waits_for_buffers() {
     let (near, mut far) = UnixStream::pair().unwrap();

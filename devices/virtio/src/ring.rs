@@ -1,7 +1,8 @@
 //! A device's end of one virtqueue: take chains, give them back, tell the driver when it wants to know.
 
+use std::num::Wrapping;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use monocore_hypervisor::{Doorbell, GuestRam};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
@@ -12,6 +13,8 @@ use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, ServiceError,
 
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (VIRTIO 1.3 §2.7.6).
 const AVAIL_NO_INTERRUPT: u16 = 1;
+/// Where the entries of both rings begin, bytes: behind flags and index (VIRTIO 1.3 §2.7.6, §2.7.8).
+const ENTRIES: u64 = 4;
 
 /// A queue at work, on its device's worker thread.
 pub struct Ring<'m> {
@@ -21,8 +24,8 @@ pub struct Ring<'m> {
     kick: Doorbell,
     interrupt: Arc<dyn Interrupt>,
     limits: Limits,
-    /// Buffers were given back since the driver was last considered for a notification.
-    used: bool,
+    /// The used index when the driver was last considered for a notification.
+    considered: Wrapping<u16>,
 }
 
 impl<'m> Ring<'m> {
@@ -37,7 +40,8 @@ impl<'m> Ring<'m> {
     ) -> Self {
         let ActiveQueue { index, queue, kick } = active;
         let limits = Limits { max_bytes, indirect: features & features::INDIRECT_DESC != 0 };
-        Self { ram, index, queue, kick, interrupt, limits, used: false }
+        let considered = Wrapping(queue.next_used());
+        Self { ram, index, queue, kick, interrupt, limits, considered }
     }
 
     /// The queue's number within its device.
@@ -79,8 +83,27 @@ impl<'m> Ring<'m> {
     /// # Errors
     /// [`GuestFault`] where the used ring cannot be written.
     pub fn push(&mut self, head: u16, written_bytes: u32) -> Result<(), GuestFault> {
-        self.queue.add_used(self.ram, head, written_bytes)?;
-        self.used = true;
+        self.push_together([(head, written_bytes)])
+    }
+
+    /// Gives several chains back, each as [`push`](Self::push) does, so that the driver finds all of them or none: one
+    /// that looks in between must not find part of a frame (VIRTIO 1.3 §5.1.6.4.1).
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the used ring cannot be written.
+    pub fn push_together(&mut self, chains: impl IntoIterator<Item = (u16, u32)>) -> Result<(), GuestFault> {
+        let mut next = Wrapping(self.queue.next_used());
+        for (head, written_bytes) in chains {
+            let slot = u64::from(next.0 % self.queue.size());
+            let entry = [u32::from(head).to_le(), written_bytes.to_le()];
+            let at = GuestAddress(self.queue.used_ring() + ENTRIES + 8 * slot);
+            self.ram.write_obj(entry, at).map_err(virtio_queue::Error::GuestMemory)?;
+            next += 1;
+        }
+        self.queue.set_next_used(next.0);
+        let index = GuestAddress(self.queue.used_ring() + 2);
+        // Whoever sees the index sees the entries.
+        self.ram.store(next.0.to_le(), index, Ordering::Release).map_err(virtio_queue::Error::GuestMemory)?;
         Ok(())
     }
 
@@ -89,18 +112,21 @@ impl<'m> Ring<'m> {
     /// # Errors
     /// [`GuestFault`] where the ring cannot be read.
     pub fn notify(&mut self) -> Result<(), GuestFault> {
-        if !std::mem::take(&mut self.used) {
+        let used = Wrapping(self.queue.next_used());
+        let before = std::mem::replace(&mut self.considered, used);
+        if used == before {
             return Ok(());
         }
-        // Also the fence between used index and the driver's wish.
-        let mut wanted = self.queue.needs_notification(self.ram)?;
-        if !self.queue.event_idx_enabled() {
-            let flags: u16 = self
-                .ram
-                .load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed)
-                .map_err(virtio_queue::Error::GuestMemory)?;
-            wanted = u16::from_le(flags) & AVAIL_NO_INTERRUPT == 0;
-        }
+        // The index is written before the driver's wish is read, as the driver does it the other way round.
+        fence(Ordering::SeqCst);
+        let avail = self.queue.avail_ring();
+        let wanted = if self.queue.event_idx_enabled() {
+            // used_event (§2.7.7.2): the index that, once passed, is to be told.
+            let event = Wrapping(self.load(avail + ENTRIES + 2 * u64::from(self.queue.size()))?);
+            used - event - Wrapping(1) < used - before
+        } else {
+            self.load(avail)? & AVAIL_NO_INTERRUPT == 0
+        };
         if wanted {
             self.interrupt.notify_queue(self.index);
         }
@@ -129,6 +155,12 @@ impl<'m> Ring<'m> {
     /// [`ServiceError::Host`] where it cannot be raised.
     pub fn again(&self) -> Result<(), ServiceError> {
         self.kick.0.raise().map_err(ServiceError::host("raising a doorbell"))
+    }
+
+    fn load(&self, at: u64) -> Result<u16, GuestFault> {
+        let value: u16 =
+            self.ram.load(GuestAddress(at), Ordering::Relaxed).map_err(virtio_queue::Error::GuestMemory)?;
+        Ok(u16::from_le(value))
     }
 
     /// The queue's state, for [`VirtioDevice::stop`](crate::VirtioDevice::stop).

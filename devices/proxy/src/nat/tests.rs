@@ -313,6 +313,22 @@ fn datagrams_find_their_way_and_back() {
 }
 
 #[test]
+fn a_datagram_waits_for_buffers() {
+    let spec = spec(vec![rule(Action::Allow, NetTarget::Host)], vec![]);
+    let mut guest = Guest::with_buffers(Nat::new(&spec, &[], None).unwrap(), u64::MAX, 5);
+    let host = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let remote = gateway(true, host.local_addr().unwrap().port());
+    guest.send(&datagram(guest_address(remote.ip(), 5353), remote, b"ask"));
+    let (_, from) = host.recv_from(&mut [0; 8]).unwrap();
+    host.send_to(&[7; 60_000], from).unwrap();
+    assert_eq!(guest.next(SOON), None);
+    guest.give_more(5);
+    assert_eq!(guest.next(SOON), None);
+    guest.give_more(10);
+    assert_eq!(guest.next(Duration::from_secs(5)).map(|frame| frame.len()), Some(12 + 14 + 28 + 60_000));
+}
+
+#[test]
 fn the_gateway_answers_echo_requests() {
     let mut guest = with_host();
     let link = monocore_spec::LinkSpec::default();

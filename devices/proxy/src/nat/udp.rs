@@ -2,9 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use monocore_virtio::{Buffers, Poller, ServiceError};
+use rustix::net::{RecvFlags, recv};
 
 use super::io::Io;
 use super::link::datagram_headers_bytes;
@@ -81,6 +83,12 @@ impl Udp {
             if !io.receiver.take(LEAST_ROOM.min(most), most)? {
                 return Ok(false);
             }
+            if io.receiver.is_short() && !fits(io.receiver.payload_room(headers), &flow.socket) {
+                if io.receiver.await_more()? {
+                    continue;
+                }
+                return Ok(false);
+            }
             match io.receiver.payload_room(headers).receive_datagram(&flow.socket) {
                 Ok((count, true)) => {
                     io.link.datagram_around(io.receiver, flow.remote, flow.owner, count)?;
@@ -101,4 +109,11 @@ impl Udp {
         io.receiver.put_back();
         Ok(true)
     }
+}
+
+/// Whether the next datagram, if there is one, has its room. Asked only where the guest is short of buffers: a datagram
+/// that is taken too early is lost.
+fn fits(room: &Buffers<'_>, socket: &OwnedFd) -> bool {
+    recv(socket, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT)
+        .map_or(true, |(_, bytes)| bytes <= room.len_bytes())
 }

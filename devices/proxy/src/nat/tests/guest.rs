@@ -54,18 +54,28 @@ impl Guest {
 
     /// One that takes only `features`.
     pub(super) fn with_features(nat: Nat, features: u64) -> Self {
+        Self::with_buffers(nat, features, BUFFERS)
+    }
+
+    /// One that takes only `features` and gives only so many buffers.
+    pub(super) fn with_buffers(nat: Nat, features: u64, buffers: usize) -> Self {
         let card = Net::new(NetConfig { mac: MAC }, Box::new(nat));
         let features = card.features() & features;
         let mut driver = TestDriver::with_features(card, features);
         driver.start().unwrap();
         let tx = driver.alloc(80_000);
         let mut guest = Self { driver, buffers: Vec::new(), tx, seen: VecDeque::new() };
-        for _ in 0..BUFFERS {
-            let addr = guest.driver.alloc(BUFFER_BYTES);
-            guest.give(addr);
-        }
-        guest.driver.queues[RX].kick();
+        guest.give_more(buffers);
         guest
+    }
+
+    /// Gives so many buffers more.
+    pub(super) fn give_more(&mut self, buffers: usize) {
+        for _ in 0..buffers {
+            let addr = self.driver.alloc(BUFFER_BYTES);
+            self.give(addr);
+        }
+        self.driver.queues[RX].kick();
     }
 
     fn give(&mut self, addr: u64) {
@@ -109,10 +119,8 @@ impl Guest {
         let mut left = 0;
         loop {
             let Some((head, written)) = self.driver.queues[RX].take_used() else {
-                if left == 0 {
-                    break;
-                }
-                continue;
+                assert_eq!(left, 0, "a frame's buffers come together");
+                break;
             };
             let at = self.buffers.iter().position(|(other, _)| *other == head).unwrap();
             let (_, addr) = self.buffers.swap_remove(at);
