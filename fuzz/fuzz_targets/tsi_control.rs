@@ -96,7 +96,7 @@ fn front() -> Tsi {
     let spec = ProxySpec {
         policy: PolicySpec { reach: Reach::None, rules: vec![rule] },
         publish: vec![port(Protocol::Tcp), port(Protocol::Udp)],
-        limits: NetLimits { connections: 4 },
+        limits: NetLimits { connections: 4, ..NetLimits::default() },
         ..ProxySpec::default()
     };
     Tsi::new(&spec, &[], None).expect("a front end")

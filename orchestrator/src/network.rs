@@ -39,12 +39,16 @@ pub(crate) fn machine(
             Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, published, &mut keep)? })
         }
         NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, published, &mut keep)?),
-        NetworkMode::Tap(name) => {
-            Network::Tap(TapSpec { mac: random_mac()?, interface: TapRef::Name(name.clone()) })
-        }
-        NetworkMode::Passt(path) => {
-            Network::Passt(PasstSpec { mac: random_mac()?, fd: keep(connect(path)?) })
-        }
+        NetworkMode::Tap(name) => Network::Tap(TapSpec {
+            mac: random_mac()?,
+            interface: TapRef::Name(name.clone()),
+            rates: spec.limits.rates,
+        }),
+        NetworkMode::Passt(path) => Network::Passt(PasstSpec {
+            mac: random_mac()?,
+            fd: keep(connect(path)?),
+            rates: spec.limits.rates,
+        }),
     })
 }
 
@@ -63,6 +67,7 @@ fn proxy(
         receipts: Sink::Fd(keep(log.into())),
         // What the user named is the user's.
         receipts_max_bytes: spec.log.is_none().then_some(LOG_MAX_BYTES),
+        limits: spec.limits,
         ..ProxySpec::default()
     })
 }

@@ -7,6 +7,7 @@ mod duration;
 mod env;
 mod mount;
 mod network;
+mod rate;
 mod signal;
 mod size;
 mod text;
@@ -26,6 +27,7 @@ pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
 pub use network::{
     NetworkMode, NetworkSpec, parse_guest_ports, parse_net_rule, parse_network, parse_publish, parse_reach,
 };
+pub use rate::parse_rate;
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
 pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};

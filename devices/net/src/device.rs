@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker,
-    read_config_bytes, serve,
+    Activation, Bucket, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, VirtioDevice,
+    Worker, read_config_bytes, serve,
 };
 
 use crate::endpoint::Endpoint;
@@ -62,12 +62,19 @@ impl Metrics {
     }
 }
 
+/// What lies behind a card; it outlives a stop, so that nobody gets a new burst by it.
+struct Behind {
+    endpoint: Box<dyn Endpoint>,
+    from_guest: Option<Bucket>,
+    to_guest: Option<Bucket>,
+}
+
 /// A network card.
 pub struct Net {
     config: NetConfig,
     offer: u64,
     mtu: Option<u16>,
-    endpoint: Arc<Mutex<Box<dyn Endpoint>>>,
+    behind: Arc<Mutex<Behind>>,
     worker: Option<Worker<Vec<QueueState>>>,
     metrics: Arc<Metrics>,
 }
@@ -81,10 +88,21 @@ impl Net {
             config,
             offer: if mtu.is_some() { offer } else { offer & !F_MTU },
             mtu,
-            endpoint: Arc::new(Mutex::new(endpoint)),
+            behind: Arc::new(Mutex::new(Behind { endpoint, from_guest: None, to_guest: None })),
             worker: None,
             metrics: Arc::new(Metrics::default()),
         }
+    }
+
+    /// The same, through which no more goes than `rates`; frames count whole, without the card's own header. What the guest
+    /// sends waits in its ring, what comes to it where the endpoint has it from.
+    #[must_use]
+    pub fn with_rates(self, rates: Rates) -> Self {
+        let mut behind = lock(&self.behind);
+        behind.from_guest = rates.from_guest.map(Bucket::new);
+        behind.to_guest = rates.to_guest.map(Bucket::new);
+        drop(behind);
+        self
     }
 
     /// What the device counts.
@@ -120,15 +138,20 @@ impl VirtioDevice for Net {
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {
         let [rx, tx] = activation.take_queues()?;
         let Activation { ram, features, interrupt, thread_setup, .. } = activation;
-        let (endpoint, metrics) = (Arc::clone(&self.endpoint), Arc::clone(&self.metrics));
+        let (behind, metrics) = (Arc::clone(&self.behind), Arc::clone(&self.metrics));
         let body = move |stop: Event| {
-            let mut endpoint = lock(&endpoint);
+            let mut behind = lock(&behind);
+            let Behind { endpoint, from_guest, to_guest } = &mut *behind;
             let ring = |queue| Ring::new(&ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES);
+            let mut receiver = Receiver::new(ring(rx), features & F_MRG_RXBUF != 0, &metrics);
+            receiver.rate = to_guest.as_mut();
             let mut service = NetService {
-                receiver: Receiver::new(ring(rx), features & F_MRG_RXBUF != 0, &metrics),
+                receiver,
                 tx: ring(tx),
                 frame: Chain::new(),
                 held: false,
+                rate: from_guest.as_mut(),
+                resume: None,
                 offloads: Offloads::agreed(features),
                 endpoint: endpoint.as_mut(),
                 metrics: &metrics,
@@ -146,7 +169,7 @@ impl VirtioDevice for Net {
     }
 
     fn reset(&mut self) {
-        lock(&self.endpoint).reset();
+        lock(&self.behind).endpoint.reset();
     }
 
     /// A version and the card's address: a guest must not wake up with another.
@@ -159,7 +182,7 @@ impl VirtioDevice for Net {
     fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
         if state == self.save() {
             // Connections are not saved: their other ends live on this host.
-            lock(&self.endpoint).reset();
+            lock(&self.behind).endpoint.reset();
             Ok(())
         } else {
             Err(DeviceError::State("not of this network card".into()))
@@ -168,6 +191,6 @@ impl VirtioDevice for Net {
 }
 
 /// A worker that panicked leaves an endpoint as usable as any error does.
-fn lock(endpoint: &Mutex<Box<dyn Endpoint>>) -> MutexGuard<'_, Box<dyn Endpoint>> {
-    endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(behind: &Mutex<Behind>) -> MutexGuard<'_, Behind> {
+    behind.lock().unwrap_or_else(PoisonError::into_inner)
 }

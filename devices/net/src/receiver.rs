@@ -1,6 +1,8 @@
 //! Towards the guest: its receive buffers, taken for a frame, filled by an endpoint, and given.
 
-use monocore_virtio::{Buffers, Chain, GuestFault, Ring, ServiceError};
+use std::time::Instant;
+
+use monocore_virtio::{Bucket, Buffers, Chain, GuestFault, Ring, ServiceError};
 
 use crate::device::Metrics;
 use crate::header::{HEADER_BYTES, Header};
@@ -22,6 +24,10 @@ pub struct Receiver<'m> {
     room: Buffers<'m>,
     /// The part of it behind the headers.
     tail: Buffers<'m>,
+    /// How much may go to the guest.
+    pub(crate) rate: Option<&'m mut Bucket>,
+    /// When somebody may go on who was told that there is no room because of it.
+    pub(crate) resume: Option<Instant>,
     metrics: &'m Metrics,
 }
 
@@ -35,6 +41,8 @@ impl<'m> Receiver<'m> {
             wanted: 0,
             room: Buffers::new(),
             tail: Buffers::new(),
+            rate: None,
+            resume: None,
             metrics,
         }
     }
@@ -44,12 +52,19 @@ impl<'m> Receiver<'m> {
     }
 
     /// Takes buffers for a frame of up to `most` bytes, and says whether there is room for at least `least`. Where there is
-    /// not, the guest is asked to kick when it has more, and nothing is taken.
+    /// not, the guest is asked to kick when it has more, and nothing is taken; nor is it while a limit of what goes to the guest
+    /// is used up. In either case the endpoint tries again at the end of a turn.
     ///
     /// # Errors
     /// [`GuestFault`] where ring or buffers break the rules.
     pub fn take(&mut self, least: usize, most: usize) -> Result<bool, ServiceError> {
         self.put_back();
+        if let Some(bucket) = &self.rate {
+            self.resume = bucket.wait(Instant::now());
+            if self.resume.is_some() {
+                return Ok(false);
+            }
+        }
         let wanted = HEADER_BYTES + most;
         self.wanted = wanted;
         let limit = self.limit();
@@ -161,6 +176,9 @@ impl<'m> Receiver<'m> {
         self.ring.undo_pops(u16::try_from(unused).unwrap_or(0));
         self.taken = 0;
         self.room.clear();
+        if let Some(bucket) = &mut self.rate {
+            bucket.spend(frame_bytes, Instant::now());
+        }
         Metrics::add(&self.metrics.frames_to_guest, 1);
         Metrics::add(&self.metrics.bytes_to_guest, frame_bytes as u64);
         Ok(())
@@ -173,12 +191,16 @@ impl<'m> Receiver<'m> {
         self.room.clear();
     }
 
-    /// Gives the guest `frame`, if it has room for it; else the frame is dropped, as a full card does.
+    /// Gives the guest `frame`, if it has room for it; else the frame is dropped, as a full card does. It is one of those that
+    /// keep a connection going, and waits for no limit, but counts.
     ///
     /// # Errors
     /// [`GuestFault`] where ring or buffers break the rules.
     pub fn frame(&mut self, header: Header, frame: &[u8]) -> Result<bool, ServiceError> {
-        if !self.take(frame.len(), frame.len())? {
+        let rate = self.rate.take();
+        let taken = self.take(frame.len(), frame.len());
+        self.rate = rate;
+        if !taken? {
             Metrics::add(&self.metrics.dropped, 1);
             return Ok(false);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use monocore_virtio::{Chain, GuestFault, Poller, Ready, Ring, Service, ServiceError};
+use monocore_virtio::{Bucket, Chain, GuestFault, Poller, Ready, Ring, Service, ServiceError};
 
 use crate::device::Metrics;
 use crate::endpoint::{Endpoint, FIRST_TOKEN, Sent};
@@ -22,6 +22,10 @@ pub(crate) struct NetService<'m, 's> {
     pub(crate) frame: Chain<'m>,
     /// `frame` is one that the endpoint had no room for.
     pub(crate) held: bool,
+    /// How much may come from the guest.
+    pub(crate) rate: Option<&'s mut Bucket>,
+    /// When the guest's frames are looked at again, which lie in its ring until then because of it.
+    pub(crate) resume: Option<Instant>,
     pub(crate) offloads: Offloads,
     pub(crate) endpoint: &'s mut dyn Endpoint,
     pub(crate) metrics: &'s Metrics,
@@ -30,6 +34,12 @@ pub(crate) struct NetService<'m, 's> {
 impl NetService<'_, '_> {
     fn serve_tx(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         for _ in 0..TURN_FRAMES {
+            if let Some(bucket) = &self.rate {
+                self.resume = bucket.wait(Instant::now());
+                if self.resume.is_some() {
+                    return Ok(());
+                }
+            }
             if !self.held && !self.tx.pop(&mut self.frame)? {
                 if self.tx.rearm()? {
                     continue;
@@ -45,6 +55,9 @@ impl NetService<'_, '_> {
             if self.held {
                 return Ok(());
             }
+            if let Some(bucket) = &mut self.rate {
+                bucket.spend(bytes - HEADER_BYTES, Instant::now());
+            }
             self.tx.push(self.frame.head(), 0)?;
             Metrics::add(&self.metrics.frames_from_guest, 1);
             Metrics::add(&self.metrics.bytes_from_guest, (bytes - HEADER_BYTES) as u64);
@@ -53,8 +66,10 @@ impl NetService<'_, '_> {
     }
 
     fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+        // Whoever waits tries again, and is told anew if it is too early.
+        self.receiver.resume = None;
         self.endpoint.turn(&mut self.receiver, poller)?;
-        if self.held {
+        if self.held || self.resume.is_some() {
             self.serve_tx(poller)?;
         }
         self.tx.notify()?;
@@ -93,6 +108,6 @@ impl Service for NetService<'_, '_> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.endpoint.deadline()
+        [self.endpoint.deadline(), self.resume, self.receiver.resume].into_iter().flatten().min()
     }
 }

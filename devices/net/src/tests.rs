@@ -1,10 +1,11 @@
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use monocore_virtio::conformance::Subject;
 use monocore_virtio::test_driver::{Part, TestDriver};
-use monocore_virtio::{VirtioDevice, virtio_conformance};
+use monocore_virtio::{Rate, Rates, VirtioDevice, virtio_conformance};
 
 use super::*;
 
@@ -164,12 +165,63 @@ fn a_frame_waits_for_buffers() {
     let first = driver.alloc(1536);
     driver.queues[RX].add(&[Part::writable(first, 1536)]);
     driver.queues[RX].kick();
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::thread::sleep(Duration::from_millis(20));
     assert_eq!(driver.queues[RX].used_index(), 0);
     let second = driver.alloc(1536);
     driver.queues[RX].add(&[Part::writable(second, 1536)]);
     driver.queues[RX].kick();
     assert_eq!(driver.wait_used(RX).1 + driver.wait_used(RX).1, 3012);
+}
+
+/// A megabyte a second, and 20,000 bytes at once.
+const SLOW: Rate = Rate { bytes_per_second: 1_000_000, burst_bytes: 20_000 };
+/// What 30 frames of 10,000 bytes take at least: the last one begins when there is room for one byte.
+const AT_LEAST: Duration = Duration::from_millis(270);
+
+#[test]
+fn frames_of_the_guest_wait_for_their_rate() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let rates = Rates { from_guest: Some(SLOW), to_guest: None };
+    let mut driver = TestDriver::started(card(near).with_rates(rates));
+    let addr = driver.put(&[7; HEADER_BYTES + 10_000]);
+    let start = Instant::now();
+    for _ in 0..30 {
+        driver.queues[TX].add(&[Part::readable(addr, HEADER_BYTES + 10_000)]);
+    }
+    driver.queues[TX].kick();
+    for _ in 0..10 {
+        assert_eq!(read_frame(&mut far), [7; 10_000]);
+    }
+    // A stop is no way to a new burst, and loses nothing.
+    let states = driver.device.stop();
+    driver.start_with(&states).unwrap();
+    for _ in 0..20 {
+        assert_eq!(read_frame(&mut far), [7; 10_000]);
+    }
+    assert!(start.elapsed() >= AT_LEAST, "{:?}", start.elapsed());
+    for _ in 0..30 {
+        driver.wait_used(TX);
+    }
+}
+
+#[test]
+fn frames_to_the_guest_wait_for_their_rate() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let rates = Rates { from_guest: None, to_guest: Some(SLOW) };
+    let mut driver = TestDriver::started(card(near).with_rates(rates));
+    for _ in 0..30 {
+        let addr = driver.alloc(HEADER_BYTES + 10_000);
+        driver.queues[RX].add(&[Part::writable(addr, HEADER_BYTES + 10_000)]);
+    }
+    driver.queues[RX].kick();
+    let start = Instant::now();
+    let writer =
+        std::thread::spawn(move || (0..30).for_each(|_| far.write_all(&wire(&[7; 10_000])).unwrap()));
+    for _ in 0..30 {
+        assert_eq!(driver.wait_used(RX).1, 10_012);
+    }
+    assert!(start.elapsed() >= AT_LEAST, "{:?}", start.elapsed());
+    writer.join().unwrap();
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub mod features;
 mod mmio;
 mod poller;
 mod queue;
+mod rate;
 mod ring;
 mod sys;
 #[cfg(any(test, feature = "test-driver"))]
@@ -36,6 +37,7 @@ pub use fault::{GuestFault, ServiceError};
 pub use mmio::{MmioTransport, TransportError, TransportState};
 pub use poller::{Interest, Poller, Ready};
 pub use queue::QueueError;
+pub use rate::{Bucket, Rate, Rates};
 pub use ring::Ring;
 pub use sys::buffers::Buffers;
 pub use sys::epoll::ReadySet;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use monocore_spec::{
-    Action, Cidr, Direction, NetRule, NetTarget, PolicySpec, PortRange, Protocol, PublishedPort, Reach,
+    Action, Cidr, Direction, NetLimits, NetRule, NetTarget, PolicySpec, PortRange, Protocol, PublishedPort,
+    Reach,
 };
 
 use super::ParseError;
@@ -26,6 +27,8 @@ pub struct NetworkSpec {
     pub dns_search: Vec<String>,
     /// A file to which decisions are appended, one JSON object a line.
     pub log: Option<PathBuf>,
+    /// How much it may move, and of how many connections at a time, these in [`NetworkMode::Nat`] and [`NetworkMode::Tsi`].
+    pub limits: NetLimits,
 }
 
 /// By what a sandbox reaches others.

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use network::{
-    Action, BoundPort, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRule, NetTarget, Network, PasstSpec,
-    PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
+    Action, BoundPort, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRate, NetRates, NetRule, NetTarget,
+    Network, PasstSpec, PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
 };
 
 /// The version of [`VmSpec`] this crate writes and reads.

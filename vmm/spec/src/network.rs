@@ -29,6 +29,16 @@ impl Network {
     pub fn has_card(&self) -> bool {
         matches!(self, Self::Nat(_) | Self::Tap(_) | Self::Passt(_))
     }
+
+    /// How much it may move.
+    pub fn rates(&self) -> NetRates {
+        match self {
+            Self::None => NetRates::default(),
+            Self::Nat(NatSpec { proxy, .. }) | Self::Tsi(proxy) => proxy.limits.rates,
+            Self::Tap(tap) => tap.rates,
+            Self::Passt(passt) => passt.rates,
+        }
+    }
 }
 
 /// The user-mode stack.
@@ -122,6 +132,9 @@ pub struct TapSpec {
     pub mac: [u8; 6],
     /// Which interface.
     pub interface: TapRef,
+    /// How much the card may move.
+    #[serde(default)]
+    pub rates: NetRates,
 }
 
 /// How a tap interface is named.
@@ -142,6 +155,9 @@ pub struct PasstSpec {
     pub mac: [u8; 6],
     /// An inherited descriptor: the connected stream socket.
     pub fd: i32,
+    /// How much the card may move.
+    #[serde(default)]
+    pub rates: NetRates,
 }
 
 /// What a guest may reach, and who may reach it.
@@ -328,16 +344,39 @@ pub struct BoundPort {
 
 /// How much a guest may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetLimits {
     /// Connections at a time, TCP and UDP together.
     pub connections: u32,
+    /// How much it may move.
+    pub rates: NetRates,
 }
 
 impl Default for NetLimits {
     fn default() -> Self {
-        Self { connections: 4096 }
+        Self { connections: 4096, rates: NetRates::default() }
     }
+}
+
+/// How much a guest may move: as much as it likes where nothing is said. With a card, frames count with their headers, without
+/// one what they would carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetRates {
+    /// What it sends.
+    pub from_guest: Option<NetRate>,
+    /// What it receives.
+    pub to_guest: Option<NetRate>,
+}
+
+/// So much in the long run, and so much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetRate {
+    /// Bytes a second, from 1.
+    pub bytes_per_second: u64,
+    /// Bytes that may go at once after a rest, from 1.
+    pub burst_bytes: u64,
 }
 
 #[cfg(test)]
@@ -369,6 +408,11 @@ mod tests {
         let Network::Nat(nat) = serde_json::from_str(nat).unwrap() else { panic!("a nat") };
         assert_eq!(nat.proxy, ProxySpec::default());
         assert_eq!(nat.proxy.limits.connections, 4096);
+        assert_eq!(Network::Nat(nat).rates(), NetRates::default());
+        let slow = r#"{"tsi":{"limits":{"rates":{"to_guest":{"bytes_per_second":9,"burst_bytes":1}}}}}"#;
+        let slow = serde_json::from_str::<Network>(slow).unwrap().rates();
+        let to_guest = Some(NetRate { bytes_per_second: 9, burst_bytes: 1 });
+        assert_eq!(slow, NetRates { from_guest: None, to_guest });
         let tsi = serde_json::from_str::<Network>(r#"{"tsi":{}}"#).unwrap();
         assert_eq!(tsi, Network::Tsi(ProxySpec::default()));
         assert!(serde_json::from_str::<Network>(r#"{"nat":{"mac":[2,0,0,0,0,1],"surprise":1}}"#).is_err());

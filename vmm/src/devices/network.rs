@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use monocore_net::{Endpoint, Net, NetConfig, Stream, Tap};
 use monocore_proxy::{Nat, Tsi, tsi};
-use monocore_spec::{NetLimits, Network, ProxySpec, TapRef};
-use monocore_virtio::VirtioDevice;
+use monocore_spec::{NetLimits, NetRate, NetRates, Network, ProxySpec, TapRef};
+use monocore_virtio::{Rate, Rates, VirtioDevice};
 use monocore_vsock::{Limits, Vsock};
 
 use super::make::{Fail, Made};
@@ -39,7 +39,8 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
         }
         Network::Passt(passt) => (passt.mac, Box::new(Stream::new(files::descriptor(passt.fd)?))),
     };
-    let card: Box<dyn VirtioDevice> = Box::new(Net::new(NetConfig { mac }, endpoint));
+    let card = Net::new(NetConfig { mac }, endpoint).with_rates(rates(network.rates()));
+    let card: Box<dyn VirtioDevice> = Box::new(card);
     let counters = card.counters();
     Ok(Some(Made { kind, device: card, shares: None, counters }))
 }
@@ -48,12 +49,18 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
 pub(super) fn limits(network: &Network) -> Limits {
     let own = Limits::default();
     match network {
-        Network::Tsi(ProxySpec { limits: NetLimits { connections }, .. }) => {
+        Network::Tsi(ProxySpec { limits: NetLimits { connections, .. }, .. }) => {
             // Those that wait to be taken have no connection of the device's, and a datagram's flow has only its socket's.
             Limits { connections: own.connections + *connections as usize, ..own }
         }
         _ => own,
     }
+}
+
+fn rates(spec: NetRates) -> Rates {
+    let rate =
+        |rate: NetRate| Rate { bytes_per_second: rate.bytes_per_second, burst_bytes: rate.burst_bytes };
+    Rates { from_guest: spec.from_guest.map(rate), to_guest: spec.to_guest.map(rate) }
 }
 
 /// The socket device with what carries the guest's own sockets, if `network` says so.

@@ -8,9 +8,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, Signal};
 use monocore_protocol::Rlimit;
-use monocore_spec::{NetRule, PublishedPort, Reach};
+use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
 use crate::command::args::RegistryArgs;
+
+/// More connections than anybody's limit of descriptors.
+const MAX_CONNECTIONS: i64 = 1 << 18;
 
 /// Docker's flags where Docker has them.
 #[derive(Debug, Args)]
@@ -145,6 +148,16 @@ pub(super) struct NetworkArgs {
     /// Let it reach this machine's own services, as host.monocore.internal
     #[arg(long)]
     pub(super) allow_host: bool,
+    /// Let it send no more than so much a second (10MB/s, 10MiB/s, 80Mbit/s), and at once no more than BURST (a size; a tenth of
+    /// a second's by default, at least 64 KiB). What is more waits
+    #[arg(long, value_name = "RATE[,BURST]", value_parser = spec::parse_rate)]
+    pub(super) net_limit_out: Option<NetRate>,
+    /// Let it receive no more than so much a second
+    #[arg(long, value_name = "RATE[,BURST]", value_parser = spec::parse_rate)]
+    pub(super) net_limit_in: Option<NetRate>,
+    /// Let it have no more than so many connections at a time, TCP and UDP together, both ways [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    pub(super) net_limit_connections: Option<u32>,
     /// Append what was let through and what was not to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub(super) net_log: Option<PathBuf>,

@@ -9,7 +9,7 @@ use monocore_orchestrator::spec::{
     read_env_file,
 };
 
-use monocore_spec::{Action, Direction, NetRule, NetTarget, PolicySpec, PublishedPort};
+use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};
 
 use super::args::{NetworkArgs, Pull, RunArgs};
 
@@ -118,6 +118,14 @@ impl NetworkArgs {
         if !mode.is_ours() && self.publish_all {
             bail!("--publish-all: ports are published with --network nat and tsi only");
         }
+        if !mode.is_ours() && self.net_limit_connections.is_some() {
+            bail!("--net-limit-connections: connections are counted with --network nat and tsi only");
+        }
+        let rates = NetRates { from_guest: self.net_limit_out, to_guest: self.net_limit_in };
+        if mode == NetworkMode::Tsi && rates != NetRates::default() {
+            bail!("--net-limit-out and --net-limit-in: not with --network tsi");
+        }
+        let connections = self.net_limit_connections.unwrap_or(NetLimits::default().connections);
         for (index, port) in publish.iter().enumerate() {
             let same = |other: &&PublishedPort| {
                 (other.address, other.host_port, other.protocol)
@@ -143,6 +151,7 @@ impl NetworkArgs {
             dns: self.dns,
             dns_search: self.dns_search,
             log: self.net_log,
+            limits: NetLimits { connections, rates },
         })
     }
 }

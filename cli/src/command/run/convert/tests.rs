@@ -1,4 +1,5 @@
 use clap::Parser;
+use monocore_spec::NetRate;
 
 use super::*;
 
@@ -86,6 +87,19 @@ fn ports_are_published_one_by_one_or_all() {
 }
 
 #[test]
+fn a_network_has_limits_where_they_are_asked_for() {
+    let limits = |words: &[&str]| spec(words).unwrap().network.limits;
+    assert_eq!(limits(&["alpine"]), NetLimits::default());
+    let flags =
+        ["--net-limit-out", "8Mbit/s,1k", "--net-limit-in=1MiB/s", "--net-limit-connections", "9", "alpine"];
+    let rate = |bytes_per_second, burst_bytes| Some(NetRate { bytes_per_second, burst_bytes });
+    let rates = NetRates { from_guest: rate(1_000_000, 1024), to_guest: rate(1 << 20, (1 << 20) / 10) };
+    assert_eq!(limits(&flags), NetLimits { connections: 9, rates });
+    let rates = NetRates { to_guest: rate(10, 64 << 10), ..NetRates::default() };
+    assert_eq!(limits(&["--network", "tap:t", "--net-limit-in", "10B", "alpine"]).rates, rates);
+}
+
+#[test]
 fn memory_has_three_spellings() {
     for flag in ["-m", "--memory", "--ram"] {
         assert_eq!(spec(&[flag, "256", "alpine"]).unwrap().machine.ram_mib, 256);
@@ -111,6 +125,9 @@ fn errors_name_the_flag() {
         (&["--hostname=-x-", "alpine"], "--hostname"),
         (&["--no-net", "-p", "80:80", "alpine"], "--publish"),
         (&["--network", "passt:/s", "-P", "alpine"], "--publish-all"),
+        (&["--network", "tap:t", "--net-limit-connections", "1", "alpine"], "--net-limit-connections"),
+        (&["--net-limit-connections", "0", "alpine"], "--net-limit-connections"),
+        (&["--net-limit-in", "10M", "alpine"], "10MB/s"),
         (&["--stop-signal", "NOPE", "alpine"], "--stop-signal"),
         (&["--wrong", "alpine"], "--wrong"),
         (&[], "IMAGE"),

@@ -8,8 +8,8 @@ use monocore_net::{HEADER_BYTES, Header, Net, NetConfig};
 use monocore_spec::{
     Action, Direction, LinkSpec, NatSpec, NetRule, NetTarget, PolicySpec, ProxySpec, PublishedPort, Reach,
 };
-use monocore_virtio::VirtioDevice;
 use monocore_virtio::test_driver::{Part, TestDriver};
+use monocore_virtio::{Rates, VirtioDevice};
 
 use crate::Nat;
 use crate::nat::wire::Head;
@@ -59,7 +59,16 @@ impl Guest {
 
     /// One that takes only `features` and gives only so many buffers.
     pub(super) fn with_buffers(nat: Nat, features: u64, buffers: usize) -> Self {
-        let card = Net::new(NetConfig { mac: MAC }, Box::new(nat));
+        Self::with_card(Net::new(NetConfig { mac: MAC }, Box::new(nat)), features, buffers)
+    }
+
+    /// One whose card may move only so much.
+    pub(super) fn with_rates(nat: Nat, rates: Rates) -> Self {
+        let card = Net::new(NetConfig { mac: MAC }, Box::new(nat)).with_rates(rates);
+        Self::with_card(card, u64::MAX, BUFFERS)
+    }
+
+    fn with_card(card: Net, features: u64, buffers: usize) -> Self {
         let features = card.features() & features;
         let mut driver = TestDriver::with_features(card, features);
         driver.start().unwrap();

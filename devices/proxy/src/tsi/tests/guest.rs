@@ -90,7 +90,8 @@ pub(super) fn published(protocol: Protocol, guest_port: u16) -> PublishedPort {
 /// What a guest with these may do, and no more than 64 connections.
 pub(super) fn spec(rules: Vec<NetRule>, publish: Vec<PublishedPort>) -> ProxySpec {
     let policy = PolicySpec { reach: Reach::Public, rules };
-    ProxySpec { policy, publish, limits: NetLimits { connections: 64 }, ..ProxySpec::default() }
+    let limits = NetLimits { connections: 64, ..NetLimits::default() };
+    ProxySpec { policy, publish, limits, ..ProxySpec::default() }
 }
 
 /// A guest that may reach this host.
