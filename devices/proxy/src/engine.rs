@@ -15,9 +15,9 @@ use crate::receipt::{Receipts, Subject};
 pub struct Route {
     /// On this host's network.
     pub target: SocketAddr,
-    /// It was allowed because of a name that the address has. It may have others, so what a connection there begins with is
-    /// shown to [`Engine::beginning`].
-    pub by_name: bool,
+    /// It was allowed because of a name that the address has, or others are denied that it may have: what a connection there
+    /// begins with is shown to [`Engine::beginning`].
+    pub inspected: bool,
 }
 
 /// What is to be done with the first bytes of a connection.
@@ -84,15 +84,15 @@ impl Engine {
         if !decision.allowed {
             return Err(decision);
         }
-        let by_name = self.policy.is_by_name(decision);
+        let inspected = self.policy.depends_on_names(&question, decision);
         let target = if to_host { SocketAddr::new(loopback(address), port) } else { target };
         #[cfg(test)]
         let target = self.detour.filter(|_| !target.ip().to_canonical().is_loopback()).unwrap_or(target);
-        Ok(Route { target, by_name })
+        Ok(Route { target, inspected })
     }
 
-    /// Decides about a connection to `target` that was allowed by name and begins with `bytes`, `ended` saying that there will
-    /// be no more: a TLS client must ask for a name that is allowed there. What is not TLS or says no name may be.
+    /// Decides about a connection to `target` that is [inspected](Route::inspected) and begins with `bytes`, `ended` saying that
+    /// there will be no more: a TLS client must ask for a name that is allowed there. What is not TLS or says no name may be.
     pub fn beginning(&mut self, target: SocketAddr, bytes: &[u8], ended: bool) -> Beginning {
         let name = match Hello::read(bytes) {
             Hello::Nameless => return Beginning::Pass,
@@ -227,7 +227,7 @@ mod tests {
         let (gateway, now) = (SocketAddr::from(([10, 77, 0, 1], 80)), Instant::now());
         assert!(engine(Reach::Any, vec![]).outbound(Protocol::Tcp, gateway, now).is_err());
         let mut open = engine(Reach::None, vec![rule]);
-        let route = Route { target: SocketAddr::from(([127, 0, 0, 1], 80)), by_name: false };
+        let route = Route { target: SocketAddr::from(([127, 0, 0, 1], 80)), inspected: false };
         assert_eq!(open.outbound(Protocol::Tcp, gateway, now), Ok(route));
         assert!(open.outbound(Protocol::Tcp, SocketAddr::from(([127, 0, 0, 1], 80)), now).is_err());
         assert!(!open.may_resolve_to(gateway.ip()));
@@ -259,10 +259,13 @@ mod tests {
         let [shared, named_too] = [1, 2].map(|last| SocketAddr::from(([1, 1, 1, last], 443)));
         let now = Instant::now();
         engine.learn("a.example.com", shared.ip(), Duration::ZERO, now);
-        assert_eq!(engine.outbound(Protocol::Tcp, shared, now), Ok(Route { target: shared, by_name: true }));
+        assert_eq!(
+            engine.outbound(Protocol::Tcp, shared, now),
+            Ok(Route { target: shared, inspected: true })
+        );
         assert_eq!(
             engine.outbound(Protocol::Tcp, named_too, now),
-            Ok(Route { target: named_too, by_name: false })
+            Ok(Route { target: named_too, inspected: true })
         );
         let mut begins = |target, name: &str| engine.beginning(target, &hello_for(name), false);
         assert_eq!(begins(shared, "a.example.com"), Beginning::Pass);
@@ -273,6 +276,41 @@ mod tests {
         }
         assert_eq!(begins(SocketAddr::new(shared.ip(), 80), "a.example.com"), Beginning::Refuse);
         assert_eq!(begins(named_too, "example.org"), Beginning::Pass);
+        assert_eq!(begins(named_too, "bad.example.com"), Beginning::Refuse);
+    }
+
+    #[test]
+    fn a_name_that_is_denied_is_denied_whatever_led_to_its_address() {
+        use crate::hello::tests::hello_for;
+        let rule = |action, target| NetRule {
+            action,
+            direction: Direction::Out,
+            target,
+            ports: None,
+            protocol: None,
+        };
+        let denied = rule(Action::Deny, NetTarget::Suffix("bad.example".into()));
+        let only_80 =
+            NetRule { ports: Some(monocore_spec::PortRange { first: 80, last: 80 }), ..denied.clone() };
+        let (target, now) = (SocketAddr::from(([1, 1, 1, 1], 443)), Instant::now());
+        for (rules, is_inspected) in [
+            (vec![denied.clone()], true),
+            (vec![denied.clone(), rule(Action::Allow, NetTarget::Any)], true),
+            // Nobody comes to the rule, or it is not about this.
+            (vec![rule(Action::Allow, NetTarget::Any), denied], false),
+            (vec![only_80], false),
+            (vec![rule(Action::Allow, NetTarget::Domain("good.example".into()))], false),
+        ] {
+            let mut engine = engine(Reach::Public, rules);
+            let route = engine.outbound(Protocol::Tcp, target, now).unwrap();
+            assert_eq!(route.inspected, is_inspected);
+            if is_inspected {
+                let mut begins = |name: &str| engine.beginning(target, &hello_for(name), false);
+                assert_eq!(begins("a.bad.example"), Beginning::Refuse);
+                assert_eq!(begins("good.example"), Beginning::Pass);
+                assert_eq!(engine.beginning(target, b"GET / HTTP/1.1", false), Beginning::Pass);
+            }
+        }
     }
 
     #[test]

@@ -102,11 +102,15 @@ impl Policy {
         }
     }
 
-    /// Whether it was a name that allowed what `decision` is about.
-    pub fn is_by_name(&self, decision: Decision) -> bool {
-        let Decision { allowed: true, reason: Reason::Rule(number) } = decision else { return false };
-        let target = self.rules.get(number).map(|rule| &rule.target);
-        matches!(target, Some(NetTarget::Domain(_) | NetTarget::Suffix(_)))
+    /// Whether `decision`, which allowed what `question` asks, could be another one if the address had other names: a name
+    /// let it be, or a name that it is not known by would have been denied before.
+    pub fn depends_on_names(&self, question: &Question<'_>, decision: Decision) -> bool {
+        let number = if let Reason::Rule(number) = decision.reason { number } else { self.rules.len() };
+        self.rules.iter().take(number.saturating_add(1)).enumerate().any(|(index, rule)| {
+            matches!(rule.target, NetTarget::Domain(_) | NetTarget::Suffix(_))
+                && (index == number || rule.action == Action::Deny)
+                && speaks_of(rule, question)
+        })
     }
 
     /// Whether a question for `name` is answered at all.
@@ -187,8 +191,12 @@ fn matches(rule: &NetRule, question: &Question<'_>) -> bool {
         NetTarget::Network(network) => !question.to_host && network.contains(question.address),
         target => question.names.iter().any(|name| names_target(target, name)),
     };
-    target
-        && rule.direction == question.direction
+    target && speaks_of(rule, question)
+}
+
+/// Whether direction, port and protocol are those of `rule`.
+fn speaks_of(rule: &NetRule, question: &Question<'_>) -> bool {
+    rule.direction == question.direction
         && rule.ports.is_none_or(|ports| ports.contains(question.port))
         && rule.protocol.is_none_or(|protocol| protocol == question.protocol)
 }

@@ -121,8 +121,10 @@ impl Tsi {
         }
         let route = self.engine.outbound(Protocol::Tcp, remote, Instant::now()).map_err(refusal)?;
         match dial(route.target) {
-            Ok(Begun::Connected(socket)) => Ok(Dialed { inspected: route.by_name, ..connected(socket) }),
-            Ok(Begun::UnderWay(socket)) => Ok(Dialed { socket, connecting: true, inspected: route.by_name }),
+            Ok(Begun::Connected(socket)) => Ok(Dialed { inspected: route.inspected, ..connected(socket) }),
+            Ok(Begun::UnderWay(socket)) => {
+                Ok(Dialed { socket, connecting: true, inspected: route.inspected })
+            }
             // Not the guest's descriptors.
             Err(Errno::MFILE | Errno::NFILE) => Err(Errno::NOBUFS),
             Err(errno) => Err(errno),

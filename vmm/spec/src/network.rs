@@ -235,7 +235,7 @@ pub enum NetTarget {
     Any,
     /// A network; as an allowance, private and metadata addresses in it only if it has no others.
     Network(Cidr),
-    /// The addresses that one name has. A TLS client there must ask for a name that is allowed.
+    /// The addresses that one name has. A TLS client there must ask for a name that is allowed, and nowhere for one that is denied.
     Domain(String),
     /// The addresses of every name below this one, not of itself; the same holds for TLS clients.
     Suffix(String),

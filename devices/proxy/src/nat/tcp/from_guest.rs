@@ -82,7 +82,7 @@ impl Tcp {
                     );
                 }
             };
-            held = route.by_name.then(Box::default);
+            held = route.inspected.then(Box::default);
             match dial(route.target) {
                 Ok(Begun::Connected(socket)) => (socket, Carrier::Tcp, Phase::Answered),
                 Ok(Begun::UnderWay(socket)) => (socket, Carrier::Tcp, Phase::Connecting),

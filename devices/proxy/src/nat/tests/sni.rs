@@ -151,6 +151,22 @@ fn what_is_not_tls_is_let_be() {
 }
 
 #[test]
+fn a_name_that_is_denied_is_asked_for_in_vain_where_all_else_is_allowed() {
+    let denied = rule(Action::Deny, NetTarget::Domain("denied.example".into()));
+    let mut nat = Nat::new(&spec(vec![denied], vec![]), &[], None).unwrap();
+    let (listener, _) = server();
+    nat.engine.detour = Some(listener.local_addr().unwrap());
+    let mut guest = Guest::new(nat);
+    let (mut peer, host) = connect(&mut guest, &listener, 10_000);
+    peer.say(&mut guest, ACK, &hello_for("denied.example"));
+    assert_reset(&mut guest, host);
+    let hello = hello_for("any.example");
+    let (mut peer, mut host) = connect(&mut guest, &listener, 10_001);
+    say(&mut guest, &mut peer, ACK, &hello);
+    assert_eq!(read(&mut host, hello.len()), hello);
+}
+
+#[test]
 fn where_an_address_is_allowed_nobody_looks() {
     let mut guest = with_host();
     let (listener, port) = server();

@@ -145,6 +145,24 @@ fn what_is_held_back_outlasts_a_pause() {
 }
 
 #[test]
+fn a_name_that_is_denied_is_asked_for_in_vain_where_all_else_is_allowed() {
+    use monocore_spec::Action;
+    let target = NetTarget::Domain("denied.example".into());
+    let denied = NetRule { action: Action::Deny, target, ..allow_host() };
+    let mut tsi = Tsi::new(&spec(vec![denied], vec![]), &[], None).unwrap();
+    let (listener, _) = server();
+    tsi.engine.detour = Some(listener.local_addr().unwrap());
+    let mut guest = Guest::new(tsi);
+    let (socket, host) = connect(&mut guest, &listener);
+    guest.say(socket, &hello_for("denied.example"));
+    assert_reset(&mut guest, socket, host);
+    let hello = hello_for("any.example");
+    let (socket, mut host) = connect(&mut guest, &listener);
+    guest.say(socket, &hello);
+    assert_eq!(read(&mut host, hello.len()), hello);
+}
+
+#[test]
 fn where_an_address_is_allowed_nobody_looks() {
     let mut guest = with_host();
     let (listener, port) = server();
