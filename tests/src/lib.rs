@@ -2,6 +2,7 @@
 
 pub mod fs_suite;
 pub mod image;
+pub mod names;
 pub mod net_load;
 pub mod socket_suite;
 pub mod stock_guest;

@@ -24,6 +24,8 @@ macro_rules! in_each_mode {
 mod ground;
 #[path = "net/hostile.rs"]
 mod hostile;
+#[path = "net/limits.rs"]
+mod limits;
 #[path = "net/load.rs"]
 mod load;
 #[path = "net/names.rs"]

@@ -23,5 +23,7 @@ mod receipts;
 mod running;
 #[path = "run/streams.rs"]
 mod streams;
+#[path = "run/tap.rs"]
+mod tap;
 #[path = "run/terminal.rs"]
 mod terminal;

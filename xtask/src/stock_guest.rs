@@ -19,7 +19,8 @@ use crate::project;
 use crate::testbed::{kernel_tree, only_entry, vmlinux};
 
 /// Drivers of the devices that are tested, and what is tried on them; what the kernel has built in needs no file.
-const MODULES: &[&str] = &["overlay", "virtio_pci", "virtio_blk", "virtiofs", "vmw_vsock_virtio_transport"];
+const MODULES: &[&str] =
+    &["overlay", "virtio_pci", "virtio_blk", "virtio_net", "virtiofs", "vmw_vsock_virtio_transport"];
 
 /// Makes `vmlinux` and `initramfs.cpio` in `target/stock-guest` and prints that folder.
 pub(crate) fn run() -> Result<()> {
@@ -53,11 +54,12 @@ fn is_newer(made: &Path, from: &Path) -> bool {
 
 fn initramfs(tree: &Path, init: &[u8]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for name in ["dev", "mnt", "modules", "proc", "sys", "tmp"] {
+    for name in ["bin", "dev", "mnt", "modules", "proc", "sys", "tmp"] {
         archive.directory(name)?;
     }
     archive.character_device("dev/console", 5, 1)?;
     archive.program("init", init)?;
+    archive.program("bin/busybox", &fs::read("/bin/busybox").context("busybox-static is needed")?)?;
     for (number, packed) in modules(tree)?.iter().enumerate() {
         let content = command("xz", ["-dc"]).arg(packed).output().context("cannot start xz")?.stdout;
         // In the order in which they are to be loaded.

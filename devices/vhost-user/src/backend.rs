@@ -24,6 +24,9 @@ pub(crate) struct DeviceBackend {
     memory: Memory,
     vrings: Vec<Vring>,
     features: Option<u64>,
+    /// What it said of the protocol: that it knows its features at all, and which.
+    knows_protocol: bool,
+    protocol: u64,
     running: bool,
 }
 
@@ -36,6 +39,8 @@ impl DeviceBackend {
             memory: Memory::default(),
             vrings: fresh(queues),
             features: None,
+            knows_protocol: false,
+            protocol: 0,
             running: false,
         }
     }
@@ -48,6 +53,17 @@ impl DeviceBackend {
         self.memory = Memory::default();
         self.vrings = fresh(self.vrings.len());
         self.features = None;
+        (self.knows_protocol, self.protocol) = (false, 0);
+    }
+
+    /// Whether the front end may still enable queues before it has said that it can.
+    pub(crate) fn is_early(&self) -> bool {
+        !self.knows_protocol
+    }
+
+    /// Whether messages are answered where the front end asks for it.
+    pub(crate) fn replies(&self) -> bool {
+        self.protocol & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
     }
 
     /// Stops the device if it runs and keeps where its queues stood.
@@ -131,6 +147,7 @@ impl VhostUserBackendReqHandlerMut for DeviceBackend {
         }
         self.stop();
         self.features = Some(driver);
+        self.knows_protocol = features & protocol != 0;
         if features & protocol == 0 {
             // A front end that cannot enable queues has them enabled.
             self.vrings.iter_mut().for_each(|vring| vring.enabled = true);
@@ -224,7 +241,8 @@ impl VhostUserBackendReqHandlerMut for DeviceBackend {
             | VhostUserProtocolFeatures::RESET_DEVICE)
     }
 
-    fn set_protocol_features(&mut self, _features: u64) -> Result<()> {
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        self.protocol = features;
         Ok(())
     }
 

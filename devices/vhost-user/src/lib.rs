@@ -11,6 +11,7 @@
 //! Source: vhost-user protocol (QEMU, docs/interop/vhost-user.rst); the messages are those of crate `vhost`.
 
 mod backend;
+mod early;
 mod interrupt;
 mod memory;
 mod server;

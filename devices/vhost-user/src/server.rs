@@ -9,6 +9,7 @@ use monocore_virtio::VirtioDevice;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
 use crate::backend::DeviceBackend;
+use crate::early;
 
 /// Why a device cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +68,17 @@ impl Server {
     }
 
     fn talk(&self, stream: UnixStream) {
+        let early = match stream.try_clone() {
+            Ok(early) => early,
+            Err(error) => return tracing::warn!(%error, "the front end is sent away"),
+        };
         let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&self.backend));
         loop {
+            match self.take_early(&early) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => return tracing::warn!(%error, "the front end is sent away"),
+            }
             match handler.handle_request() {
                 Ok(()) | Err(Error::SocketRetry(_)) => {}
                 Err(Error::Disconnected) => return tracing::info!("the front end left"),
@@ -76,6 +86,11 @@ impl Server {
                 Err(error) => return tracing::warn!(%error, "the front end is sent away"),
             }
         }
+    }
+
+    fn take_early(&self, socket: &UnixStream) -> io::Result<bool> {
+        let mut backend = self.backend.lock().unwrap_or_else(PoisonError::into_inner);
+        if backend.is_early() { early::take(socket, &mut backend) } else { Ok(false) }
     }
 }
 

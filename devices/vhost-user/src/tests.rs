@@ -1,6 +1,8 @@
 //! A front end drives a device through a real socket.
 
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,12 +35,15 @@ struct Client {
 
 impl Client {
     fn connect(path: &std::path::Path) -> Self {
+        Self::over(Frontend::connect(path, 1).unwrap())
+    }
+
+    fn over(mut frontend: Frontend) -> Self {
         let file = tempfile::tempfile().unwrap();
         file.set_len(RAM_BYTES as u64).unwrap();
         let fd = file.as_raw_fd();
         let offset = Some(FileOffset::new(file, 0));
         let ram = GuestRam::from_ranges_with_files([(GuestAddress(0), RAM_BYTES, offset)]).unwrap();
-        let mut frontend = Frontend::connect(path, 1).unwrap();
         frontend.set_owner().unwrap();
         let offered = frontend.get_features().unwrap();
         assert_ne!(offered & features::VERSION_1, 0);
@@ -61,6 +66,11 @@ impl Client {
     }
 
     fn set_up(&mut self, base: u16) {
+        self.set_rings(base);
+        self.frontend.set_vring_enable(0, true).unwrap();
+    }
+
+    fn set_rings(&mut self, base: u16) {
         let state = self.queue.fresh_state();
         let rings = VringConfigData {
             queue_max_size: 16,
@@ -76,7 +86,6 @@ impl Client {
         self.frontend.set_vring_addr(0, &rings).unwrap();
         self.frontend.set_vring_kick(0, &self.kick).unwrap();
         self.frontend.set_vring_call(0, &self.call).unwrap();
-        self.frontend.set_vring_enable(0, true).unwrap();
     }
 
     fn ask(&mut self) {
@@ -134,6 +143,28 @@ fn a_queue_runs_stops_where_it_stood_and_goes_on() {
     assert_eq!(client.await_answer().len(), 32);
     assert!(client.call.read().is_ok());
     drop(client);
+    thread.join().unwrap();
+}
+
+/// QEMU does so with network cards.
+#[test]
+fn queues_may_be_enabled_before_features_are_set() {
+    let (_dir, path, thread) = served(2);
+    let enable = |index: u32, enabled: u32| {
+        let words = [18, 1, 8, index, enabled];
+        words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect::<Vec<u8>>()
+    };
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(&[enable(0, 1), enable(0, 0), enable(0, 1)].concat()).unwrap();
+    let mut client = Client::over(Frontend::from_stream(stream, 1));
+    client.set_rings(0);
+    client.ask();
+    assert_eq!(client.await_answer().len(), 32);
+    drop(client);
+    // One that is not there.
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(&enable(1, 1)).unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
     thread.join().unwrap();
 }
 

@@ -9,6 +9,8 @@ mod names;
 mod sys;
 mod transfer;
 
+pub use transfer::peer;
+
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,10 +1,11 @@
-//! What runs as the only process of a guest with a distribution's kernel: it loads the modules it finds, does the jobs that the
-//! kernel command line names (`monocore.job=NAME`), says how they ended and powers off.
+//! What runs as the only process of a guest with a distribution's kernel: it loads the modules it finds, does the job that the
+//! kernel command line names (`monocore.job=NAME[:ABOUT]`), says how it ended and powers off.
 //!
 //! Host and guest talk through the console, a line at a time: the guest's begin with [`MARK`].
 
 pub mod devices;
 pub mod fs;
+pub mod net;
 mod sys;
 
 use std::fs as std_fs;
@@ -20,10 +21,15 @@ pub const MARK: &str = "stock-guest:";
 /// The line after which all is done and well.
 pub const DONE: &str = "stock-guest: done";
 
-/// A job, by the name that the kernel command line has.
-type Job = fn() -> Result<()>;
+/// A job, by the name that the kernel command line has, is told what follows the name there.
+type Job = fn(&str) -> Result<()>;
 
-const JOBS: &[(&str, Job)] = &[("devices", devices::run), ("fs", fs::run), ("fs-rootless", fs::run_rootless)];
+const JOBS: &[(&str, Job)] = &[
+    ("devices", |_| devices::run()),
+    ("fs", |_| fs::run()),
+    ("fs-rootless", |_| fs::run_rootless()),
+    ("net", net::run),
+];
 
 /// Does everything and powers off.
 pub fn main() {
@@ -59,13 +65,11 @@ fn run() -> Result<()> {
     }
     load_modules()?;
     let line = std_fs::read_to_string("/proc/cmdline")?;
-    for name in line.split_whitespace().filter_map(|word| word.strip_prefix("monocore.job=")) {
-        let Some((_, job)) = JOBS.iter().find(|(known, _)| *known == name) else {
-            bail!("no job named {name}")
-        };
-        job().with_context(|| format!("job {name}"))?;
-    }
-    Ok(())
+    let job = line.split_whitespace().find_map(|word| word.strip_prefix("monocore.job="));
+    let job = job.context("no job on the kernel command line")?;
+    let (name, about) = job.split_once(':').unwrap_or((job, ""));
+    let Some((_, job)) = JOBS.iter().find(|(known, _)| *known == name) else { bail!("no job named {name}") };
+    job(about).with_context(|| format!("job {name}"))
 }
 
 /// Loads every file of `/modules`, in the order of their names.

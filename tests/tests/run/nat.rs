@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use monocore_tests::names::name_server;
 use monocore_tests::world::{PLAIN, Ran, World};
 
 /// A network that is public to the policy and leads to this machine's loopback.
@@ -52,36 +53,6 @@ fn route_public() {
     assert!(made.expect("Debian's iproute2").success());
 }
 
-/// A name server at `address`: every name of `known` has its address, others have none.
-fn name_server(address: Ipv4Addr, known: &'static [(&'static str, [u8; 4])]) {
-    let socket = UdpSocket::bind((address, 53)).unwrap();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 1500];
-        while let Ok((count, from)) = socket.recv_from(&mut bytes) {
-            let query = &bytes[..count];
-            let mut answer = query.to_vec();
-            answer[2..4].copy_from_slice(&[0x81, 0x80]);
-            answer[10..12].fill(0);
-            let (mut at, mut name) = (12, String::new());
-            while query[at] != 0 {
-                let length = usize::from(query[at]);
-                name.push_str(std::str::from_utf8(&query[at + 1..=at + length]).unwrap());
-                name.push('.');
-                at += 1 + length;
-            }
-            answer.truncate(at + 5);
-            let kind = query[at + 2];
-            let found = known.iter().find(|(known, _)| format!("{known}.") == name && kind == 1);
-            if let Some((_, address)) = found {
-                answer[7] = 1;
-                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-                answer.extend(address);
-            }
-            socket.send_to(&answer, from).unwrap();
-        }
-    });
-}
-
 fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|n| u8::try_from(n * 31 % 253).unwrap()).collect()
 }
@@ -113,7 +84,8 @@ fn a_name_is_looked_up_and_leads_where_it_may() {
             ("inside.example", [10, 0, 0, 1]),
             ("other.example", [93, 184, 216, 35]),
         ],
-    );
+    )
+    .unwrap();
     let (server, count) = serve(SocketAddr::from(([0, 0, 0, 0], 0)), b"page".to_vec());
     let log = world.path("names.jsonl");
     let dns = ["--dns", "127.0.0.61", "--net-log", log.to_str().unwrap()];

@@ -18,7 +18,7 @@ const MEMORY_MIB: u32 = 512;
 /// A guest to be run.
 pub(crate) struct StockGuest {
     arguments: Vec<OsString>,
-    job: &'static str,
+    job: String,
 }
 
 /// Ends QEMU when the test does.
@@ -32,9 +32,9 @@ impl Drop for Running {
 }
 
 impl StockGuest {
-    /// A guest that will do one job.
-    pub(crate) fn new(job: &'static str) -> Self {
-        Self { arguments: Vec::new(), job }
+    /// A guest that will do one job: `NAME`, or `NAME:` and what the job is to know.
+    pub(crate) fn new(job: impl Into<String>) -> Self {
+        Self { arguments: Vec::new(), job: job.into() }
     }
 
     /// Adds an argument of QEMU's with its value.
@@ -101,7 +101,7 @@ impl StockGuest {
         command.args(["-nodefaults", "-no-user-config", "-nic", "none", "-vga", "none", "-display", "none"]);
         command.args(["-no-reboot", "-bios", "qboot.rom", "-serial", "stdio"]);
         command.arg("-kernel").arg(image.join("vmlinux")).arg("-initrd").arg(image.join("initramfs.cpio"));
-        let job = self.job;
+        let job = &self.job;
         let line = format!(
             "console=ttyS0 panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on quiet monocore.job={job}"
         );
