@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// Who waits goes on once there is room for what comes in so long; sooner, each look would be for next to nothing.
 const STEP: Duration = Duration::from_millis(10);
 
+/// The most that goes at once, as a rule, bytes.
+const LONGEST_BYTES: u64 = 64 << 10;
+
 /// So much a second in the long run, and so much at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -53,6 +56,12 @@ impl Bucket {
         let missing = self.full?.checked_duration_since(now)?;
         (missing >= self.depth).then(|| now + (missing - self.depth) + self.depth.min(STEP))
     }
+
+    /// Whether so much is owed at `now`, another burst and something of the longest, that even what cannot wait must not go.
+    pub fn is_deep_in_debt(&self, now: Instant) -> bool {
+        let missing = self.full.and_then(|full| full.checked_duration_since(now)).unwrap_or_default();
+        missing.saturating_sub(self.depth) >= self.depth.saturating_add(time(LONGEST_BYTES, self.rate))
+    }
 }
 
 /// How long `bytes` take at `rate` bytes a second.
@@ -100,6 +109,10 @@ mod tests {
         assert_eq!(bucket.wait(start), Some(start + Duration::from_secs(65)));
         assert!(bucket.wait(start + Duration::from_millis(64_980)).is_some());
         assert_eq!(bucket.wait(start + Duration::from_millis(64_999)), None);
+        // What cannot wait goes on for one more burst and 65,536 bytes.
+        assert!(!bucket.is_deep_in_debt(start));
+        bucket.spend(556, start);
+        assert!(bucket.is_deep_in_debt(start) && !bucket.is_deep_in_debt(start + Duration::from_secs(1)));
     }
 
     #[test]

@@ -44,7 +44,10 @@ impl Channels<'_, '_> {
             None
         };
         match message {
-            Some(message) => front.message(Channel(id), &message, self, poller),
+            Some(message) if self.session.throttle.may_send_message(message.payload.len_bytes()) => {
+                front.message(Channel(id), &message, self, poller)
+            }
+            Some(_) => Ok(()),
             None => {
                 self.session.reset(id, Some(Errno::PROTO), self.metrics);
                 Ok(())
@@ -92,7 +95,7 @@ impl Inbound<'_> {
         socket: impl AsFd,
         metrics: &Metrics,
     ) -> Result<Received, ServiceError> {
-        if !self.flush_control(session, metrics)? {
+        if !session.throttle.may_receive_message() || !self.flush_control(session, metrics)? {
             return Ok(Received::NoRoom);
         }
         let Some(connection) = listening(session, id) else {
@@ -146,6 +149,8 @@ impl Inbound<'_> {
     ) -> Result<(), ServiceError> {
         let Some(connection) = session.get(id) else { return Ok(()) };
         connection.credit.spend(u32::try_from(bytes).unwrap_or(u32::MAX));
+        session.throttle.received(bytes - FRAME_BYTES);
+        let Some(connection) = session.get(id) else { return Ok(()) };
         let control = Control::new(connection.key, TYPE_SEQPACKET, Op::ReadWrite, 0);
         // The next one is about as long, most likely.
         connection.burst = bytes;

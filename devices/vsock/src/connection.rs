@@ -76,6 +76,8 @@ pub(crate) enum Flow {
     NoBuffers,
     /// No credit; a packet of the guest will bring some.
     NoCredit,
+    /// The limit of what goes to the guest is used up; its socket is not read until there is some of it again.
+    Limited,
     /// There will be none any more.
     Ended,
 }
@@ -110,6 +112,8 @@ pub(crate) struct Connection {
     pub(crate) host_shut: u32,
     /// Room for the next read, in bytes.
     pub(crate) burst: usize,
+    /// The limit of what comes from the guest is used up; the backlog is kept until there is some of it again.
+    pub(crate) limited: bool,
     /// A credit update is queued.
     pub(crate) update_queued: bool,
     /// What the poller watches the socket for, if it does.
@@ -138,6 +142,7 @@ impl Connection {
             guest_shut: 0,
             host_shut: 0,
             burst,
+            limited: false,
             update_queued: false,
             watched: None,
             hung_up: false,
@@ -158,7 +163,7 @@ impl Connection {
 
     /// What the poller should watch the socket for; `None` for nothing at all, not even its end.
     pub(crate) fn wanted(&self) -> Option<Interest> {
-        let write = self.has_backlog() && self.host_shut & SHUT_RECEIVE == 0;
+        let write = self.has_backlog() && !self.limited && self.host_shut & SHUT_RECEIVE == 0;
         match self.phase {
             Phase::Asked { .. } | Phase::Closing => None,
             Phase::Dialing => Some(Interest::Write),
@@ -191,14 +196,14 @@ impl Connection {
         Some((frame, self.backlog.make_contiguous()))
     }
 
-    /// Sends `payload` to the host as far as it goes and keeps the rest.
+    /// Sends `payload` to the host as far as it goes, unless it is [`limited`](Self::limited), and keeps the rest.
     pub(crate) fn deliver(&mut self, payload: &mut Buffers<'_>) -> Delivery {
         if self.host_shut & SHUT_RECEIVE != 0 {
             self.forwarded(payload.len_bytes());
             return Delivery::Fine;
         }
         let Some(stream) = self.host.stream() else { return Delivery::Fine };
-        if self.backlog.is_empty() && self.inspected.is_none() {
+        if self.backlog.is_empty() && self.inspected.is_none() && !self.limited {
             match payload.send(stream) {
                 Ok(count) => {
                     self.forwarded(count);
@@ -219,20 +224,26 @@ impl Connection {
         Delivery::Fine
     }
 
-    /// Sends what was kept, as far as it goes.
-    pub(crate) fn drain(&mut self) -> Delivery {
+    /// Sends what was kept, as far as it goes, but no more than about `most` bytes; says how many it was, too.
+    pub(crate) fn drain(&mut self, most: usize) -> (usize, Delivery) {
+        let mut sent = 0;
         while let (Some(bytes), Some(stream)) = (first_slice(&self.backlog), self.host.stream()) {
+            if sent >= most {
+                return (sent, Delivery::Fine);
+            }
+            let bytes = bytes.get(..most).unwrap_or(bytes);
             match send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => {
+                    sent += count;
                     self.backlog.drain(..count);
                     self.forwarded(count);
                 }
-                Err(Errno::AGAIN) => return Delivery::Fine,
+                Err(Errno::AGAIN) => return (sent, Delivery::Fine),
                 Err(Errno::INTR) => {}
                 Err(error) => {
                     self.forwarded(self.backlog.len());
                     self.backlog = VecDeque::new();
-                    return self.failed(&error.into());
+                    return (sent, self.failed(&error.into()));
                 }
             }
         }
@@ -242,7 +253,7 @@ impl Connection {
         if self.guest_shut & SHUT_SEND != 0 {
             self.shut(Shutdown::Write);
         }
-        Delivery::Fine
+        (sent, Delivery::Fine)
     }
 
     /// Takes the guest's word that it sends or receives no more.

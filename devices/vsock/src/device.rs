@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice,
+    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, VirtioDevice,
     Worker, features, read_config_bytes, serve,
 };
 
@@ -14,6 +14,7 @@ use crate::front::Front;
 use crate::inbound::Inbound;
 use crate::service::VsockService;
 use crate::session::Session;
+use crate::throttle::Throttle;
 
 /// Receive, transmit, events. The guest fills the receive queue with buffers of 4 KiB at boot.
 const QUEUE_SIZES: [u16; 3] = [128, 128, 4];
@@ -132,6 +133,14 @@ impl Vsock {
         self
     }
 
+    /// The device whose front's connections, all of them together, carry no more than `rates`; their frames do not count. What
+    /// comes to the guest waits where it comes from, what the guest sends in its own socket, but for messages, which are lost.
+    #[must_use]
+    pub fn with_rates(self, rates: Rates) -> Self {
+        lock(&self.parts).session.throttle = Throttle::new(rates);
+        self
+    }
+
     /// What the device counts.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
@@ -226,7 +235,10 @@ impl Vsock {
     /// Goes on with `session`: nothing is left of the one before.
     fn forget(&mut self, session: Session) {
         let mut parts = lock(&self.parts);
+        // Nobody gets a new burst by it.
+        let throttle = parts.session.throttle.without_waiting();
         parts.session = session;
+        parts.session.throttle = throttle;
         if let Some(FrontPort { front, .. }) = &mut parts.front {
             front.reset();
         }

@@ -84,6 +84,14 @@ impl Payload<'_, '_> {
         }
     }
 
+    /// How many bytes it has.
+    pub fn len_bytes(&self) -> usize {
+        match self {
+            Self::Guest(buffers) => buffers.len_bytes(),
+            Self::Kept(bytes) => bytes.len(),
+        }
+    }
+
     /// The payload's bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         match self {
@@ -220,6 +228,11 @@ impl Channels<'_, '_> {
         socket: impl AsFd,
     ) -> Result<Received, ServiceError> {
         self.inbound.message_from(self.session, channel.0, frame, socket, self.metrics)
+    }
+
+    /// Whether so much went to the guest that a message which cannot wait should be lost instead of [sent](Self::send).
+    pub fn is_full(&self) -> bool {
+        self.session.throttle.is_full()
     }
 
     /// Ends a channel; [`Front::closed`] is called for it as for any other.

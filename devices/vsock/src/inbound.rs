@@ -92,6 +92,9 @@ impl<'m> Inbound<'m> {
             }
         };
         connection.credit.spend(u32::try_from(count).unwrap_or(u32::MAX));
+        if connection.is_front_stream() {
+            session.throttle.received(count);
+        }
         let used =
             self.give_bytes(session, Control::new(key, TYPE_STREAM, Op::ReadWrite, 0), count, metrics)?;
         self.return_chains(taken - used);

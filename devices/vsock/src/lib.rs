@@ -33,6 +33,7 @@ mod service;
 mod session;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 pub use backend::handlers::{Dialer, Handlers};
 pub use backend::handoff::{Handoff, HandoffKind, HandoffMessage};

@@ -248,8 +248,13 @@ impl Outbound<'_> {
             Phase::Open if connection.guest_shut & SHUT_SEND == 0 && connection.is_within_window(count) => {}
             _ => return self.session.reset(id, None, self.metrics),
         }
-        let delivery = connection.deliver(payload);
         let is_inspected = connection.inspected.is_some();
+        if !is_inspected {
+            self.session.keeps_back(id);
+        }
+        let Some(connection) = self.session.get(id) else { return };
+        let delivery = connection.deliver(payload);
+        self.session.went_on(id, count - payload.len_bytes());
         Metrics::add(&self.metrics.bytes_from_guest, count as u64);
         if is_inspected { self.inspect(id, false) } else { self.delivered(id, delivery) }
     }
@@ -266,7 +271,7 @@ impl Outbound<'_> {
             Inspection::Hold => {}
             Inspection::Pass => {
                 connection.inspected = None;
-                let delivery = connection.drain();
+                let delivery = self.session.drain(id);
                 self.delivered(id, delivery);
             }
             Inspection::Refuse(errno) => {

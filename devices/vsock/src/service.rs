@@ -51,7 +51,7 @@ pub(crate) struct VsockService<'m, 's> {
 }
 
 impl<'m> VsockService<'m, '_> {
-    fn outbound<'a>(&'a mut self, poller: &'a Poller) -> Outbound<'a> {
+    pub(crate) fn outbound<'a>(&'a mut self, poller: &'a Poller) -> Outbound<'a> {
         Outbound {
             session: self.session,
             backend: self.backend,
@@ -149,7 +149,7 @@ impl<'m> VsockService<'m, '_> {
     }
 
     /// Reads a connection whose obstacle is gone, without a detour by the poller.
-    fn resume(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
+    pub(crate) fn resume(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
         if let Some(connection) = self.session.get(id) {
             connection.flow = Flow::Free;
         }
@@ -159,7 +159,9 @@ impl<'m> VsockService<'m, '_> {
     /// Reads a connection's socket, as often as is fair.
     fn read(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
         for _ in 0..TURN_READS {
-            if !self.session.get(id).is_some_and(|connection| connection.may_receive()) {
+            if !self.session.get(id).is_some_and(|connection| connection.may_receive())
+                || self.session.holds_back(id)
+            {
                 break;
             }
             // What was told to the guest before comes first.
@@ -205,7 +207,7 @@ impl<'m> VsockService<'m, '_> {
         }
         connection.hung_up |= ready.hang_up;
         if ready.writable && connection.has_backlog() {
-            let delivery = connection.drain();
+            let delivery = self.session.drain(id);
             self.outbound(poller).delivered(id, delivery);
         }
         let Some(connection) = self.session.get(id) else { return Ok(()) };
@@ -281,6 +283,7 @@ impl<'m> VsockService<'m, '_> {
     /// Tells the front what has ended, and lets it go on with what waited.
     fn turn_front(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         let Some((FrontPort { front, .. }, mut channels)) = self.front() else { return Ok(()) };
+        channels.session.throttle.begin_turn();
         let ended = channels.session.take_ended();
         for _ in 0..ended.streams {
             front.disconnected();
@@ -345,6 +348,7 @@ impl Service for VsockService<'_, '_> {
                 }
             }
         }
+        self.resume_limited(poller)?;
         let now = Instant::now();
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             while let Some(id) = self.session.overdue(now) {
@@ -357,6 +361,7 @@ impl Service for VsockService<'_, '_> {
 
     fn deadline(&self) -> Option<Instant> {
         let front = self.front.as_ref().and_then(|front| front.front.deadline());
-        [self.session.next_deadline(), self.backend.deadline(), front].into_iter().flatten().min()
+        let limited = self.session.throttle.deadline();
+        [self.session.next_deadline(), self.backend.deadline(), front, limited].into_iter().flatten().min()
     }
 }

@@ -12,6 +12,7 @@ use crate::connection::{Connection, Flow, Host, Key, Phase};
 use crate::device::{Limits, Metrics};
 use crate::front::{FRAME_BYTES, MAX_PAYLOAD_BYTES};
 use crate::packet::{HOST_CID, Op, TYPE_STREAM};
+use crate::throttle::Throttle;
 
 /// The first port given to a connection that the host asks for.
 const FIRST_HOST_PORT: u32 = 1 << 30;
@@ -76,6 +77,8 @@ pub(crate) struct Session {
     pub(crate) starved: VecDeque<Id>,
     /// The guest must hear that all its connections are gone (§5.10.6.7).
     pub(crate) announce_loss: bool,
+    /// What the front's connections may carry.
+    pub(crate) throttle: Throttle,
 }
 
 impl Session {
@@ -93,6 +96,7 @@ impl Session {
             control: VecDeque::new(),
             starved: VecDeque::new(),
             announce_loss: false,
+            throttle: Throttle::default(),
         }
     }
 
@@ -168,6 +172,7 @@ impl Session {
         if connection.flow == Flow::NoBuffers {
             self.starved.retain(|waiting| *waiting != id);
         }
+        self.leave_limits(id, (connection.flow, connection.limited));
         Metrics::add(&metrics.closed, 1);
         if let Host::Channel(kept) = &connection.host {
             self.kept_bytes -= kept.len();
@@ -248,11 +253,11 @@ impl Session {
             return self.remove(id, metrics);
         }
         connection.phase = Phase::Draining;
-        let (key, starved) = (connection.key, connection.flow == Flow::NoBuffers);
-        connection.flow = Flow::Ended;
-        if starved {
+        let (key, flow) = (connection.key, std::mem::replace(&mut connection.flow, Flow::Ended));
+        if flow == Flow::NoBuffers {
             self.starved.retain(|waiting| *waiting != id);
         }
+        self.leave_limits(id, (flow, false));
         self.by_key.remove(&key);
         self.set_deadline(id, None);
     }

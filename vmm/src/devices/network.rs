@@ -74,7 +74,7 @@ pub(super) fn carry(vsock: Vsock, network: &Network, fail: &Fail) -> Result<Vsoc
     for port in &spec.bound {
         front.publish(*port, files::descriptor(port.fd)?).map_err(|e| fail.because(e))?;
     }
-    Ok(vsock.with_front(tsi::PORT, Box::new(front)))
+    Ok(vsock.with_front(tsi::PORT, Box::new(front)).with_rates(rates(network.rates())))
 }
 
 /// Where names are asked for, and where decisions are written.

@@ -122,9 +122,6 @@ impl NetworkArgs {
             bail!("--net-limit-connections: connections are counted with --network nat and tsi only");
         }
         let rates = NetRates { from_guest: self.net_limit_out, to_guest: self.net_limit_in };
-        if mode == NetworkMode::Tsi && rates != NetRates::default() {
-            bail!("--net-limit-out and --net-limit-in: not with --network tsi");
-        }
         let connections = self.net_limit_connections.unwrap_or(NetLimits::default().connections);
         for (index, port) in publish.iter().enumerate() {
             let same = |other: &&PublishedPort| {

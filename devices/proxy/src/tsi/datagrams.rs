@@ -136,7 +136,8 @@ impl Tsi {
             match self.inbound.receive(&mut self.engine, index, now) {
                 Arrival::Here { guest, client, what } => {
                     // Lost where nobody is there to read it, or has room.
-                    if let Some(channel) = self.socket_at(Protocol::Udp, guest) {
+                    let channel = self.socket_at(Protocol::Udp, guest).filter(|_| !channels.is_full());
+                    if let Some(channel) = channel {
                         let frame = frame(Op::Datagram, guest, client);
                         channels.send(channel, &frame.to_bytes(), self.inbound.datagram(what))?;
                     }

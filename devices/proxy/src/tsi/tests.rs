@@ -1,5 +1,6 @@
 mod guest;
 mod hostile;
+mod limits;
 mod sni;
 
 use std::io::{Read, Write};

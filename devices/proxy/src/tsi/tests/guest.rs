@@ -11,8 +11,8 @@ use monocore_spec::{
     Action, Direction, LinkSpec, NetLimits, NetRule, NetTarget, PolicySpec, Protocol, ProxySpec,
     PublishedPort, Reach,
 };
-use monocore_virtio::VirtioDevice;
 use monocore_virtio::test_driver::{Part, TestDriver};
+use monocore_virtio::{Rates, VirtioDevice};
 use monocore_vsock::{Accepted, Backend, Header, Limits, Op as Packet, Vsock};
 
 use crate::Tsi;
@@ -127,9 +127,14 @@ pub(super) fn unbound(like: SocketAddr, port: u16) -> SocketAddr {
 
 impl Guest {
     pub(super) fn new(tsi: Tsi) -> Self {
+        Self::with_rates(tsi, Rates::default())
+    }
+
+    /// One that may move only so much.
+    pub(super) fn with_rates(tsi: Tsi, rates: Rates) -> Self {
         let limits = Limits { connections: 100, ..Limits::default() };
         let device = Vsock::new(3, Box::new(Nobody(Event::new().unwrap())), limits);
-        let mut driver = TestDriver::new(device.with_front(PORT, Box::new(tsi)));
+        let mut driver = TestDriver::new(device.with_front(PORT, Box::new(tsi)).with_rates(rates));
         driver.start().unwrap();
         let tx = driver.alloc(HEADER_BYTES + 70_000);
         let mut guest = Self {
