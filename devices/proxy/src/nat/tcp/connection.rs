@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::super::wire::emit::Fields;
 use super::super::wire::tcp::{ACK, Segment};
 use super::held::Held;
+use super::to_guest::LEAST_GUESS;
 use crate::sys;
 
 /// Our windows are counted in units of 2 to this.
@@ -74,6 +75,8 @@ pub(super) struct Connection {
     pub(super) segment: u16,
     /// The socket may have more than was looked at.
     pub(super) readable: bool,
+    /// How much the next look may find, by what the last one did.
+    pub(super) guess: usize,
     /// The socket's peer sends no more: reading goes on to the end even after a short count.
     pub(super) ending: bool,
     pub(super) duplicates: u8,
@@ -137,6 +140,7 @@ impl Connection {
             guest_scale: None,
             segment: if guest.is_ipv4() { DEFAULT_SEGMENT_V4 } else { DEFAULT_SEGMENT_V6 },
             readable: false,
+            guess: LEAST_GUESS,
             ending: false,
             duplicates: 0,
             expected: 0,

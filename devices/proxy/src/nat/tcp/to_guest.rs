@@ -19,6 +19,8 @@ use std::time::Duration;
 const TURN_FRAMES: usize = 16;
 /// The most payload of a frame: what an IP packet holds behind the longest headers without options.
 const MAX_PAYLOAD: usize = 65535 - 60;
+/// What a connection's next bytes are taken for at least: each buffer of the guest's that is taken for nothing costs.
+pub(super) const LEAST_GUESS: usize = 4096;
 /// When to look again at a socket that says it has room and has too little.
 const RECHECK: Duration = Duration::from_millis(20);
 
@@ -208,7 +210,7 @@ fn look(
     let offloads = io.link.offloads.tcp_to_guest;
     let uncut = if v4 { offloads.0 } else { offloads.1 };
     let most = if uncut { MAX_PAYLOAD } else { usize::from(connection.segment) };
-    let room = most.min(connection.room(rereads.is_some()) as usize);
+    let room = most.min(connection.room(rereads.is_some()) as usize).min(connection.guess);
     if room == 0 {
         return Ok(Look::Nothing);
     }
@@ -243,6 +245,7 @@ fn look(
     if count < wanted && !connection.ending {
         connection.readable = false;
     }
+    connection.guess = if count < wanted { LEAST_GUESS.max(2 * count) } else { MAX_PAYLOAD };
     let fields = connection.fields(PSH);
     let payload = Payload { bytes: count, segment: connection.segment };
     io.link.segment_around(io.receiver, connection.remote, connection.guest, fields, payload)?;
