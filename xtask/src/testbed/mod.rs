@@ -2,7 +2,7 @@
 //!
 //! CMD sees the caller's environment and folder, a real `/dev/kvm`, fresh `/tmp`, `/run` and `/dev/shm`, no network but
 //! loopback, and no input. Its output streams stay apart and are passed on while it runs; its exit status is ours.
-//! One testbed runs at a time.
+//! As many testbeds run at a time as there are CPUs: each emulates on one thread.
 
 mod bzimage;
 mod image;
@@ -98,9 +98,9 @@ impl Testbed {
     pub(crate) fn run(&self, argv: &[OsString]) -> Result<Outcome> {
         let image = image::image()?;
         let dir = project::cache_dir("l1")?;
-        let _alone = lock(&dir.join("lock"))?;
+        let (_place, number) = place(&dir)?;
         let job = JobFile::create(&dir, argv)?;
-        machine::run(self, &image, &job.0, &dir.join("console.log"))
+        machine::run(self, &image, &job.0, &dir.join(format!("console-{number}.log")))
     }
 }
 
@@ -124,15 +124,27 @@ impl Drop for JobFile {
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => eprintln!("waiting for another testbed to end"),
-        Err(TryLockError::Error(error)) => return Err(locking(error)),
+/// Takes one of the places for testbeds, and says which; it is given back with the file.
+fn place(dir: &Path) -> Result<(File, u32)> {
+    let places =
+        std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    let open = |number: u32| {
+        let path = dir.join(format!("lock-{number}"));
+        File::create(&path).with_context(|| format!("cannot create {}", path.display()))
+    };
+    for number in 0..places {
+        let file = open(number)?;
+        match file.try_lock() {
+            Ok(()) => return Ok((file, number)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(locking(error)),
+        }
     }
+    eprintln!("waiting for another testbed to end");
+    let number = std::process::id() % places;
+    let file = open(number)?;
     file.lock().map_err(locking)?;
-    Ok(file)
+    Ok((file, number))
 }
 
 fn locking(error: io::Error) -> anyhow::Error {
