@@ -1,6 +1,6 @@
 //! A user-mode network stack: the other end of a guest's card, and sockets of this host behind it.
 //!
-//! It answers ARP and neighbour discovery for every address but the guest's, echo requests to itself and questions for names; TCP,
+//! It answers ARP and neighbour discovery for every address but the guest's, DHCP, echo requests to itself and questions for names; TCP,
 //! UDP and other echo requests go on in sockets of the host, if the engine lets them. It runs on the card's worker thread
 //! and keeps no payload, but for the beginning of a connection that a name let be.
 //!
@@ -10,6 +10,7 @@
 //! System calls of the worker: `socket`, `connect`, `accept4`, `sendmsg`, `sendto`, `recvmsg`, `recvfrom`, `shutdown`,
 //! `getsockopt`, `setsockopt`, `ioctl` (TIOCOUTQ), `socketpair`, `getrandom`, `epoll_ctl`, `close`, `write` and `ftruncate` for receipts.
 
+mod dhcp;
 mod echo;
 mod inbound;
 mod io;
@@ -110,7 +111,10 @@ impl Nat {
             || ip.target.is_multicast()
             || broadcast
         {
-            return Ok(());
+            // Only one that asks for its own address may speak to everybody, and without having it.
+            let Some(datagram) = dhcp::to_everybody(io.link, head, ip) else { return Ok(()) };
+            cut(frame, datagram.payload_at, datagram.payload_bytes);
+            return dhcp::serve(io.link, io.receiver, frame);
         }
         match ip.protocol {
             ip::TCP => {
@@ -154,6 +158,9 @@ impl Nat {
             payload.copy_to(0, &mut query);
             io.dns.datagram(io.engine, io.poller, DnsClient { guest, server: remote }, query, io.now);
             return Ok(());
+        }
+        if io.engine.is_gateway(remote.ip()) && remote.port() == dhcp::PORT {
+            return dhcp::serve(io.link, io.receiver, payload);
         }
         if let Some(answer) = parts.inbound.answer((guest, remote), io.now) {
             let mut bytes = vec![0; payload.len_bytes().min(MAX_DATAGRAM)];

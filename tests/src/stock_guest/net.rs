@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,6 +21,14 @@ pub const STREAM_BYTES: u64 = 20_000_000;
 pub const NAMES: [&str; 2] = ["known.example", "unknown.example"];
 
 const GATEWAY: [&str; 2] = ["10.77.0.1", "fd4d:6f6e:6f00::1"];
+/// What busybox's client calls with what it was told; whatever it is not told is an error.
+const LEASE: &str = "#!/bin/busybox sh
+set -eu
+[ $1 = bound ] || exit 0
+/bin/busybox ip addr add $ip/$mask dev $interface
+/bin/busybox ip route add default via $router
+[ $dns = 10.77.0.1 ]
+";
 /// The card's driver, where devices are taken from it and given back.
 const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_net";
 
@@ -29,7 +38,7 @@ pub(super) fn run(ports: &str) -> Result<()> {
     let ports: Vec<u16> = ports.split(',').map(str::parse).collect::<Result<_, _>>().context("ports")?;
     ensure!(ports.len() == 3, "{ports:?}");
     for round in ["first", "second"] {
-        set_up().context("setting the card up")?;
+        set_up(round == "second").context("setting the card up")?;
         ping().with_context(|| format!("the {round} ping"))?;
         for gateway in GATEWAY {
             let at = |port: u16| SocketAddr::new(gateway.parse().expect("an address"), port).to_string();
@@ -59,21 +68,27 @@ fn busybox(words: &[&str]) -> Result<String> {
     Ok(String::from_utf8(done.stdout)?)
 }
 
-fn set_up() -> Result<()> {
+/// Gives the card its addresses, the first by DHCP or not.
+fn set_up(by_dhcp: bool) -> Result<()> {
     // Nobody else is there to have the address.
     fs::write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0")?;
     for words in [
         &["link", "set", "lo", "up"][..],
-        &["addr", "add", "10.77.0.2/24", "dev", "eth0"],
         &["link", "set", "eth0", "up"],
         &["addr", "add", "fd4d:6f6e:6f00::2/64", "dev", "eth0"],
-        &["route", "add", "default", "via", GATEWAY[0]],
     ] {
         busybox(&[&["ip"], words].concat())?;
     }
     wait_until("the link is up", || {
         fs::read_to_string("/sys/class/net/eth0/carrier").is_ok_and(|carrier| carrier.trim() == "1")
-    })
+    })?;
+    if by_dhcp {
+        fs::write("/tmp/lease", LEASE)?;
+        fs::set_permissions("/tmp/lease", fs::Permissions::from_mode(0o755))?;
+        return busybox(&["udhcpc", "-i", "eth0", "-n", "-q", "-s", "/tmp/lease"]).map(drop);
+    }
+    busybox(&["ip", "addr", "add", "10.77.0.2/24", "dev", "eth0"])?;
+    busybox(&["ip", "route", "add", "default", "via", GATEWAY[0]]).map(drop)
 }
 
 fn ping() -> Result<()> {

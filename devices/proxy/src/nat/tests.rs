@@ -330,6 +330,39 @@ fn a_datagram_waits_for_buffers() {
 }
 
 #[test]
+fn the_guest_is_told_its_address_when_it_asks() {
+    let mut guest = with_host();
+    let link = monocore_spec::LinkSpec::default();
+    let mut message = vec![0; 240];
+    message[..3].copy_from_slice(&[1, 1, 6]);
+    message[236..].copy_from_slice(&[99, 130, 83, 99]);
+    message.extend([53, 1, 1, 255]);
+    let nobody = SocketAddr::from(([0; 4], 68));
+    let own = SocketAddr::from((link.guest_v4, 68));
+    let (everybody, gateway) = (SocketAddr::from(([255; 4], 67)), SocketAddr::from((link.gateway_v4, 67)));
+    for (from, to) in [(nobody, everybody), (own, everybody), (own, gateway)] {
+        if from == own {
+            message[12..16].copy_from_slice(&link.guest_v4.octets());
+        }
+        guest.send(&datagram(from, to, &message));
+        let reply = guest.next(SOON).unwrap();
+        // To whom it is, from which port to which, and the address it has.
+        let target = if from == own { link.guest_v4.octets() } else { [255; 4] };
+        assert_eq!((&reply[12 + 30..12 + 34], &reply[12 + 34..12 + 38]), (&target[..], &[0, 67, 0, 68][..]));
+        assert_eq!(reply[12 + 42 + 16..12 + 42 + 20], link.guest_v4.octets());
+    }
+    // Nobody else may ask, and everybody hears nothing else.
+    for (from, to) in [
+        (SocketAddr::from(([10, 77, 0, 3], 68)), everybody),
+        (nobody, SocketAddr::from(([255; 4], 68))),
+        (nobody, gateway),
+    ] {
+        guest.send(&datagram(from, to, &message));
+        assert_eq!(guest.next(Duration::from_millis(30)), None, "{from} to {to}");
+    }
+}
+
+#[test]
 fn the_gateway_answers_echo_requests() {
     let mut guest = with_host();
     let link = monocore_spec::LinkSpec::default();
