@@ -3,7 +3,7 @@
 //! Source: VIRTIO 1.3 §2.7.4 (framing), §2.7.5 (descriptor table).
 
 use monocore_hypervisor::GuestRam;
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 use crate::{Buffers, GuestFault};
 
@@ -30,9 +30,46 @@ pub struct Chain<'m> {
 
 /// Where a chain's descriptors lie.
 #[derive(Clone, Copy)]
-pub(crate) struct Table {
-    pub(crate) addr: u64,
-    pub(crate) size: u32,
+pub(crate) struct Table<'m> {
+    memory: VolatileSlice<'m>,
+    /// The number of descriptors.
+    size: u32,
+}
+
+impl<'m> Table<'m> {
+    /// A queue's own, of `size` descriptors.
+    pub(crate) fn of_queue(memory: VolatileSlice<'m>, size: u16) -> Self {
+        Self { memory, size: size.into() }
+    }
+
+    /// The one that `descriptor` stands for (VIRTIO 1.3 §2.7.5.3).
+    fn indirect(ram: &'m GuestRam, descriptor: &Descriptor) -> Result<Self, GuestFault> {
+        let &Descriptor { addr, len_bytes, flags, .. } = descriptor;
+        if flags & FLAG_NEXT != 0 {
+            return Err(GuestFault::Indirect("followed by another descriptor"));
+        }
+        if len_bytes == 0 || !len_bytes.is_multiple_of(DESCRIPTOR_BYTES) {
+            return Err(GuestFault::Indirect("not a multiple of 16 bytes long"));
+        }
+        let memory = ram
+            .get_slice(GuestAddress(addr), len_bytes as usize)
+            .map_err(|_| GuestFault::OutsideRam { addr, len_bytes })?;
+        Ok(Self { memory, size: len_bytes / DESCRIPTOR_BYTES })
+    }
+
+    /// Descriptor number `index`, read once.
+    fn read(self, index: u16) -> Result<Descriptor, GuestFault> {
+        let bad = GuestFault::DescriptorIndex { index, size: self.size };
+        let at = usize::from(index) * DESCRIPTOR_BYTES as usize;
+        let Ok([addr, rest]) = self.memory.read_obj::<[u64; 2]>(at) else { return Err(bad) };
+        let rest = u64::from_le(rest).to_le_bytes();
+        Ok(Descriptor {
+            addr: u64::from_le(addr),
+            len_bytes: u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]),
+            flags: u16::from_le_bytes([rest[4], rest[5]]),
+            next: u16::from_le_bytes([rest[6], rest[7]]),
+        })
+    }
 }
 
 /// What a chain may be.
@@ -65,7 +102,7 @@ impl<'m> Chain<'m> {
         &mut self,
         ram: &'m GuestRam,
         head: u16,
-        table: Table,
+        table: Table<'m>,
         limits: Limits,
     ) -> Result<(), GuestFault> {
         self.head = head;
@@ -75,12 +112,12 @@ impl<'m> Chain<'m> {
         let mut left = table.size.min(MAX_DESCRIPTORS);
         let mut bytes = 0u64;
         loop {
-            let descriptor = read_descriptor(ram, table, index)?;
+            let descriptor = table.read(index)?;
             if descriptor.flags & FLAG_INDIRECT != 0 {
                 if indirect || !limits.indirect {
                     return Err(GuestFault::Indirect(if indirect { "nested" } else { "not negotiated" }));
                 }
-                table = indirect_table(&descriptor)?;
+                table = Table::indirect(ram, &descriptor)?;
                 (index, indirect) = (0, true);
                 left = table.size.min(MAX_DESCRIPTORS);
                 continue;
@@ -113,32 +150,4 @@ impl<'m> Chain<'m> {
             Err(GuestFault::OutsideRam { addr, len_bytes })
         }
     }
-}
-
-fn indirect_table(descriptor: &Descriptor) -> Result<Table, GuestFault> {
-    if descriptor.flags & FLAG_NEXT != 0 {
-        return Err(GuestFault::Indirect("followed by another descriptor"));
-    }
-    if descriptor.len_bytes == 0 || !descriptor.len_bytes.is_multiple_of(DESCRIPTOR_BYTES) {
-        return Err(GuestFault::Indirect("not a multiple of 16 bytes long"));
-    }
-    Ok(Table { addr: descriptor.addr, size: descriptor.len_bytes / DESCRIPTOR_BYTES })
-}
-
-fn read_descriptor(ram: &GuestRam, table: Table, index: u16) -> Result<Descriptor, GuestFault> {
-    if u32::from(index) >= table.size {
-        return Err(GuestFault::DescriptorIndex { index, size: table.size });
-    }
-    let outside = GuestFault::OutsideRam { addr: table.addr, len_bytes: table.size * DESCRIPTOR_BYTES };
-    let Some(addr) = table.addr.checked_add(u64::from(index) * u64::from(DESCRIPTOR_BYTES)) else {
-        return Err(outside);
-    };
-    let Ok([low, high]) = ram.read_obj::<[u64; 2]>(GuestAddress(addr)) else { return Err(outside) };
-    let (low, high) = (u64::from_le(low), u64::from_le(high).to_le_bytes());
-    Ok(Descriptor {
-        addr: low,
-        len_bytes: u32::from_le_bytes([high[0], high[1], high[2], high[3]]),
-        flags: u16::from_le_bytes([high[4], high[5]]),
-        next: u16::from_le_bytes([high[6], high[7]]),
-    })
 }

@@ -7,6 +7,9 @@ pub enum GuestFault {
     /// The ring itself: its index ran away, or it lies where no RAM is.
     #[error("the ring is broken: {0}")]
     Ring(#[from] virtio_queue::Error),
+    /// A part of the ring does not lie in one piece of RAM.
+    #[error("the ring does not lie in RAM")]
+    RingOutsideRam,
     /// A descriptor's number is not below the size of its table.
     #[error("descriptor {index} of a table of {size}")]
     DescriptorIndex {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use monocore_hypervisor::{Doorbell, GuestRam};
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use virtio_queue::{Queue, QueueT};
+use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 use crate::chain::{Limits, Table};
 use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, ServiceError, features};
@@ -14,13 +14,15 @@ use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, ServiceError,
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (VIRTIO 1.3 §2.7.6).
 const AVAIL_NO_INTERRUPT: u16 = 1;
 /// Where the entries of both rings begin, bytes: behind flags and index (VIRTIO 1.3 §2.7.6, §2.7.8).
-const ENTRIES: u64 = 4;
+const ENTRIES: usize = 4;
 
 /// A queue at work, on its device's worker thread.
 pub struct Ring<'m> {
     ram: &'m GuestRam,
     index: u16,
     queue: Queue,
+    /// Nothing where they do not lie in RAM, which is a fault once they are needed.
+    parts: Option<Parts<'m>>,
     kick: Doorbell,
     interrupt: Arc<dyn Interrupt>,
     limits: Limits,
@@ -41,7 +43,8 @@ impl<'m> Ring<'m> {
         let ActiveQueue { index, queue, kick } = active;
         let limits = Limits { max_bytes, indirect: features & features::INDIRECT_DESC != 0 };
         let considered = Wrapping(queue.next_used());
-        Self { ram, index, queue, kick, interrupt, limits, considered }
+        let parts = Parts::of(ram, &queue);
+        Self { ram, index, queue, parts, kick, interrupt, limits, considered }
     }
 
     /// The queue's number within its device.
@@ -64,11 +67,20 @@ impl<'m> Ring<'m> {
     /// # Errors
     /// [`GuestFault`] where ring or chain break the rules.
     pub fn pop(&mut self, chain: &mut Chain<'m>) -> Result<bool, GuestFault> {
-        let Some(head) = self.queue.iter(self.ram)?.next().map(|found| found.head_index()) else {
+        let parts = self.parts.as_ref().ok_or(GuestFault::RingOutsideRam)?;
+        let next = Wrapping(self.queue.next_avail());
+        // Whoever sees the index sees the entries.
+        let waiting = Wrapping(load(parts.avail, 2, Ordering::Acquire)?) - next;
+        if waiting.0 == 0 {
             return Ok(false);
-        };
-        let table = Table { addr: self.queue.desc_table(), size: u32::from(self.queue.size()) };
-        chain.walk(self.ram, head, table, self.limits)?;
+        }
+        if waiting.0 > self.queue.size() {
+            return Err(virtio_queue::Error::InvalidAvailRingIndex.into());
+        }
+        let slot = usize::from(next.0 % self.queue.size());
+        let head = load(parts.avail, ENTRIES + 2 * slot, Ordering::Relaxed)?;
+        self.queue.set_next_avail((next + Wrapping(1)).0);
+        chain.walk(self.ram, head, Table::of_queue(parts.table, self.queue.size()), self.limits)?;
         Ok(true)
     }
 
@@ -92,19 +104,17 @@ impl<'m> Ring<'m> {
     /// # Errors
     /// [`GuestFault`] where the used ring cannot be written.
     pub fn push_together(&mut self, chains: impl IntoIterator<Item = (u16, u32)>) -> Result<(), GuestFault> {
+        let used = self.parts.as_ref().ok_or(GuestFault::RingOutsideRam)?.used;
         let mut next = Wrapping(self.queue.next_used());
         for (head, written_bytes) in chains {
-            let slot = u64::from(next.0 % self.queue.size());
-            let entry = [u32::from(head).to_le(), written_bytes.to_le()];
-            let at = GuestAddress(self.queue.used_ring() + ENTRIES + 8 * slot);
-            self.ram.write_obj(entry, at).map_err(virtio_queue::Error::GuestMemory)?;
+            let slot = usize::from(next.0 % self.queue.size());
+            store(used, ENTRIES + 8 * slot, u32::from(head).to_le(), Ordering::Relaxed)?;
+            store(used, ENTRIES + 8 * slot + 4, written_bytes.to_le(), Ordering::Relaxed)?;
             next += 1;
         }
         self.queue.set_next_used(next.0);
-        let index = GuestAddress(self.queue.used_ring() + 2);
         // Whoever sees the index sees the entries.
-        self.ram.store(next.0.to_le(), index, Ordering::Release).map_err(virtio_queue::Error::GuestMemory)?;
-        Ok(())
+        store(used, 2, next.0.to_le(), Ordering::Release)
     }
 
     /// Notifies the driver of what was given back since the last call, if anything was and it wants to know.
@@ -119,13 +129,14 @@ impl<'m> Ring<'m> {
         }
         // The index is written before the driver's wish is read, as the driver does it the other way round.
         fence(Ordering::SeqCst);
-        let avail = self.queue.avail_ring();
+        let avail = self.parts.as_ref().ok_or(GuestFault::RingOutsideRam)?.avail;
         let wanted = if self.queue.event_idx_enabled() {
             // used_event (§2.7.7.2): the index that, once passed, is to be told.
-            let event = Wrapping(self.load(avail + ENTRIES + 2 * u64::from(self.queue.size()))?);
+            let event =
+                load(avail, ENTRIES + 2 * usize::from(self.queue.size()), Ordering::Relaxed).map(Wrapping)?;
             used - event - Wrapping(1) < used - before
         } else {
-            self.load(avail)? & AVAIL_NO_INTERRUPT == 0
+            load(avail, 0, Ordering::Relaxed)? & AVAIL_NO_INTERRUPT == 0
         };
         if wanted {
             self.interrupt.notify_queue(self.index);
@@ -157,14 +168,42 @@ impl<'m> Ring<'m> {
         self.kick.0.raise().map_err(ServiceError::host("raising a doorbell"))
     }
 
-    fn load(&self, at: u64) -> Result<u16, GuestFault> {
-        let value: u16 =
-            self.ram.load(GuestAddress(at), Ordering::Relaxed).map_err(virtio_queue::Error::GuestMemory)?;
-        Ok(u16::from_le(value))
-    }
-
     /// The queue's state, for [`VirtioDevice::stop`](crate::VirtioDevice::stop).
     pub fn state(&self) -> QueueState {
         QueueState::of(&self.queue)
     }
+}
+
+/// The parts of a queue, each of which lies in one piece of RAM; looked up once, since every request reads all of them.
+struct Parts<'m> {
+    table: VolatileSlice<'m>,
+    avail: VolatileSlice<'m>,
+    used: VolatileSlice<'m>,
+}
+
+impl<'m> Parts<'m> {
+    /// The parts of `queue`, if they lie in RAM.
+    fn of(ram: &'m GuestRam, queue: &Queue) -> Option<Self> {
+        let size = usize::from(queue.size());
+        // The last word of each ring is the other side's event index (VIRTIO 1.3 §2.7.7.2, §2.7.10).
+        let part = |addr, len_bytes| ram.get_slice(GuestAddress(addr), len_bytes).ok();
+        Some(Self {
+            table: part(queue.desc_table(), 16 * size)?,
+            avail: part(queue.avail_ring(), ENTRIES + 2 * size + 2)?,
+            used: part(queue.used_ring(), ENTRIES + 8 * size + 2)?,
+        })
+    }
+}
+
+fn load(part: VolatileSlice<'_>, at: usize, order: Ordering) -> Result<u16, GuestFault> {
+    part.load(at, order).map(u16::from_le).map_err(|_| GuestFault::RingOutsideRam)
+}
+
+fn store<T: AtomicAccess>(
+    part: VolatileSlice<'_>,
+    at: usize,
+    value: T,
+    order: Ordering,
+) -> Result<(), GuestFault> {
+    part.store(value, at, order).map_err(|_| GuestFault::RingOutsideRam)
 }

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
 
 use monocore_hypervisor::GuestRam;
-use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions, VolatileSlice};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, Permissions, VolatileSlice};
 
 /// The most vectors one system call takes (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
@@ -60,7 +60,16 @@ impl<'m> Buffers<'m> {
     /// lies outside is in the list.
     #[must_use]
     pub fn push(&mut self, ram: &'m GuestRam, addr: GuestAddress, len_bytes: u32) -> bool {
-        let Ok(slices) = ram.get_slices(addr, len_bytes as usize, Permissions::ReadWrite) else {
+        if let Ok(slice) = ram.get_slice(addr, len_bytes as usize) {
+            // Nearly every buffer lies in one piece.
+            self.push_vec(libc::iovec {
+                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+                iov_len: slice.len(),
+            });
+            return true;
+        }
+        let Ok(slices) = GuestMemory::get_slices(ram, addr, len_bytes as usize, Permissions::ReadWrite)
+        else {
             return false;
         };
         for slice in slices {
@@ -296,6 +305,9 @@ impl<'m> Buffers<'m> {
     }
 
     fn push_vec(&mut self, vec: libc::iovec) {
+        if vec.iov_len == 0 {
+            return;
+        }
         self.len_bytes += vec.iov_len;
         match self.vecs[self.first..].last_mut() {
             // Buffers that lie side by side become one vector.
