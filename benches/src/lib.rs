@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub mod args;
 pub mod exits;
 pub mod histogram;
 pub mod load;

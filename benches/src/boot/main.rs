@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use monocore_benches::args::Subject;
 use monocore_benches::moved;
 
 use crate::machine::{Boot, Files};
@@ -24,12 +25,8 @@ use crate::machine::{Boot, Files};
 /// Measures one boot.
 #[derive(Parser)]
 struct Args {
-    /// The static monocore binary.
-    #[arg(long)]
-    monocore: PathBuf,
-    /// The guest kernel, an uncompressed vmlinux.
-    #[arg(long)]
-    kernel: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// The initramfs with monocore-init.
     #[arg(long)]
     initramfs: PathBuf,
@@ -57,11 +54,8 @@ const NETWORK_MAX: f64 = 1.1;
 fn main() -> Result<()> {
     let args = Args::parse();
     monocore_benches::fresh_dir(&args.work)?;
-    let files = Files {
-        monocore: moved::copy(&args.monocore, &args.work)?,
-        kernel: moved::copy(&args.kernel, &args.work)?,
-        initramfs: moved::copy(&args.initramfs, &args.work)?,
-    };
+    let Subject { monocore, kernel } = args.subject.moved(&args.work)?;
+    let files = Files { monocore, kernel, initramfs: moved::copy(&args.initramfs, &args.work)? };
     let idle = (args.idle_s > 0).then(|| Duration::from_secs(args.idle_s));
     // The first boot finds caches cold: slabs, the page cache's trees.
     machine::boot(&files, &args.work, None)?;

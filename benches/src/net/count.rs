@@ -73,7 +73,7 @@ fn running_ns(schedstat: &str) -> Option<u64> {
     line.split_whitespace().nth(6)?.parse().ok()
 }
 
-/// The sum of a histogram's column over all threads but this program's only one.
+/// The sum of a histogram's column over all threads but this program's first; its other one sleeps.
 fn of_others(entries: &[Vec<u64>], column: usize) -> f64 {
     let others = entries.iter().filter(|entry| entry.first() != Some(&u64::from(std::process::id())));
     as_f64(others.filter_map(|entry| entry.get(column)).sum())

@@ -1,14 +1,18 @@
 //! The ways a guest reaches this machine, and how a guest that goes each of them is started.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use monocore_benches::args::Subject;
+use monocore_benches::load::Load;
 use monocore_benches::microvm::Qemu;
 use monocore_benches::moved;
 use monocore_benches::msb::Msb;
 use monocore_tests::image::{BUSYBOX, busybox, program, write_archive};
+use rustix::process::Pid;
 use serde_json::json;
 
 use crate::Args;
@@ -20,6 +24,8 @@ pub(crate) struct Mode {
     pub(crate) name: &'static str,
     /// What the guest knows this machine as.
     host: &'static str,
+    /// How much it carries in bulk: enough to tell a byte's price, and few minutes of emulation.
+    bulk_bytes: u32,
     launch: Launch,
 }
 
@@ -37,17 +43,41 @@ enum Launch {
 
 /// All ways, ours first.
 pub(crate) const MODES: [Mode; 5] = [
-    Mode { name: "nat", host: "10.77.0.1", launch: Launch::Monocore(&["--network", "nat", "--allow-host"]) },
-    Mode { name: "tsi", host: "10.77.0.1", launch: Launch::Monocore(&["--network", "tsi", "--allow-host"]) },
-    Mode { name: "passt", host: Passt::HOST, launch: Launch::Passt },
-    Mode { name: "qemu", host: "10.0.2.2", launch: Launch::Qemu },
+    Mode {
+        name: "nat",
+        host: "10.77.0.1",
+        bulk_bytes: 64 << 20,
+        launch: Launch::Monocore(&["--network", "nat", "--allow-host"]),
+    },
+    Mode {
+        name: "tsi",
+        host: "10.77.0.1",
+        bulk_bytes: 64 << 20,
+        launch: Launch::Monocore(&["--network", "tsi", "--allow-host"]),
+    },
+    Mode { name: "passt", host: Passt::HOST, bulk_bytes: 64 << 20, launch: Launch::Passt },
+    Mode { name: "qemu", host: "10.0.2.2", bulk_bytes: 16 << 20, launch: Launch::Qemu },
     // Its gateway, which stands for this machine, has another address each time.
     Mode {
         name: "msb",
         host: "$(busybox ip route | busybox awk '/^default/ { print $3 }')",
+        bulk_bytes: 16 << 20,
         launch: Launch::Msb,
     },
 ];
+
+impl Mode {
+    /// What is measured.
+    pub(crate) fn loads(&self) -> [Load; 4] {
+        let bytes = self.bulk_bytes;
+        [Load::Send(bytes), Load::Receive(bytes), Load::Requests(2000), Load::Connections(500)]
+    }
+
+    /// Whether it is this project's, with nothing of others in it.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.launch, Launch::Monocore(_))
+    }
+}
 
 const IMAGE: &str = "bench/load:latest";
 const RAM_MIB: u32 = 256;
@@ -77,17 +107,14 @@ impl Setup {
     /// Makes the image, and the same as a directory and an initramfs for the others.
     pub(crate) fn new(args: &Args) -> Result<Self> {
         let work = &args.work;
-        let msb = match (&args.msb, &args.libkrunfw) {
-            (Some(binary), Some(library)) => Some(Msb::new(binary, library, work)?),
-            _ => None,
-        };
+        let Subject { monocore, kernel } = args.subject.moved(work)?;
         let root = work.join("root");
         let setup = Self {
             work: work.clone(),
-            monocore: moved::copy(&args.monocore, work)?,
+            monocore,
             qemu: Qemu::new(work)?,
-            msb,
-            kernel: moved::copy(&args.kernel, work)?,
+            msb: args.msb.moved(work)?,
+            kernel,
             initramfs: initramfs(&args.load, &root)?,
             root,
         };
@@ -98,11 +125,6 @@ impl Setup {
         let status = setup.monocore().args(["load", "-q", "-i"]).arg(&archive).status()?;
         ensure!(status.success(), "monocore load ended with {status}");
         Ok(setup)
-    }
-
-    /// Whether there is all that `mode` needs.
-    pub(crate) fn has(&self, mode: &Mode) -> bool {
-        !matches!(mode.launch, Launch::Msb) || self.msb.is_some()
     }
 
     /// Starts a guest that goes by `mode` and dials `port` of this machine.
@@ -132,15 +154,15 @@ impl Setup {
     fn run(&self, flags: &[&str], script: &str) -> Result<Child> {
         let mut command = self.monocore();
         command.args(["run", "--pull", "never", "-m", &format!("{RAM_MIB}m")]).args(flags);
-        command.args([IMAGE, "sh", "-c", script]).spawn().context("start monocore")
+        spawn(command.args([IMAGE, "sh", "-c", script]))
     }
 
     fn sandbox(&self, load: &str) -> Result<Child> {
-        let mut command = self.msb.as_ref().context("there is no msb")?.command();
+        let mut command = self.msb.as_ref().context("it was not given")?.command();
         command.args(["run", "--net", "host", "--no-stdin", "-m", &format!("{RAM_MIB}M")]);
         command.arg(&self.root).args(["--", "/bin/busybox", "sh", "-c"]);
         command.arg(format!("export PATH=/bin; {load}"));
-        command.stdin(Stdio::null()).spawn().context("start msb")
+        spawn(&mut command)
     }
 
     fn microvm(&self, load: &str) -> Result<Child> {
@@ -149,11 +171,22 @@ impl Setup {
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
         // What the kernel does not know is put into init's environment.
         command.args(["-append", &format!("quiet panic=-1 reboot=t load={}", load.replace(' ', "+"))]);
-        command.stdin(Stdio::null()).spawn().context("start QEMU")
+        spawn(&mut command)
     }
 }
 
+/// Starts a guest, in a group of processes of its own.
+fn spawn(command: &mut Command) -> Result<Child> {
+    command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("start {command:?}"))
+}
+
 impl Running {
+    /// The guest's group of processes.
+    pub(crate) fn group(&self) -> Result<Pid> {
+        let pid = self.guest.id().try_into().ok().and_then(Pid::from_raw);
+        pid.context("a process without a number")
+    }
+
     /// Waits for the guest's end.
     pub(crate) fn end(&mut self) -> Result<()> {
         if !self.ends {

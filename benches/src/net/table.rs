@@ -13,7 +13,7 @@ struct Bar {
     max: f64,
 }
 
-/// Places in [`LOADS`](crate::LOADS).
+/// Places among the loads of a [`Mode`](crate::mode::Mode).
 const BULK: &[usize] = &[0, 1];
 const REQUESTS: &[usize] = &[2];
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use monocore_benches::msb::Msb;
+use monocore_benches::args::MsbFiles;
 
 use crate::peers::{Monocore, Tool};
 
@@ -23,12 +23,8 @@ struct Args {
     /// The monocore binary.
     #[arg(long)]
     monocore: PathBuf,
-    /// microsandbox's `msb` binary; left out when not given.
-    #[arg(long, requires = "libkrunfw")]
-    msb: Option<PathBuf>,
-    /// The libkrunfw library that belongs to it.
-    #[arg(long)]
-    libkrunfw: Option<PathBuf>,
+    #[command(flatten)]
+    msb: MsbFiles,
     /// A guest kernel for `qemu -M microvm`; left out when not given.
     #[arg(long, requires = "microvm_root")]
     microvm_kernel: Option<PathBuf>,
@@ -54,8 +50,8 @@ fn main() -> Result<()> {
     monocore_benches::fresh_dir(&args.work)?;
     let reference = |image: &str| format!("{}/{image}:latest", args.registry);
     let mut tools: Vec<Box<dyn Tool>> = vec![Box::new(Monocore::new(&args.monocore, &args.work)?)];
-    if let (Some(msb), Some(library)) = (&args.msb, &args.libkrunfw) {
-        tools.push(Box::new(Msb::new(msb, library, &args.work)?));
+    if let Some(msb) = args.msb.moved(&args.work)? {
+        tools.push(Box::new(msb));
     }
     let mut rows = Vec::new();
     for tool in &tools {

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use super::counted;
-use crate::build::{self, Package};
+use super::{counted, flags, program};
+use crate::build;
 use crate::kernel::{self, Arch};
 use crate::process::step;
 use crate::{packages, project};
@@ -14,18 +14,11 @@ use crate::{packages, project};
 /// Builds and measures.
 pub(super) fn run() -> Result<()> {
     let monocore = step("building the guest and monocore", || build::monocore(true))?;
-    let bench = step("building the benchmark", || {
-        build::static_binary(
-            Arch::host(),
-            &Package { name: "monocore-benches", binary: "bench-boot", profile: "release" },
-        )
-    })?;
+    let bench = step("building the benchmark", || program("bench-boot"))?;
     packages::ensure(packages::PEERS)?;
     let kernel = kernel::cached(Arch::host())?.image();
     let initramfs = project::guest_dir(Arch::host().name()).join("initramfs.cpio");
     let mut argv: Vec<OsString> = vec![bench.into(), "--qemu".into()];
-    for (flag, path) in [("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)] {
-        argv.extend([flag.into(), path.into_os_string()]);
-    }
+    argv.extend(flags([("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)]));
     step("measuring", || counted(&argv, ""))
 }

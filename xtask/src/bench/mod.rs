@@ -6,12 +6,15 @@ mod net;
 mod run;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
+use crate::build::{self, Package};
+use crate::kernel::Arch;
 use crate::process::run as run_command;
 use crate::testbed::{self, Outcome, Testbed};
 
@@ -64,6 +67,16 @@ pub(crate) fn run_inside(args: &InsideArgs) -> Result<ExitCode> {
         Inside::Run(args) => run::run_inside(args),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds one of the benchmarks' programs and says where it is.
+fn program(binary: &str) -> Result<PathBuf> {
+    build::static_binary(Arch::host(), &Package { name: "monocore-benches", binary, profile: "release" })
+}
+
+/// Arguments that tell a program where its files are.
+fn flags<const N: usize>(files: [(&str, PathBuf); N]) -> impl Iterator<Item = OsString> {
+    files.into_iter().flat_map(|(flag, path)| [flag.into(), path.into_os_string()])
 }
 
 /// Runs this program's `bench-inside` with `args` where KVM works: here, or in the testbed.

@@ -1,5 +1,6 @@
 //! microsandbox's `msb`, the field's leader, from its Python wheel.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
@@ -14,10 +15,16 @@ const SHA256: &str = "65f1e4bbf8d721c9f7f557329fb6c8cf41f554c1c6942eac8b941198fa
 
 /// Where the peer's files lie.
 pub(super) struct Msb {
-    /// The binary.
-    pub(super) binary: PathBuf,
+    binary: PathBuf,
     /// The library with its guest kernel.
-    pub(super) libkrunfw: PathBuf,
+    libkrunfw: PathBuf,
+}
+
+impl Msb {
+    /// The benchmarks' arguments that say where it is.
+    pub(super) fn flags(self) -> impl Iterator<Item = OsString> {
+        super::flags([("--msb", self.binary), ("--libkrunfw", self.libkrunfw)])
+    }
 }
 
 /// The pinned version, from the cache or downloaded now.

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::Args;
 
-use super::{counted, msb};
-use crate::build::{self, Package};
+use super::{counted, flags, msb, program};
+use crate::build;
 use crate::kernel::{self, Arch};
 use crate::packages;
 use crate::process::step;
@@ -27,25 +27,14 @@ pub(crate) struct NetArgs {
 /// Builds and measures.
 pub(super) fn run(args: &NetArgs) -> Result<()> {
     let monocore = step("building the guest and monocore", || build::monocore(true))?;
-    let program = |binary| {
-        let package = Package { name: "monocore-benches", binary, profile: "release" };
-        build::static_binary(Arch::host(), &package)
-    };
     let bench = step("building the benchmark", || program("bench-net"))?;
     let load = step("building the guest's program", || program("bench-load"))?;
     let msb = step("fetching msb", msb::fetch)?;
     packages::ensure(packages::PEERS)?;
     let kernel = kernel::cached(Arch::host())?.image();
     let mut argv: Vec<OsString> = vec![bench.into()];
-    for (flag, path) in [
-        ("--monocore", monocore),
-        ("--load", load),
-        ("--kernel", kernel),
-        ("--msb", msb.binary),
-        ("--libkrunfw", msb.libkrunfw),
-    ] {
-        argv.extend([flag.into(), path.into_os_string()]);
-    }
+    argv.extend(flags([("--monocore", monocore), ("--kernel", kernel), ("--load", load)]));
+    argv.extend(msb.flags());
     for mode in &args.modes {
         argv.extend(["--mode".into(), mode.into()]);
     }

@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use super::{inside, msb};
-use crate::build::{self, Package};
+use super::{flags, inside, msb, program};
+use crate::build;
 use crate::kernel::{self, Arch};
 use crate::packages;
 use crate::process::{command, run as run_command, step};
@@ -28,27 +28,15 @@ pub(crate) struct InsideArgs {
 /// Builds, fetches and measures.
 pub(super) fn run() -> Result<()> {
     let monocore = step("building the guest and monocore", || build::monocore(true))?;
-    let bench = step("building the benchmark", || {
-        build::static_binary(
-            Arch::host(),
-            &Package { name: "monocore-benches", binary: "bench-run", profile: "release" },
-        )
-    })?;
+    let bench = step("building the benchmark", || program("bench-run"))?;
     let storage = step("filling a registry", registry::storage)?;
     let msb = step("fetching msb", msb::fetch)?;
     packages::ensure(packages::PEERS)?;
     let root = step("making a root for QEMU's microvm", || microvm_root(&storage))?;
     let kernel = kernel::cached(Arch::host())?.image();
     let mut args: Vec<OsString> = vec!["run".into(), storage.into(), "--".into(), bench.into()];
-    for (flag, value) in [
-        ("--monocore", monocore),
-        ("--msb", msb.binary),
-        ("--libkrunfw", msb.libkrunfw),
-        ("--microvm-kernel", kernel),
-        ("--microvm-root", root),
-    ] {
-        args.extend([flag.into(), value.into_os_string()]);
-    }
+    args.extend(flags([("--monocore", monocore), ("--microvm-kernel", kernel), ("--microvm-root", root)]));
+    args.extend(msb.flags());
     for image in IMAGES {
         args.extend(["--image".into(), image.into()]);
     }
