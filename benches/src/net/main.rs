@@ -13,6 +13,7 @@ mod limit;
 mod mode;
 mod passt;
 mod table;
+mod uplink;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::Args;
 use crate::passt::Passt;
+use crate::uplink;
 
 /// A way.
 pub(crate) struct Mode {
@@ -140,7 +141,10 @@ impl Setup {
                 let guest = self.run(&["--network", &passt.flag()], &script)?;
                 Ok(Running { guest, ends: true, _passt: Some(passt) })
             }
-            Launch::Msb => Ok(Running { guest: self.sandbox(&load)?, ends: true, _passt: None }),
+            Launch::Msb => {
+                uplink::make()?;
+                Ok(Running { guest: self.sandbox(&load)?, ends: true, _passt: None })
+            }
             Launch::Qemu => Ok(Running { guest: self.microvm(&load)?, ends: false, _passt: None }),
         }
     }

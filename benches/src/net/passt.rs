@@ -7,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use monocore_benches::moved::Moved;
+
+use crate::uplink;
 
 const BINARY: &str = "/usr/bin/passt";
 /// The same, compiled for CPUs with AVX2; passt itself changes over to it where it can.
@@ -32,7 +34,7 @@ impl Passt {
 
     /// Starts it.
     pub(crate) fn start(work: &Path) -> Result<Self> {
-        make_uplink()?;
+        uplink::make()?;
         let binary = if has_avx2()? { BINARY_AVX2 } else { BINARY };
         let program = Moved::new(Path::new(binary), &work.join("passt"))?;
         // passt is nobody by the time it makes its socket.
@@ -80,20 +82,4 @@ pub(crate) fn version() -> Result<String> {
 fn has_avx2() -> Result<bool> {
     let cpu = fs::read_to_string("/proc/cpuinfo").context("read what the CPU can do")?;
     Ok(cpu.split_whitespace().any(|word| word == "avx2"))
-}
-
-/// passt does not start where no route leads out: one is made that leads nowhere.
-fn make_uplink() -> Result<()> {
-    if Path::new("/sys/class/net/uplink").exists() {
-        return Ok(());
-    }
-    for arguments in [
-        "link add uplink up type dummy",
-        "address add 192.0.2.1/24 dev uplink",
-        "route add default via 192.0.2.2 dev uplink",
-    ] {
-        let status = Command::new("ip").args(arguments.split(' ')).status().context("run ip")?;
-        ensure!(status.success(), "ip {arguments} ended with {status}");
-    }
-    Ok(())
 }
