@@ -54,8 +54,8 @@ pub fn serve(address: IpAddr, port: u16, back: [IpAddr; 2]) -> io::Result<()> {
     let resets = listener(at(RESETS), 64)?;
     thread::spawn(move || {
         resets.incoming().flatten().for_each(|stream| {
-            // Whoever connects is told that first.
-            thread::sleep(Duration::from_millis(40));
+            // Whoever connects is told that first, also where guests share an emulated processor.
+            thread::sleep(Duration::from_millis(250));
             reset(stream);
         });
     });

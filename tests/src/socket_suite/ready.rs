@@ -16,7 +16,7 @@ fn fill(stream: &OwnedFd) -> Result<bool, Errno> {
     let bytes = [0; 65_536];
     for _ in 0..4096 {
         if send(stream, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_err()
-            && polled(stream, PollFlags::OUT, Duration::from_millis(50))?.is_empty()
+            && polled(stream, PollFlags::OUT, Duration::from_millis(200))?.is_empty()
         {
             return Ok(true);
         }
@@ -38,7 +38,7 @@ pub(super) fn poll(c: &mut Checks, target: &Target) -> Result<(), Errno> {
     let later = target.stream("later 80 x")?;
     c.is("data wakes the one who polls", await_events(&later, PollFlags::IN)?, "IN");
 
-    let full = target.stream("stall 1200")?;
+    let full = target.stream("stall 2500")?;
     c.holds("a full socket takes no more", fill(&full)?);
     c.is("poll of a full socket", polled(&full, PollFlags::OUT, Duration::ZERO)?, "");
     c.is("room wakes the one who polls", await_events(&full, PollFlags::OUT)?, "OUT");
