@@ -7,6 +7,7 @@ macro_rules! in_each_mode {
         mod nat {
             $(#[test]
             fn $test() {
+                let _alone = crate::ground::alone();
                 super::$test(crate::ground::Mode::Nat);
             })*
         }
@@ -14,6 +15,7 @@ macro_rules! in_each_mode {
         mod tsi {
             $(#[test]
             fn $test() {
+                let _alone = crate::ground::alone();
                 super::$test(crate::ground::Mode::Tsi);
             })*
         }

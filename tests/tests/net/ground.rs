@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use monocore_test_images::image::Layer;
 use monocore_tests::image::{busybox, program};
@@ -53,6 +53,13 @@ impl Mode {
             Self::Tsi => 1,
         }
     }
+}
+
+/// Held while a test runs: they measure time by waits, and two guests on one emulated processor stretch each other's.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing half done.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A process of this machine that ends with this value.
