@@ -57,7 +57,7 @@ pub(crate) fn count(guest: &mut Guest, load: Load) -> Result<Figures> {
 }
 
 /// Nanoseconds, which are instructions in this clock, that the CPU was busy with anything but this program.
-pub(crate) fn busy_ns() -> Result<u64> {
+fn busy_ns() -> Result<u64> {
     let text = fs::read_to_string("/proc/schedstat").context("read the scheduler's figures")?;
     let own = clock_gettime(ClockId::ProcessCPUTime);
     let part = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -73,7 +73,7 @@ fn running_ns(schedstat: &str) -> Option<u64> {
     line.split_whitespace().nth(6)?.parse().ok()
 }
 
-/// The sum of a histogram's column over all threads but this program's first; its other one hardly runs.
+/// The sum of a histogram's column over all threads but this program's only one.
 fn of_others(entries: &[Vec<u64>], column: usize) -> f64 {
     let others = entries.iter().filter(|entry| entry.first() != Some(&u64::from(std::process::id())));
     as_f64(others.filter_map(|entry| entry.get(column)).sum())

@@ -1,7 +1,6 @@
 //! The ways a guest reaches this machine, and how a guest that goes each of them is started.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,7 +11,6 @@ use monocore_benches::microvm::Qemu;
 use monocore_benches::moved;
 use monocore_benches::msb::Msb;
 use monocore_tests::image::{BUSYBOX, busybox, program, write_archive};
-use rustix::process::Pid;
 use serde_json::json;
 
 use crate::Args;
@@ -72,11 +70,6 @@ impl Mode {
     pub(crate) fn loads(&self) -> [Load; 4] {
         let bytes = self.bulk_bytes;
         [Load::Send(bytes), Load::Receive(bytes), Load::Requests(2000), Load::Connections(500)]
-    }
-
-    /// Whether it is this project's, with nothing of others in it.
-    pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.launch, Launch::Monocore(_))
     }
 }
 
@@ -179,18 +172,12 @@ impl Setup {
     }
 }
 
-/// Starts a guest, in a group of processes of its own.
+/// Starts a guest.
 fn spawn(command: &mut Command) -> Result<Child> {
-    command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("start {command:?}"))
+    command.stdin(Stdio::null()).spawn().with_context(|| format!("start {command:?}"))
 }
 
 impl Running {
-    /// The guest's group of processes.
-    pub(crate) fn group(&self) -> Result<Pid> {
-        let pid = self.guest.id().try_into().ok().and_then(Pid::from_raw);
-        pid.context("a process without a number")
-    }
-
     /// Waits for the guest's end.
     pub(crate) fn end(&mut self) -> Result<()> {
         if !self.ends {

@@ -20,5 +20,5 @@ pub(super) fn run() -> Result<()> {
     let initramfs = project::guest_dir(Arch::host().name()).join("initramfs.cpio");
     let mut argv: Vec<OsString> = vec![bench.into(), "--qemu".into()];
     argv.extend(flags([("--monocore", monocore), ("--kernel", kernel), ("--initramfs", initramfs)]));
-    step("measuring", || counted(&argv, ""))
+    step("measuring", || counted(&argv))
 }

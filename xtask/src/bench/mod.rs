@@ -90,10 +90,9 @@ fn inside(args: impl IntoIterator<Item = OsString>) -> Result<()> {
     ended((Testbed { timeout: TIMEOUT, memory_mib: 4096, ..Testbed::default() }).run(&argv)?)
 }
 
-/// Runs `argv` where the clock counts instructions, under a kernel whose command line has `append` as well.
-fn counted(argv: &[OsString], append: &str) -> Result<()> {
-    let testbed = Testbed { icount: true, timeout: TIMEOUT, append: append.into(), ..Testbed::default() };
-    ended(testbed.run(argv)?)
+/// Runs `argv` where the clock counts instructions.
+fn counted(argv: &[OsString]) -> Result<()> {
+    ended((Testbed { icount: true, timeout: TIMEOUT, ..Testbed::default() }).run(argv)?)
 }
 
 fn ended(outcome: Outcome) -> Result<()> {
