@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const BLOCK_BYTES: usize = 128 << 10;
 
 /// Nothing that is under way waits longer for the guest.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A load, as the guest sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
