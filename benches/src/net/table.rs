@@ -87,5 +87,6 @@ pub(crate) fn bars(rows: &[Row]) -> bool {
 }
 
 fn ratio(ours: &Figures, theirs: &Figures) -> f64 {
-    ours.instructions / theirs.instructions
+    let each = |figures: &Figures| figures.instructions / unit(figures.load).count;
+    each(ours) / each(theirs)
 }
