@@ -1,5 +1,5 @@
 //! Frames and packets of a guest whose sockets are carried, in arbitrary order: requests, messages whole and in pieces,
-//! credit lies, resets; the guest gives buffers or withholds them. Nobody but the guest's own service at a published port is
+//! credit lies, memory to be filled, resets; the guest gives buffers or withholds them. Nobody but the guest's own service at a published port is
 //! within its reach: whatever it says, a listener on this host's loopback hears of nobody.
 
 #![no_main]
@@ -142,11 +142,13 @@ fn frame(input: &mut &[u8]) -> [u8; FRAME_BYTES] {
 /// A packet that mostly belongs to one of four sockets.
 fn packet(input: &mut &[u8]) -> Vec<u8> {
     let [kind, op, port, flags, credit, len] = take(input);
-    let op = match op % 10 {
+    let op = match op % 12 {
         0..=3 => Packet::Request,
         4..=6 => Packet::ReadWrite,
         7 => Packet::Shutdown,
         8 => Packet::Reset,
+        9 => Packet::Read,
+        10 => Packet::Cancel,
         _ => [Packet::Response, Packet::CreditUpdate, Packet::CreditRequest][usize::from(flags >> 4) % 3],
     };
     let mut payload = match op {
@@ -191,7 +193,14 @@ fuzz_target!(|input: &[u8]| {
         for _ in 0..=round >> 6 {
             let bytes = packet(&mut input);
             let addr = driver.put(&bytes);
-            driver.queues[1].add(&[Part::readable(addr, bytes.len())]);
+            let mut parts = vec![Part::readable(addr, bytes.len())];
+            if round & 8 != 0 {
+                // Memory for what a stream brings.
+                parts.push(Part::writable(driver.alloc(64), 64));
+            }
+            if driver.queues[1].free() >= parts.len() {
+                driver.queues[1].add(&parts);
+            }
             packets += 1;
         }
         if round & 0x10 != 0 {

@@ -80,8 +80,18 @@ impl<'m> Ring<'m> {
         let slot = usize::from(next.0 % self.queue.size());
         let head = load(parts.avail, ENTRIES + 2 * slot, Ordering::Relaxed)?;
         self.queue.set_next_avail((next + Wrapping(1)).0);
-        chain.walk(self.ram, head, Table::of_queue(parts.table, self.queue.size()), self.limits)?;
+        self.walk(head, chain)?;
         Ok(true)
+    }
+
+    /// Reads the chain that begins at descriptor `head` again, which was taken by [`pop`](Self::pop) and not given back. The
+    /// driver may have changed it meanwhile: it is another one, and checked as such.
+    ///
+    /// # Errors
+    /// [`GuestFault`] where the chain breaks the rules.
+    pub fn walk(&self, head: u16, chain: &mut Chain<'m>) -> Result<(), GuestFault> {
+        let parts = self.parts.as_ref().ok_or(GuestFault::RingOutsideRam)?;
+        chain.walk(self.ram, head, Table::of_queue(parts.table, self.queue.size()), self.limits)
     }
 
     /// Takes back the last `count` calls of [`pop`](Self::pop): those chains are available again. None of

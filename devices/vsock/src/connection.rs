@@ -78,6 +78,8 @@ pub(crate) enum Flow {
     NoCredit,
     /// The limit of what goes to the guest is used up; its socket is not read until there is some of it again.
     Limited,
+    /// The guest has just read into a chain of its own, and most likely will again: what comes waits for that, for a moment.
+    Held,
     /// There will be none any more.
     Ended,
 }
@@ -118,6 +120,8 @@ pub(crate) struct Connection {
     pub(crate) update_queued: bool,
     /// What the poller watches the socket for, if it does.
     pub(crate) watched: Option<Interest>,
+    /// First descriptor of the chain that waits for bytes.
+    pub(crate) reading: Option<u16>,
     /// The socket's other end was seen to be gone.
     pub(crate) hung_up: bool,
     /// What went wrong when bytes were sent to the front's socket: it ends once what is there to be read is with the guest.
@@ -145,6 +149,7 @@ impl Connection {
             limited: false,
             update_queued: false,
             watched: None,
+            reading: None,
             hung_up: false,
             broken: None,
             deadline: None,
@@ -173,7 +178,7 @@ impl Connection {
                 (Flow::Free, true) => Some(Interest::ReadWrite),
                 (_, true) => Some(Interest::Write),
                 // After its end, only whether the other end is gone altogether.
-                (Flow::Ended, false) if !self.hung_up => Some(Interest::None),
+                (Flow::Ended | Flow::Held, false) if !self.hung_up => Some(Interest::None),
                 // The end of a socket would be reported over and over while nobody can read up to it.
                 _ => None,
             },

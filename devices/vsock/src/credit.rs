@@ -21,6 +21,11 @@ impl GuestCredit {
         self.buf_alloc.saturating_sub(self.sent.wrapping_sub(self.fwd_cnt))
     }
 
+    /// Bytes sent in packets so far, modulo 2^32.
+    pub(crate) fn sent(self) -> u32 {
+        self.sent
+    }
+
     pub(crate) fn spend(&mut self, bytes: u32) {
         self.sent = self.sent.wrapping_add(bytes);
     }

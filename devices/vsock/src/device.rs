@@ -200,6 +200,9 @@ impl VirtioDevice for Vsock {
                 tx_held: false,
             };
             serve("vsock", &mut service, interrupt.as_ref(), &stop, &metrics.guest_faults);
+            if let Err(error) = service.settle() {
+                tracing::warn!(device = "vsock", %error, "chains cannot be given back");
+            }
             let rings = [Some(&service.inbound.ring), Some(&service.tx), service.events.as_ref()];
             rings.into_iter().flatten().map(Ring::state).collect()
         };

@@ -25,6 +25,7 @@ mod channels;
 mod connection;
 mod credit;
 mod device;
+mod direct;
 mod front;
 mod inbound;
 mod outbound;

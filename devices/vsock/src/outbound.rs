@@ -7,12 +7,12 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::backend::Backend;
-use crate::connection::{Delivery, Host, Key, Phase};
+use crate::connection::{Delivery, Flow, Host, Key, Phase};
 use crate::device::{FrontPort, Metrics};
 use crate::front::{Channel, FRAME_BYTES, Inspection};
 use crate::packet::{
-    END_OF_MESSAGE, HEADER_BYTES, HOST_CID, Header, Op, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET,
-    TYPE_STREAM,
+    END_OF_MESSAGE, HEADER_BYTES, HOLD, HOST_CID, Header, Op, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND,
+    TYPE_SEQPACKET, TYPE_STREAM,
 };
 use crate::session::{Id, Session};
 
@@ -35,6 +35,8 @@ pub(crate) enum Change {
     Connection(Id),
     /// What is left of the packet is of a channel's message, and the last of it or not.
     Message(Id, bool),
+    /// The packet is a READ, whose sender has got so many bytes in packets.
+    Read(Id, u32),
 }
 
 impl Outbound<'_> {
@@ -86,9 +88,14 @@ impl Outbound<'_> {
                 return Ok(self.part_of_message(id, &header));
             }
             Some(Op::ReadWrite) => self.bytes(id, packet),
+            Some(Op::Read) if self.is_front_stream(id) => return Ok(Some(Change::Read(id, header.flags))),
+            Some(Op::Cancel) if self.is_front_stream(id) => self.cancel_read(id),
+            Some(Op::CreditUpdate) if header.flags & HOLD != 0 && self.is_front_stream(id) => {
+                self.session.hold(id)
+            }
             Some(Op::CreditUpdate) => {}
             Some(Op::CreditRequest) => self.queue_update(id),
-            Some(Op::Request) | None => self.session.reset(id, None, self.metrics),
+            Some(Op::Request | Op::Read | Op::Cancel) | None => self.session.reset(id, None, self.metrics),
         }
         Ok(Some(Change::Connection(id)))
     }
@@ -229,6 +236,10 @@ impl Outbound<'_> {
             }
             Phase::Open | Phase::Draining => connection.guest_shuts(flags),
         }
+        if flags & SHUT_RECEIVE != 0 {
+            self.session.end_read(id, 0);
+        }
+        let Some(connection) = self.session.get(id) else { return };
         if connection.guest_shut == SHUT_BOTH {
             // The confirmation (§5.10.6.5); the guest need not wait until the host has read everything. One that speaks to a
             // front has closed its socket and waits for nothing: it uses no port soon again.
@@ -236,6 +247,19 @@ impl Outbound<'_> {
                 self.session.tell(key, Op::Reset, 0);
             }
             self.session.release(id, self.metrics);
+        }
+    }
+
+    fn is_front_stream(&mut self, id: Id) -> bool {
+        self.session.get(id).is_some_and(|connection| connection.is_front_stream())
+    }
+
+    /// The guest wants bytes in packets.
+    fn cancel_read(&mut self, id: Id) {
+        self.session.end_read(id, 0);
+        if let Some(connection) = self.session.get(id).filter(|connection| connection.flow == Flow::Held) {
+            connection.flow = Flow::Free;
+            self.session.leave_queues(id, Flow::Held);
         }
     }
 
@@ -335,6 +359,9 @@ impl Outbound<'_> {
         }
         connection.host_shut |= flags;
         let (key, shut) = (connection.key, connection.host_shut);
+        if shut & SHUT_SEND != 0 {
+            self.session.end_read(id, 0);
+        }
         self.session.tell(key, Op::Shutdown, shut);
         if shut == SHUT_BOTH {
             self.session.close(id);

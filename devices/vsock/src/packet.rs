@@ -20,6 +20,8 @@ pub(crate) const SHUT_RECEIVE: u32 = 1;
 pub(crate) const SHUT_SEND: u32 = 2;
 /// Both.
 pub(crate) const SHUT_BOTH: u32 = SHUT_RECEIVE | SHUT_SEND;
+/// In the flags of a credit update of a front's stream: its sender is about to ask for a [`Op::Read`].
+pub(crate) const HOLD: u32 = 1;
 
 /// What a packet is for (§5.10.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,12 @@ pub enum Op {
     CreditUpdate = 6,
     /// Asks how much room there is.
     CreditRequest = 7,
+    /// At a front's port only, no part of the specification: asks for the chain to be filled with the next bytes of the stream;
+    /// flags are how many came in packets so far. Bytes that are there at once are in the chain when it is given back; else the
+    /// answer is such a packet, whose flags say how many there are.
+    Read = 64,
+    /// As above: a chain that waits for bytes is given back as it is, and bytes come in packets again.
+    Cancel = 65,
 }
 
 impl Op {
@@ -51,6 +59,8 @@ impl Op {
             Self::ReadWrite,
             Self::CreditUpdate,
             Self::CreditRequest,
+            Self::Read,
+            Self::Cancel,
         ]
         .into_iter()
         .find(|known| *known as u16 == op)

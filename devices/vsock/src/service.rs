@@ -78,6 +78,11 @@ impl<'m> VsockService<'m, '_> {
             let mut packet = std::mem::take(&mut self.packet);
             if self.tx.pop(&mut packet)? {
                 let change = self.outbound(poller).packet(&mut packet.readable)?;
+                if let Some(Change::Read(id, came)) = change {
+                    self.begin_read(poller, id, came, &packet)?;
+                    self.packet = packet;
+                    continue;
+                }
                 if let (Some(Change::Message(id, last)), Some((front, mut channels))) = (change, self.front())
                 {
                     channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
@@ -98,7 +103,7 @@ impl<'m> VsockService<'m, '_> {
     }
 
     /// Goes on with a connection after a packet of the guest.
-    fn changed(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
+    pub(crate) fn changed(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
         let Some(connection) = self.session.get(id) else { return Ok(()) };
         if let Some(errno) = connection.broken {
             return self.break_off(id, errno);
@@ -112,6 +117,7 @@ impl<'m> VsockService<'m, '_> {
 
     /// Ends a connection whose socket takes no more, after what the guest has room for of what it still has.
     fn break_off(&mut self, id: Id, errno: Errno) -> Result<(), ServiceError> {
+        self.session.end_read(id, 0);
         for _ in 0..TURN_READS {
             let pumped = if self.flush_control()? {
                 self.inbound.pump(self.session, id, self.metrics)?
@@ -163,6 +169,9 @@ impl<'m> VsockService<'m, '_> {
                 || self.session.holds_back(id)
             {
                 break;
+            }
+            if let Some(head) = self.session.get(id).and_then(|connection| connection.reading) {
+                return self.fill_waiting(poller, id, head);
             }
             // What was told to the guest before comes first.
             let pumped = if self.flush_control()? {
@@ -222,6 +231,8 @@ impl<'m> VsockService<'m, '_> {
             }
         } else if ready.readable && connection.flow == Flow::Free {
             return self.read(poller, id);
+        } else if connection.flow == Flow::Held && connection.hung_up {
+            return self.resume_held(poller, id);
         }
         self.session.watch(id, poller, self.metrics);
         Ok(())
@@ -297,6 +308,7 @@ impl<'m> VsockService<'m, '_> {
 
     fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.turn_front(poller)?;
+        self.return_spent()?;
         self.flush_control()?;
         self.inbound.ring.notify()?;
         Ok(self.tx.notify()?)
@@ -350,6 +362,7 @@ impl Service for VsockService<'_, '_> {
         }
         self.resume_limited(poller)?;
         let now = Instant::now();
+        self.end_holds(poller, now)?;
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             while let Some(id) = self.session.overdue(now) {
                 self.session.reset(id, None, self.metrics);
@@ -362,6 +375,10 @@ impl Service for VsockService<'_, '_> {
     fn deadline(&self) -> Option<Instant> {
         let front = self.front.as_ref().and_then(|front| front.front.deadline());
         let limited = self.session.throttle.deadline();
-        [self.session.next_deadline(), self.backend.deadline(), front, limited].into_iter().flatten().min()
+        let held = self.session.held.front().map(|(until, _)| *until);
+        [self.session.next_deadline(), self.backend.deadline(), front, limited, held]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -75,6 +75,10 @@ pub(crate) struct Session {
     pub(crate) control: VecDeque<Control>,
     /// Connections with bytes for the guest but no buffers, longest wait first.
     pub(crate) starved: VecDeque<Id>,
+    /// Connections whose bytes are held, with the end of that, the next to end first.
+    pub(crate) held: VecDeque<(Instant, Id)>,
+    /// First descriptors of chains that wait for nothing any more.
+    pub(crate) spent: Vec<u16>,
     /// The guest must hear that all its connections are gone (§5.10.6.7).
     pub(crate) announce_loss: bool,
     /// What the front's connections may carry.
@@ -95,6 +99,8 @@ impl Session {
             ended: Ended::default(),
             control: VecDeque::new(),
             starved: VecDeque::new(),
+            held: VecDeque::new(),
+            spent: Vec::new(),
             announce_loss: false,
             throttle: Throttle::default(),
         }
@@ -169,10 +175,9 @@ impl Session {
         if self.find(connection.key) == Some(id) {
             self.by_key.remove(&connection.key);
         }
-        if connection.flow == Flow::NoBuffers {
-            self.starved.retain(|waiting| *waiting != id);
-        }
+        self.leave_queues(id, connection.flow);
         self.leave_limits(id, (connection.flow, connection.limited));
+        self.spent.extend(connection.reading);
         Metrics::add(&metrics.closed, 1);
         if let Host::Channel(kept) = &connection.host {
             self.kept_bytes -= kept.len();
@@ -186,6 +191,7 @@ impl Session {
 
     /// Ends a connection for both sides, at once; a guest that uses the front's is told why.
     pub(crate) fn reset(&mut self, id: Id, why: Option<Errno>, metrics: &Metrics) {
+        self.end_read(id, 0);
         let Some(connection) = self.get(id) else { return };
         connection.reset_on_close();
         let why = why.filter(|_| !matches!(connection.host, Host::Backend(_)));
@@ -254,10 +260,7 @@ impl Session {
         }
         connection.phase = Phase::Draining;
         let (key, flow) = (connection.key, std::mem::replace(&mut connection.flow, Flow::Ended));
-        if flow == Flow::NoBuffers {
-            self.starved.retain(|waiting| *waiting != id);
-        }
-        self.leave_limits(id, (flow, false));
+        self.leave_queues(id, flow);
         self.by_key.remove(&key);
         self.set_deadline(id, None);
     }

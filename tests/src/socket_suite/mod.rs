@@ -4,6 +4,7 @@
 //! Every assertion has a name, and every group of them a process of its own: one that hangs or crashes costs no other.
 //! Needs root.
 
+mod bulk;
 mod check;
 mod connect;
 mod descriptors;
@@ -51,6 +52,11 @@ const GROUPS: &[(&str, Group)] = &[
     ("timeouts", stream::timeouts),
     ("signals", stream::signals),
     ("volume", stream::volume),
+    ("bulk-waits", bulk::waits),
+    ("bulk-wholes", bulk::wholes),
+    ("bulk-several", bulk::several),
+    ("bulk-ends", bulk::ends),
+    ("bulk-sends", bulk::sends),
     ("half-close", stream_ends::half_close),
     ("shutdown", stream_ends::shutdowns),
     ("reset", stream_ends::resets),

@@ -153,6 +153,7 @@ impl Peer {
                 io::copy(&mut reader.by_ref().take(number(count)), &mut io::sink())?;
                 reset(stream);
             }
+            ["send-and-reset", count] => send_and_reset(&mut reader, stream, number(count))?,
             ["close-first", name] => {
                 stream.shutdown(Shutdown::Write)?;
                 self.ends.watch(name, reader);
@@ -271,6 +272,14 @@ fn send_pattern(stream: &mut TcpStream, count: u64) -> io::Result<()> {
         stream.write_all(&block[..part])?;
         left -= part as u64;
     }
+    Ok(())
+}
+
+/// Sends so much, waits for an answer, and resets.
+fn send_and_reset(reader: &mut impl Read, mut stream: TcpStream, count: u64) -> io::Result<()> {
+    send_pattern(&mut stream, count)?;
+    reader.read_exact(&mut [0])?;
+    reset(stream);
     Ok(())
 }
 

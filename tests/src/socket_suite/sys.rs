@@ -40,8 +40,7 @@ pub(super) fn in_child(patience: Duration, act: impl FnOnce(File)) -> io::Result
         }
     };
     if !whole {
-        // SAFETY: takes numbers; the child is ours and was not waited for.
-        unsafe { libc::kill(child, libc::SIGKILL) };
+        kill(child);
     }
     let well = wait(child)? == "exit 0" && whole;
     Ok(Ended { said: String::from_utf8_lossy(&said).into_owned(), well })
@@ -78,6 +77,12 @@ pub(super) fn wait(child: i32) -> io::Result<String> {
             return Err(error);
         }
     }
+}
+
+/// Ends a child process.
+pub(super) fn kill(child: i32) {
+    // SAFETY: takes numbers; the child is ours and was not waited for.
+    unsafe { libc::kill(child, libc::SIGKILL) };
 }
 
 /// Lets SIGPIPE end this process again; Rust's start had it ignored.

@@ -1,3 +1,4 @@
+mod direct;
 mod guest;
 mod hostile;
 mod limits;

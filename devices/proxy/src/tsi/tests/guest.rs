@@ -173,22 +173,27 @@ impl Guest {
 
     /// Sends a packet with `bytes` behind it, and waits until the device has taken it.
     pub(super) fn send(&mut self, socket: Socket, op: Packet, flags: u32, bytes: &[u8]) {
+        let header = Header { len: bytes.len().try_into().unwrap(), ..self.header(socket, op, flags) };
+        self.transmit(&[&header.to_bytes()[..], bytes].concat());
+        self.driver.wait_used(TX);
+    }
+
+    /// A packet's header, with nothing behind it.
+    pub(super) fn header(&mut self, socket: Socket, op: Packet, flags: u32) -> Header {
         let state = self.sockets.get_mut(&socket.port).unwrap();
         state.told = state.received;
-        let header = Header {
+        Header {
             src_cid: 3,
             dst_cid: 2,
             src_port: socket.port,
             dst_port: PORT,
-            len: bytes.len().try_into().unwrap(),
+            len: 0,
             kind: socket.kind,
             op: Some(op),
             flags,
             buf_alloc: self.grant,
             fwd_cnt: if self.takes { state.received } else { 0 },
-        };
-        self.transmit(&[&header.to_bytes()[..], bytes].concat());
-        self.driver.wait_used(TX);
+        }
     }
 
     /// Gives the device a packet of any bytes.

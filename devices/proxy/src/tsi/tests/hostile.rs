@@ -11,7 +11,7 @@ use monocore_vsock::Header;
 const HOST_CID: u64 = 2;
 const GUEST_CID: u64 = 3;
 /// Operations and kinds that there are, and some that there are not.
-const OPS: [u16; 12] = [0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8, 0xffff];
+const OPS: [u16; 14] = [0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8, 64, 65, 0xffff];
 const KINDS: [u16; 6] = [1, 1, 2, 2, 0, 3];
 /// What counts, flags and lengths are tried with.
 const NUMBERS: [u32; 12] =
