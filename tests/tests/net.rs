@@ -1,13 +1,13 @@
 //! The network as programs in a sandbox and others outside find it, each test in every mode there is.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
-/// Makes a test of each function for each mode; the function is told the mode.
+/// Makes a test of each function for each mode; the function is told the mode. Those behind `alone:` run beside no other.
 macro_rules! in_each_mode {
-    ($($test:ident),* $(,)?) => {
+    (@$turn:ident $($test:ident),*) => {
         mod nat {
             $(#[test]
             fn $test() {
-                let _alone = crate::ground::alone();
+                let _turn = crate::ground::$turn();
                 super::$test(crate::ground::Mode::Nat);
             })*
         }
@@ -15,11 +15,13 @@ macro_rules! in_each_mode {
         mod tsi {
             $(#[test]
             fn $test() {
-                let _alone = crate::ground::alone();
+                let _turn = crate::ground::$turn();
                 super::$test(crate::ground::Mode::Tsi);
             })*
         }
     };
+    (alone: $($test:ident),* $(,)?) => { in_each_mode!(@alone $($test),*); };
+    ($($test:ident),* $(,)?) => { in_each_mode!(@beside_others $($test),*); };
 }
 
 #[path = "net/ground.rs"]

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use monocore_test_images::image::Layer;
 use monocore_tests::image::{busybox, program};
@@ -55,11 +55,17 @@ impl Mode {
     }
 }
 
-/// Held while a test runs: they measure time by waits, and two guests on one emulated processor stretch each other's.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Held by a test that measures time by waits: two guests on one emulated processor stretch each other's.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
     // A test that failed leaves nothing half done.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by every other test.
+pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A process of this machine that ends with this value.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::ground::{self, Mode, PEER_V4, PEER_V6, SUITE};
 
-in_each_mode!(a_guests_sockets_answer_as_linux_does);
+in_each_mode!(alone: a_guests_sockets_answer_as_linux_does);
 
 /// The differences that are known, as users read them.
 const DIFFERENCES: &str = include_str!("../../../docs/sockets.md");
