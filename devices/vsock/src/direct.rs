@@ -62,7 +62,10 @@ impl<'m> VsockService<'m, '_> {
     pub(crate) fn fill_waiting(&mut self, poller: &Poller, id: Id, head: u16) -> Result<(), ServiceError> {
         let mut chain = std::mem::take(&mut self.packet);
         self.tx.walk(head, &mut chain)?;
-        if let Some(bytes) = self.fill(poller, id, &chain.writable) {
+        if chain.writable.is_empty() {
+            // It had room when it came: without this, nothing read would look like the stream's end.
+            self.session.reset(id, Some(Errno::PROTO), self.metrics);
+        } else if let Some(bytes) = self.fill(poller, id, &chain.writable) {
             self.session.end_read(id, bytes);
         }
         self.packet = chain;

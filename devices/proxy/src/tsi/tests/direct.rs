@@ -247,6 +247,21 @@ fn one_read_is_all_a_stream_may_have() {
     assert_eq!(pair.guest.faults(), 0);
 }
 
+/// The chain is walked again when there are bytes, and by then it may be another one.
+#[test]
+fn a_read_that_lost_its_memory_is_no_end_of_the_stream() {
+    let mut pair = Pair::new();
+    let room = pair.room(64);
+    let head = pair.read(room);
+    assert!(pair.guest.try_next(pair.socket, SOON).is_none(), "it waits");
+    pair.guest.driver.queues[TX].set_descriptor(head, room.header, 44, 0, 0);
+    pair.host.write_all(b"bytes").unwrap();
+    assert_eq!(pair.guest.event(pair.socket), (Some(Packet::Read), 0));
+    assert_eq!(pair.guest.event(pair.socket), (Some(Packet::Reset), EPROTO));
+    assert_eq!(pair.guest.driver.wait_used(TX), (head, 0));
+    assert_eq!(pair.guest.faults(), 0);
+}
+
 #[test]
 fn a_channel_reads_nothing_directly() {
     let mut guest = with_host();
