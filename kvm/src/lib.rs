@@ -1,7 +1,7 @@
 //! KVM behind the traits of `monocore-hypervisor`.
 //!
-//! Interrupt controllers live in the kernel, interrupts are irqfds and doorbells ioeventfds, so a running guest
-//! leaves the kernel only for accesses nobody put a doorbell on. A vCPU is kicked by a signal whose handler sets
+//! Interrupt controllers live in the kernel and doorbells are ioeventfds, so a running guest leaves the kernel only for
+//! accesses nobody put a doorbell on; an interrupt is delivered by the thread that raises its line. A vCPU is kicked by a signal whose handler sets
 //! `immediate_exit`, so that a kick just before KVM_RUN is not lost.
 //!
 //! Trust: the guest decides what arrives in `kvm_run`; the kernel bounds its lengths.
@@ -9,6 +9,7 @@
 #![allow(unsafe_code, reason = "a hypervisor backend: memory slots, shared kvm_run pages, signals")]
 
 mod error;
+mod irq_line;
 mod kick;
 mod port_io;
 mod probe;
@@ -20,7 +21,7 @@ mod vm;
 #[path = "x86_64/mod.rs"]
 mod arch;
 
-pub use arch::{BIND_REQUESTS, RUN_REQUESTS, VcpuState, VmState};
+pub use arch::{BIND_REQUESTS, RAISE_REQUESTS, RUN_REQUESTS, VcpuState, VmState};
 pub use error::Error;
 pub use kick::KvmVcpuHandle;
 pub use probe::{HostFacts, Unusable, probe};

@@ -70,7 +70,6 @@ pub(crate) fn open() -> Result<Kvm, Unusable> {
 
 const REQUIRED: &[(Cap, &str)] = &[
     (Cap::Irqchip, "in-kernel interrupt controllers (KVM_CAP_IRQCHIP)"),
-    (Cap::Irqfd, "irqfd (KVM_CAP_IRQFD)"),
     (Cap::Ioeventfd, "ioeventfd (KVM_CAP_IOEVENTFD)"),
     (Cap::UserMemory, "user memory slots (KVM_CAP_USER_MEMORY)"),
     (Cap::ImmediateExit, "immediate exit (KVM_CAP_IMMEDIATE_EXIT)"),

@@ -1,7 +1,6 @@
 //! A machine: memory slots, interrupt lines, doorbells.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +10,7 @@ use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, Gsi, IrqLine, P
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::NamedCall;
+use crate::irq_line::KvmIrqLine;
 use crate::{Error, UnboundVcpu, VmState, arch};
 
 /// Input pins of the in-kernel I/O APIC.
@@ -19,7 +19,8 @@ const GSI_COUNT: u32 = 24;
 /// A KVM machine.
 #[derive(Debug)]
 pub struct KvmVm {
-    fd: VmFd,
+    /// Shared with the interrupt lines.
+    fd: Arc<VmFd>,
     vcpus: u8,
     cpuid: CpuId,
     slots: Mutex<BTreeMap<u32, kvm_userspace_memory_region>>,
@@ -33,7 +34,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl KvmVm {
     pub(crate) fn new(fd: VmFd, vcpus: u8, cpuid: CpuId) -> Self {
-        Self { fd, vcpus, cpuid, slots: Mutex::default(), taken_gsis: Mutex::default() }
+        Self { fd: Arc::new(fd), vcpus, cpuid, slots: Mutex::default(), taken_gsis: Mutex::default() }
     }
 
     fn set_region(&self, region: kvm_userspace_memory_region) -> Result<(), Error> {
@@ -47,14 +48,6 @@ fn event_fd(event: &Event) -> Result<EventFd, Error> {
     let fd = event.as_fd().try_clone_to_owned().call("dup")?;
     // SAFETY: the descriptor is open and nobody else's.
     Ok(unsafe { EventFd::from_raw_fd(fd.into_raw_fd()) })
-}
-
-struct IrqFd(Event);
-
-impl IrqLine for IrqFd {
-    fn raise(&self) -> io::Result<()> {
-        self.0.raise()
-    }
 }
 
 impl Vm for KvmVm {
@@ -93,9 +86,7 @@ impl Vm for KvmVm {
         if gsi.0 >= GSI_COUNT || !lock(&self.taken_gsis).insert(gsi.0) {
             return Err(Error::Gsi(gsi.0));
         }
-        let event = Event::new().call("eventfd")?;
-        self.fd.register_irqfd(&event_fd(&event)?, gsi.0).call("KVM_IRQFD")?;
-        Ok(Arc::new(IrqFd(event)))
+        Ok(Arc::new(KvmIrqLine::new(Arc::clone(&self.fd), gsi)))
     }
 
     fn doorbell(&self, address: DoorbellAddress) -> Result<Option<Doorbell>, Error> {

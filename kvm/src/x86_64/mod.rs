@@ -12,7 +12,7 @@ use monocore_hypervisor::{VcpuStart, layout};
 use crate::Error;
 use crate::error::NamedCall;
 
-pub use requests::{BIND_REQUESTS, RUN_REQUESTS};
+pub use requests::{BIND_REQUESTS, RAISE_REQUESTS, RUN_REQUESTS};
 pub use state::{VcpuState, VmState};
 pub(crate) use state::{restore_vcpu, restore_vm, save_vcpu, save_vm};
 

@@ -1,14 +1,17 @@
-//! The ioctl requests vCPU threads make, for whoever confines them.
+//! The ioctl requests a machine's threads make, for whoever confines them.
 //!
 //! Source: Linux include/uapi/linux/kvm.h.
 
 use std::mem::size_of;
 
-use kvm_bindings::{KVMIO, kvm_cpuid2, kvm_mp_state, kvm_regs, kvm_sregs, kvm_xcrs};
+use kvm_bindings::{KVMIO, kvm_cpuid2, kvm_irq_level, kvm_mp_state, kvm_regs, kvm_sregs, kvm_xcrs};
 use vmm_sys_util::ioctl::{_IOC_NONE, _IOC_READ, _IOC_WRITE};
 
 /// What [`Vcpu::run`](monocore_hypervisor::Vcpu::run) asks of KVM: KVM_RUN.
 pub const RUN_REQUESTS: &[u64] = &[request(_IOC_NONE, 0x80, 0)];
+
+/// What [`IrqLine::raise`](monocore_hypervisor::IrqLine::raise) asks of KVM: KVM_IRQ_LINE.
+pub const RAISE_REQUESTS: &[u64] = &[request(_IOC_WRITE, 0x61, size_of::<kvm_irq_level>())];
 
 /// What [`BindVcpu::bind`](monocore_hypervisor::BindVcpu::bind) asks of KVM on the vCPU's thread.
 pub const BIND_REQUESTS: &[u64] = &[
@@ -35,6 +38,7 @@ mod tests {
     #[test]
     fn requests_are_those_of_the_kernels_header() {
         assert_eq!(RUN_REQUESTS, [0xae80]);
+        assert_eq!(RAISE_REQUESTS, [0x4008_ae61]);
         // As strace prints them.
         let expected = [0x4090_ae82, 0x8138_ae83, 0x4138_ae84, 0x4008_ae90, 0x4004_ae99, 0xaea3, 0x4188_aea7];
         assert_eq!(BIND_REQUESTS, expected);

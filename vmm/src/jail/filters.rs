@@ -12,7 +12,7 @@ use seccompiler::{BpfProgram, sock_filter};
 
 use super::{JailError, syscalls};
 use crate::attachments::ThreadKind;
-use crate::host::{BIND_REQUESTS, RUN_REQUESTS};
+use crate::host::{BIND_REQUESTS, RAISE_REQUESTS, RUN_REQUESTS};
 
 /// CLONE_FS, with which the file server's thread gets a umask of its own.
 const CLONE_FS: u64 = 0x200;
@@ -100,7 +100,9 @@ fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
         }
         ThreadKind::Tap => restrict(rules, libc::SYS_ioctl, 1, &[TUNSETOFFLOAD]),
         _ => Ok(()),
-    }
+    }?;
+    // Devices interrupt the guest from their own threads, and from a vCPU's where the transport or a port has something to say.
+    restrict(rules, libc::SYS_ioctl, 1, RAISE_REQUESTS)
 }
 
 fn number(call: i64) -> Result<u32, JailError> {

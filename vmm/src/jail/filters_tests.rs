@@ -52,6 +52,35 @@ fn every_number_gets_its_verdict() {
 }
 
 #[test]
+fn every_thread_raises_interrupt_lines_and_asks_nothing_else_of_kvm() {
+    let kinds = [
+        ThreadKind::Vcpu,
+        ThreadKind::Vsock,
+        ThreadKind::Tsi,
+        ThreadKind::Block,
+        ThreadKind::Fs,
+        ThreadKind::Console,
+        ThreadKind::Rng,
+        ThreadKind::Nat,
+        ThreadKind::Tap,
+        ThreadKind::Passt,
+    ];
+    let ioctl = u32::try_from(libc::SYS_ioctl).unwrap();
+    for kind in kinds {
+        let program = thread(kind).unwrap();
+        let verdict = |request: u64| run(&program, AUDIT_ARCH, ioctl, [0, u32::try_from(request).unwrap()]);
+        assert_eq!(verdict(RAISE_REQUESTS[0]), ALLOW, "{kind:?}");
+        // KVM_RUN and KVM_SET_USER_MEMORY_REGION.
+        let runs = if kind == ThreadKind::Vcpu { ALLOW } else { KILL_PROCESS };
+        assert_eq!(verdict(RUN_REQUESTS[0]), runs, "{kind:?}");
+        assert_eq!(verdict(0x4020_ae46), KILL_PROCESS, "{kind:?}");
+    }
+    // The file server's thread is started by a thread of its own, whose filter it inherits.
+    let raise = u32::try_from(RAISE_REQUESTS[0]).unwrap();
+    assert_eq!(run(&keeper().unwrap(), AUDIT_ARCH, ioctl, [0, raise]), ALLOW);
+}
+
+#[test]
 fn an_argument_decides_where_a_list_says_so() {
     let ioctl = u32::try_from(libc::SYS_ioctl).unwrap();
     let vcpu = thread(ThreadKind::Vcpu).unwrap();
