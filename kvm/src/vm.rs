@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::{IoEventAddress, VmFd};
-use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, Gsi, IrqLine, Protection, RamSlot, Vm};
+use monocore_hypervisor::{
+    BusAddress, Doorbell, DoorbellAddress, Event, Gpa, Gsi, IrqLine, Protection, RamSlot, Vm,
+};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::NamedCall;
@@ -91,7 +93,10 @@ impl Vm for KvmVm {
 
     fn doorbell(&self, address: DoorbellAddress) -> Result<Option<Doorbell>, Error> {
         let event = Event::new().call("eventfd")?;
-        let at = IoEventAddress::Mmio(address.gpa.0);
+        let at = match address.register {
+            BusAddress::Memory(gpa) => IoEventAddress::Mmio(gpa.0),
+            BusAddress::Port(port) => IoEventAddress::Pio(port.into()),
+        };
         self.fd.register_ioevent(&event_fd(&event)?, &at, address.value).call("KVM_IOEVENTFD")?;
         Ok(Some(Doorbell(event)))
     }

@@ -10,7 +10,7 @@ use monocore_protocol::{
     ByteString, Configure, Exec, HostEntry, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, Upper,
 };
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Network, RamSpec,
+    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
     SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -236,6 +236,7 @@ fn machine(
             image: files.reference(boot.kernel),
             initrd: vec![files.reference(boot.initramfs)],
             command_line: boot.command_line.into(),
+            kicks: if boot.foreign { Kicks::Register } else { Kicks::Port },
         },
         devices,
         // Our kernel reports a panic through the exit device; another one can only print it.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Network, RamSpec, SPEC_VERSION, Sink, VmSpec};
+use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink, VmSpec};
 
 use crate::attachments::Attachments;
 use crate::{Error, HostHypervisor, Machine};
@@ -30,6 +30,7 @@ impl Builder {
             image: FileRef::Path(kernel.into()),
             initrd: Vec::new(),
             command_line: String::new(),
+            kicks: Kicks::default(),
         };
         let spec = VmSpec {
             version: SPEC_VERSION,
@@ -77,6 +78,13 @@ impl Builder {
             line.push(' ');
         }
         line.push_str(words);
+        self
+    }
+
+    /// Says how the kernel kicks queues; this project's can do it by [`Kicks::Port`].
+    #[must_use]
+    pub fn kicks(mut self, kicks: Kicks) -> Self {
+        self.spec.kernel.kicks = kicks;
         self
     }
 

@@ -6,7 +6,8 @@ mod starter;
 
 use std::sync::Arc;
 
-use monocore_hypervisor::{Doorbell, DoorbellAddress, Event, Gpa, GuestRam, Vm};
+use monocore_hypervisor::{BusAddress, Doorbell, DoorbellAddress, Event, Gpa, GuestRam, Vm, layout};
+use monocore_spec::Kicks;
 use monocore_virtio::MmioTransport;
 
 use crate::Error;
@@ -18,7 +19,7 @@ pub(crate) use starter::StartQueue;
 use starter::StartedElsewhere;
 pub use starter::Starter;
 
-/// Puts every device of `spec` on `bus`, in order.
+/// Puts every device of `devices` on `bus`, in order, with doorbells where a kernel that kicks by `kicks` rings them.
 ///
 /// # Errors
 /// [`Error`], naming the device.
@@ -26,6 +27,7 @@ pub(crate) fn add<V: Vm>(
     bus: &mut Bus,
     vm: &V,
     ram: &GuestRam,
+    kicks: Kicks,
     devices: Vec<Made>,
     attachments: &Attachments,
     starter: &Starter,
@@ -45,12 +47,18 @@ pub(crate) fn add<V: Vm>(
             None => confinement.thread_setup(kind),
         };
         let (base, gsi) = virtio_window(index);
+        let port = match kicks {
+            Kicks::Register => None,
+            Kicks::Port => layout::virtio_port(index),
+        };
+        let notify = BusAddress::Memory(Gpa(base + MmioTransport::NOTIFY_OFFSET_BYTES));
+        let register = port.map_or(notify, BusAddress::Port);
         let doorbells = (0u32..)
             .zip(device.queue_max_sizes())
-            .map(|(queue, _)| doorbell(vm, Gpa(base + MmioTransport::NOTIFY_OFFSET_BYTES), queue))
+            .map(|(queue, _)| doorbell(vm, DoorbellAddress { register, value: queue }))
             .collect::<Result<_, _>>()?;
         let line = vm.irq_line(gsi).map_err(Error::hypervisor)?;
-        let transport = MmioTransport::new(device, ram.clone(), line, doorbells, setup)
+        let transport = MmioTransport::new(device, ram.clone(), line, doorbells, port, setup)
             .map_err(|error| Error::Device { index, kind: kind.name(), source: Box::new(error) })?;
         bus.add_virtio(transport);
     }
@@ -58,8 +66,8 @@ pub(crate) fn add<V: Vm>(
 }
 
 /// A doorbell the hypervisor rings, or else a plain event that the transport raises.
-fn doorbell<V: Vm>(vm: &V, gpa: Gpa, value: u32) -> Result<Doorbell, Error> {
-    let made = vm.doorbell(DoorbellAddress { gpa, value }).map_err(Error::hypervisor)?;
+fn doorbell<V: Vm>(vm: &V, address: DoorbellAddress) -> Result<Doorbell, Error> {
+    let made = vm.doorbell(address).map_err(Error::hypervisor)?;
     match made {
         Some(doorbell) => Ok(doorbell),
         None => Event::new().map(Doorbell).map_err(Error::os("eventfd")),
@@ -67,4 +75,4 @@ fn doorbell<V: Vm>(vm: &V, gpa: Gpa, value: u32) -> Result<Doorbell, Error> {
 }
 
 /// Windows on the bus are as long as the transport's registers.
-const _: () = assert!(monocore_hypervisor::layout::VIRTIO_MMIO_LEN == MmioTransport::LEN_BYTES);
+const _: () = assert!(layout::VIRTIO_MMIO_LEN == MmioTransport::LEN_BYTES);

@@ -77,7 +77,7 @@ impl<H: Hypervisor> Machine<H> {
         let shares = made.iter().enumerate().find_map(of_shares);
         let counted = Counted::of(&made);
         let (starts, starter) = StartQueue::new().map_err(Error::os("eventfd"))?;
-        devices::add(&mut bus, &vm, &ram, made, &attachments, &starter)?;
+        devices::add(&mut bus, &vm, &ram, spec.kernel.kicks, made, &attachments, &starter)?;
         outcome.record("built".into());
         Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments, shares, counted })
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_vmm::jail::{self, Jail};
 use monocore_vmm::spec::{
-    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Network, RamSpec,
+    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
     SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use monocore_vmm::{Confinement, StartsOn, ThreadKind};
@@ -35,6 +35,7 @@ fn spec(devices: Vec<DeviceSpec>) -> VmSpec {
             image: FileRef::Path("/nowhere".into()),
             initrd: Vec::new(),
             command_line: String::new(),
+            kicks: Kicks::default(),
         },
         devices,
         serial: Sink::Discard,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use monocore_benches::exits::{Counting, Exits};
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, Network, RamSpec,
-    SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, Kicks, Network,
+    RamSpec, SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
 };
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::time::{ClockId, clock_gettime};
@@ -144,6 +144,7 @@ fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<Vm
             image: FileRef::Path(files.kernel.clone()),
             initrd: vec![FileRef::Path(files.initramfs.clone())],
             command_line: "quiet monocore.mark".into(),
+            kicks: Kicks::Port,
         },
         devices,
         serial: Sink::Discard,

@@ -54,6 +54,7 @@ pub struct MmioTransport {
     ram: GuestRam,
     interrupt: Arc<MmioInterrupt>,
     doorbells: Vec<Doorbell>,
+    kick_port: Option<u16>,
     thread_setup: ThreadSetup,
     status: u32,
     driver_features: u64,
@@ -73,8 +74,9 @@ impl MmioTransport {
     pub const NOTIFY_OFFSET_BYTES: u64 = register::QUEUE_NOTIFY;
 
     /// Puts `device` behind registers. `doorbells` holds one per queue, made by the hypervisor where it can
-    /// or plain; `line` is raised for every notification; `thread_setup` runs first in each of the device's
-    /// threads.
+    /// or plain; `kick_port` is the I/O port at which they are rung, if the machine has one that leads to them or to
+    /// [`ring`](Self::ring); `line` is raised for every notification; `thread_setup` runs first in each of the
+    /// device's threads.
     ///
     /// # Errors
     /// [`TransportError::Doorbells`].
@@ -83,6 +85,7 @@ impl MmioTransport {
         ram: GuestRam,
         line: Arc<dyn IrqLine>,
         doorbells: Vec<Doorbell>,
+        kick_port: Option<u16>,
         thread_setup: ThreadSetup,
     ) -> Result<Self, TransportError> {
         let (got, expected) = (doorbells.len(), device.queue_max_sizes().len());
@@ -95,6 +98,7 @@ impl MmioTransport {
             ram,
             interrupt: Arc::new(MmioInterrupt::new(line)),
             doorbells,
+            kick_port,
             thread_setup,
             status: 0,
             driver_features: 0,
@@ -224,7 +228,7 @@ impl MmioTransport {
             register::MAGIC_VALUE => register::MAGIC,
             register::VERSION => register::MMIO_VERSION,
             register::DEVICE_ID => self.device.device_type() as u32,
-            register::VENDOR_ID => register::VENDOR,
+            register::VENDOR_ID => register::VENDOR | self.kick_port.map_or(0, u32::from),
             register::DEVICE_FEATURES => half(self.device.features(), self.device_features_select),
             register::QUEUE_SIZE_MAX => self.queue().map_or(0, |queue| queue.max_size.into()),
             register::QUEUE_READY => self.queue().map_or(0, |queue| queue.ready.into()),
@@ -372,8 +376,9 @@ impl MmioTransport {
         self.queues = idle_queues(self.device.as_ref());
     }
 
-    /// The driver rings by a register write: the machine has no doorbell for it.
-    fn ring(&mut self, queue: u32) {
+    /// The driver kicks `queue` where the hypervisor has no doorbell for it: at the register, or at the port the machine gave
+    /// the device.
+    pub fn ring(&mut self, queue: u32) {
         let doorbell = usize::try_from(queue).ok().and_then(|index| self.doorbells.get(index));
         match doorbell {
             Some(doorbell) if self.status & status::DRIVER_OK != 0 => {

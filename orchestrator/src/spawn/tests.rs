@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use monocore_spec::{FileRef, KernelSpec, Network, RamSpec, SPEC_VERSION, Sink};
+use monocore_spec::{FileRef, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink};
 
 use super::*;
 
@@ -12,7 +12,12 @@ fn spec() -> VmSpec {
         name: "test".into(),
         vcpus: 1,
         ram: RamSpec { size_mib: 64, shared: false },
-        kernel: KernelSpec { image: FileRef::Fd(0), initrd: Vec::new(), command_line: String::new() },
+        kernel: KernelSpec {
+            image: FileRef::Fd(0),
+            initrd: Vec::new(),
+            command_line: String::new(),
+            kicks: Kicks::Port,
+        },
         devices: Vec::new(),
         serial: Sink::Discard,
         network: Network::None,

@@ -22,6 +22,16 @@ impl fmt::Display for Gpa {
     }
 }
 
+/// Where on the machine's bus something is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BusAddress {
+    /// By a store.
+    Memory(Gpa),
+    /// By an OUT, on machines that have I/O ports. Cheaper than a store, whose address and value a hypervisor must find by
+    /// walking page tables and decoding the instruction.
+    Port(u16),
+}
+
 /// A global system interrupt: the number of an interrupt controller's input pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -12,7 +12,7 @@ pub mod layout;
 pub mod memory;
 mod traits;
 
-pub use addr::{Gpa, Gsi};
+pub use addr::{BusAddress, Gpa, Gsi};
 pub use event::{Event, IrqLine};
 pub use exit::{CpuIo, VcpuExit};
 pub use memory::{GuestRam, GuestRegion};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{CpuIo, Event, Gpa, Gsi, IrqLine, VcpuExit};
+use crate::{BusAddress, CpuIo, Event, Gpa, Gsi, IrqLine, VcpuExit};
 
 /// A virtualization interface of the host.
 pub trait Hypervisor: Sized {
@@ -39,8 +39,8 @@ pub struct RamSlot(pub u32);
 /// Where and with what width a write rings a doorbell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoorbellAddress {
-    /// Guest physical address of the register, 4 bytes wide.
-    pub gpa: Gpa,
+    /// The register, 4 bytes wide.
+    pub register: BusAddress,
     /// The value whose write rings it (a virtqueue's index).
     pub value: u32,
 }
@@ -94,7 +94,7 @@ pub trait Vm: Send + Sync {
     fn irq_line(&self, gsi: Gsi) -> Result<Arc<dyn IrqLine>, Self::Error>;
 
     /// A doorbell at `address`, or `None` where the host has none and the write arrives at
-    /// [`CpuIo::mmio_write`] instead (the transport then raises the event itself).
+    /// [`CpuIo::mmio_write`] or [`CpuIo::port_write`] instead (the transport then raises the event itself).
     ///
     /// # Errors
     /// The backend's.

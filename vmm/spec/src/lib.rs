@@ -74,6 +74,21 @@ pub struct KernelSpec {
     /// Words of the kernel command line, beside what the machine itself adds.
     #[serde(default)]
     pub command_line: String,
+    /// What it can do to tell a device that there is work.
+    #[serde(default)]
+    pub kicks: Kicks,
+}
+
+/// How a kernel's virtio-mmio driver kicks a queue. One the machine did not count on works as well, but each kick goes through
+/// the machine's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kicks {
+    /// By a store to QueueNotify, as every kernel can.
+    #[default]
+    Register,
+    /// At the I/O port the device's vendor names, if it names one, as this project's kernel can: that costs less.
+    Port,
 }
 
 /// A file that is there when the machine is built.

@@ -66,7 +66,7 @@ pub(crate) fn virtio_window(index: usize) -> (u64, Gsi) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, ProxySpec, RamSpec, SPEC_VERSION, Sink};
+    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Kicks, ProxySpec, RamSpec, SPEC_VERSION, Sink};
 
     use super::*;
 
@@ -76,7 +76,12 @@ pub(super) mod tests {
             name: "line".into(),
             vcpus,
             ram: RamSpec { size_mib: 32, shared: false },
-            kernel: KernelSpec { image: FileRef::Fd(0), initrd: Vec::new(), command_line: words.into() },
+            kernel: KernelSpec {
+                image: FileRef::Fd(0),
+                initrd: Vec::new(),
+                command_line: words.into(),
+                kicks: Kicks::Register,
+            },
             devices: vec![DeviceSpec::Rng; devices],
             serial: Sink::Discard,
             network: Network::None,

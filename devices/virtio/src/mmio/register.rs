@@ -32,8 +32,9 @@ pub(super) const CONFIG: u64 = 0x100;
 /// "virt"
 pub(super) const MAGIC: u32 = 0x7472_6976;
 pub(super) const MMIO_VERSION: u32 = 2;
-/// "MONO"; drivers look at it for known defects only.
-pub(super) const VENDOR: u32 = 0x4f4e_4f4d;
+/// "MO" in the upper half; in the lower one the I/O port that stands for [`QUEUE_NOTIFY`], or 0. Drivers look at it for known
+/// defects only, but for our own guest kernel's.
+pub(super) const VENDOR: u32 = 0x4f4d_0000;
 
 /// The bits of [`STATUS`] (§2.1).
 pub(super) mod status {

@@ -80,6 +80,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_port(None)
+    }
+
+    fn with_port(kick_port: Option<u16>) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let line = Arc::new(Line::default());
         let kicks = [Event::new().unwrap(), Event::new().unwrap()];
@@ -88,6 +92,7 @@ impl Bench {
             GuestRam::from_ranges(&[(GuestAddress(0), 0x10000)]).unwrap(),
             Arc::clone(&line) as Arc<dyn IrqLine>,
             kicks.iter().map(|kick| Doorbell(kick.try_clone().unwrap())).collect(),
+            kick_port,
             Arc::new(|| Ok(())),
         )
         .unwrap();
@@ -160,6 +165,22 @@ fn a_driver_finds_negotiates_starts_and_resets_a_device() {
     assert_eq!((bench.get(STATUS), bench.get(QUEUE_READY)), (0, 0));
     let seen = bench.seen.lock().unwrap();
     assert_eq!((seen.stops, seen.resets), (1, 1));
+}
+
+#[test]
+fn the_vendor_names_the_port_at_which_queues_are_kicked() {
+    assert_eq!(Bench::new().get(VENDOR_ID), 0x4f4d_0000);
+    let mut bench = Bench::with_port(Some(0x1004));
+    assert_eq!(bench.get(VENDOR_ID), 0x4f4d_1004);
+    bench.mmio.ring(1);
+    assert_eq!(bench.mmio.guest_faults(), 1, "nothing runs");
+    assert!(bench.negotiate(1, 1));
+    bench.set_up_queue(1, 0x2000);
+    bench.set(STATUS, 0xf);
+    bench.mmio.ring(1);
+    assert_eq!(bench.kicks.each_ref().map(|kick| kick.clear().unwrap()), [false, true]);
+    bench.mmio.ring(u32::MAX);
+    assert_eq!(bench.mmio.guest_faults(), 2);
 }
 
 #[test]

@@ -23,6 +23,10 @@ pub const VIRTIO_MMIO_START: Gpa = Gpa(0xd000_0000);
 pub const VIRTIO_MMIO_LEN: u64 = 0x1000;
 /// The interrupt of the first virtio-mmio window; the following ones follow.
 pub const VIRTIO_GSI_START: Gsi = Gsi(5);
+/// The I/O port at which the queues behind the first virtio-mmio window are kicked; the following ones follow.
+pub const VIRTIO_PORTS_START: u16 = 0x1000;
+/// Length of such a port, in bytes: a queue's number is written.
+pub const VIRTIO_PORT_LEN: u16 = 4;
 /// How many virtio-mmio devices there is an interrupt pin for: pins 5 to 23 of the I/O APIC.
 pub const VIRTIO_DEVICES_MAX: usize = 19;
 /// Interrupt of the 8250.
@@ -58,6 +62,19 @@ pub const MP_POINTER: Gpa = Gpa(0x9_fc00);
 /// in with the boot tables stays unused but for these, which saves a boot more than a guest loses.
 pub const HIGH_RAM_START: Gpa = Gpa(0x20_0000);
 
+/// The I/O port at which the queues behind virtio-mmio window `index` are kicked, or `None` where there is no such window.
+pub fn virtio_port(index: usize) -> Option<u16> {
+    let index = u16::try_from(index).ok().filter(|_| index < VIRTIO_DEVICES_MAX)?;
+    Some(VIRTIO_PORTS_START + VIRTIO_PORT_LEN * index)
+}
+
+/// The virtio-mmio window whose queues are kicked at `port`; the reverse of [`virtio_port`].
+pub fn virtio_window_of(port: u16) -> Option<usize> {
+    let offset = port.checked_sub(VIRTIO_PORTS_START)?;
+    let index = usize::from(offset / VIRTIO_PORT_LEN);
+    (offset % VIRTIO_PORT_LEN == 0 && index < VIRTIO_DEVICES_MAX).then_some(index)
+}
+
 /// The ranges of RAM of a machine with `size_bytes` of it, a multiple of 2 MiB.
 pub fn ram_ranges(size_bytes: u64) -> Vec<(GuestAddress, usize)> {
     // The cast cannot truncate: x86_64.
@@ -71,6 +88,18 @@ pub fn ram_ranges(size_bytes: u64) -> Vec<(GuestAddress, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_window_has_a_port_and_every_port_its_window() {
+        for index in 0..VIRTIO_DEVICES_MAX {
+            assert_eq!(virtio_port(index).and_then(virtio_window_of), Some(index));
+        }
+        assert_eq!(virtio_port(VIRTIO_DEVICES_MAX), None);
+        let last = virtio_port(VIRTIO_DEVICES_MAX - 1).unwrap();
+        for port in [0, VIRTIO_PORTS_START - 1, VIRTIO_PORTS_START + 1, last + VIRTIO_PORT_LEN, u16::MAX] {
+            assert_eq!(virtio_window_of(port), None, "{port:#x}");
+        }
+    }
 
     #[test]
     fn ram_goes_round_the_hole() {
