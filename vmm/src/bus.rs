@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::{CpuIo, Gpa, layout};
 use monocore_legacy::PortDevice;
-use monocore_virtio::MmioTransport;
+use monocore_virtio::{MmioTransport, RingServer};
 
 use crate::outcome::Outcome;
 
@@ -39,12 +39,30 @@ struct PortRange {
     device: Mutex<Box<dyn PortDevice>>,
 }
 
+/// A virtio device behind its registers.
+struct Window {
+    transport: Mutex<MmioTransport>,
+    /// Serves queues without the transport's lock.
+    server: Option<Arc<dyn RingServer>>,
+}
+
+impl Window {
+    /// The driver wrote `queue` to where queues' doorbells are.
+    fn ring(&self, queue: u32) {
+        let served =
+            |server: &Arc<dyn RingServer>| u16::try_from(queue).is_ok_and(|queue| server.ring(queue));
+        if !self.server.as_ref().is_some_and(served) {
+            lock(&self.transport).ring(queue);
+        }
+    }
+}
+
 /// The machine's devices, found by address; one lock per device and none beyond.
 pub(crate) struct Bus {
     /// Sorted by port.
     ports: Vec<PortRange>,
     /// By window.
-    virtio: Vec<Mutex<MmioTransport>>,
+    virtio: Vec<Window>,
     outcome: Arc<Outcome>,
     counters: Counters,
 }
@@ -70,18 +88,18 @@ impl Bus {
         self.ports.insert(at, PortRange { first, count, device: Mutex::new(device) });
     }
 
-    /// Puts a device behind the next virtio-mmio window.
-    pub(crate) fn add_virtio(&mut self, transport: MmioTransport) {
-        self.virtio.push(Mutex::new(transport));
+    /// Puts a device behind the next virtio-mmio window, and what serves its queues at once, if anything does.
+    pub(crate) fn add_virtio(&mut self, transport: MmioTransport, server: Option<Arc<dyn RingServer>>) {
+        self.virtio.push(Window { transport: Mutex::new(transport), server });
     }
 
     pub(crate) fn virtio(&self) -> impl Iterator<Item = MutexGuard<'_, MmioTransport>> {
-        self.virtio.iter().map(lock)
+        self.virtio.iter().map(|window| lock(&window.transport))
     }
 
     /// The device behind window `index`; no other is touched.
     pub(crate) fn virtio_at(&self, index: usize) -> Option<MutexGuard<'_, MmioTransport>> {
-        self.virtio.get(index).map(lock)
+        self.virtio.get(index).map(|window| lock(&window.transport))
     }
 
     pub(crate) fn counts(&self) -> BusCounts {
@@ -103,14 +121,14 @@ impl Bus {
     }
 
     /// The device whose queues are kicked at `port`.
-    fn rung_at(&self, port: u16) -> Option<MutexGuard<'_, MmioTransport>> {
-        self.virtio.get(layout::virtio_window_of(port)?).map(lock)
+    fn rung_at(&self, port: u16) -> Option<&Window> {
+        self.virtio.get(layout::virtio_window_of(port)?)
     }
 
-    fn window(&self, gpa: Gpa) -> Option<(MutexGuard<'_, MmioTransport>, u64)> {
+    fn window(&self, gpa: Gpa) -> Option<(&Window, u64)> {
         let offset = gpa.0.checked_sub(layout::VIRTIO_MMIO_START.0)?;
         let index = usize::try_from(offset / layout::VIRTIO_MMIO_LEN).ok()?;
-        Some((lock(self.virtio.get(index)?), offset % layout::VIRTIO_MMIO_LEN))
+        Some((self.virtio.get(index)?, offset % layout::VIRTIO_MMIO_LEN))
     }
 }
 
@@ -118,7 +136,7 @@ impl CpuIo for Bus {
     fn mmio_read(&self, gpa: Gpa, data: &mut [u8]) {
         count(&self.counters.mmio_reads);
         match self.window(gpa) {
-            Some((device, offset)) => device.read(offset, data),
+            Some((window, offset)) => lock(&window.transport).read(offset, data),
             None => {
                 count(&self.counters.unanswered);
                 data.fill(0xff);
@@ -129,7 +147,12 @@ impl CpuIo for Bus {
     fn mmio_write(&self, gpa: Gpa, data: &[u8]) {
         count(&self.counters.mmio_writes);
         match self.window(gpa) {
-            Some((mut device, offset)) => device.write(offset, data),
+            Some((window, offset)) => match <[u8; 4]>::try_from(data) {
+                Ok(queue) if offset == MmioTransport::NOTIFY_OFFSET_BYTES => {
+                    window.ring(u32::from_le_bytes(queue))
+                }
+                _ => lock(&window.transport).write(offset, data),
+            },
             None => count(&self.counters.unanswered),
         }
     }
@@ -148,8 +171,8 @@ impl CpuIo for Bus {
     fn port_write(&self, port: u16, data: &[u8]) {
         count(&self.counters.port_writes);
         // Kicks the kernel has no doorbell for come first: they are many, all else on ports is rare.
-        if let (Ok(queue), Some(mut device)) = (<[u8; 4]>::try_from(data), self.rung_at(port)) {
-            return device.ring(u32::from_le_bytes(queue));
+        if let (Ok(queue), Some(window)) = (<[u8; 4]>::try_from(data), self.rung_at(port)) {
+            return window.ring(u32::from_le_bytes(queue));
         }
         match self.port(port) {
             Some((mut device, offset)) => device.write(offset, data),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use monocore_hypervisor::{Doorbell, Event};
@@ -42,22 +43,21 @@ pub struct Ready {
     pub ended: bool,
 }
 
-/// Waits on several descriptors at once, level-triggered.
+/// What a worker watches, level-triggered; a clone watches for the same one.
+#[derive(Clone)]
 pub struct Poller {
-    epoll: ReadySet,
-    ready: Vec<Ready>,
-    pause: Duration,
+    epoll: Arc<ReadySet>,
 }
 
 impl Poller {
-    /// A poller that also wakes up for `stop`.
+    /// A poller whose worker also wakes up for `stop`.
     ///
     /// # Errors
     /// The operating system's, most likely that no descriptor is free.
     pub fn new(stop: &Event) -> io::Result<Self> {
         let epoll = ReadySet::new()?;
         epoll.add(stop, STOP, Interest::Read)?;
-        Ok(Self { epoll, ready: Vec::new(), pause: REANNOUNCE.0 })
+        Ok(Self { epoll: Arc::new(epoll) })
     }
 
     /// Adds a queue's doorbell. Every kick is reported once; nobody needs to clear it.
@@ -108,6 +108,19 @@ impl Poller {
     pub fn remove(&self, source: impl AsFd) -> io::Result<()> {
         self.epoll.remove(source)
     }
+}
+
+/// The worker's end of a [`Poller`].
+pub(crate) struct Waiter {
+    poller: Poller,
+    ready: Vec<Ready>,
+    pause: Duration,
+}
+
+impl Waiter {
+    pub(crate) fn new(poller: Poller) -> Self {
+        Self { poller, ready: Vec::new(), pause: REANNOUNCE.0 }
+    }
 
     /// Waits until something is ready or `timeout` is over; `None` means that the worker shall stop.
     ///
@@ -123,7 +136,7 @@ impl Poller {
     ) -> io::Result<Option<&[Ready]>> {
         let announcing = interrupt.config_pending();
         let timeout = if announcing { Some(timeout.unwrap_or(self.pause).min(self.pause)) } else { timeout };
-        self.epoll.wait(timeout, &mut self.ready)?;
+        self.poller.epoll.wait(timeout, &mut self.ready)?;
         if !announcing {
             self.pause = REANNOUNCE.0;
         } else if self.ready.is_empty() && interrupt.config_pending() {

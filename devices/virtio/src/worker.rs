@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use monocore_hypervisor::Event;
 
+use crate::poller::Waiter;
 use crate::{DeviceError, Interrupt, Poller, Ready, ServiceError};
 
 /// What every thread of a device calls first; the machine confines the thread in it.
@@ -117,25 +118,21 @@ pub fn serve(
 }
 
 fn run(service: &mut impl Service, interrupt: &dyn Interrupt, stop: &Event) -> Result<(), ServiceError> {
-    let mut poller = Poller::new(stop).map_err(ServiceError::host("making a poller"))?;
+    let poller = Poller::new(stop).map_err(ServiceError::host("making a poller"))?;
     service.begin(&poller)?;
-    let mut ready = Vec::new();
+    let mut waiter = Waiter::new(poller.clone());
     loop {
         let timeout = service.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        let Some(found) = poller.wait(interrupt, timeout).map_err(ServiceError::host("waiting for work"))?
-        else {
-            return Ok(());
-        };
-        ready.clear();
-        ready.extend_from_slice(found);
-        service.turn(&poller, &ready)?;
+        let found = waiter.wait(interrupt, timeout).map_err(ServiceError::host("waiting for work"))?;
+        let Some(ready) = found else { return Ok(()) };
+        service.turn(&poller, ready)?;
     }
 }
 
 /// Waits for the stop and does nothing else.
 fn rest(interrupt: &dyn Interrupt, stop: &Event) -> io::Result<()> {
-    let mut poller = Poller::new(stop)?;
-    while poller.wait(interrupt, None)?.is_some() {}
+    let mut waiter = Waiter::new(Poller::new(stop)?);
+    while waiter.wait(interrupt, None)?.is_some() {}
     Ok(())
 }
 

@@ -1,19 +1,20 @@
 //! The device: its backend, its connections, and a worker while it runs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, VirtioDevice,
+    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, RingServer, VirtioDevice,
     Worker, features, read_config_bytes, serve,
 };
 
 use crate::backend::Backend;
 use crate::front::Front;
 use crate::inbound::Inbound;
-use crate::service::VsockService;
+use crate::run::{Run, Running};
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::throttle::Throttle;
 
 /// Receive, transmit, events. The guest fills the receive queue with buffers of 4 KiB at boot.
@@ -80,13 +81,6 @@ impl Metrics {
     }
 }
 
-/// What the worker holds while it runs.
-struct Parts {
-    session: Session,
-    backend: Box<dyn Backend>,
-    front: Option<FrontPort>,
-}
-
 /// A front and where it is.
 pub(crate) struct FrontPort {
     pub(crate) port: u32,
@@ -99,22 +93,23 @@ pub struct Vsock {
     limits: Limits,
     queue_sizes: &'static [u16],
     offer: u64,
-    parts: Arc<Mutex<Parts>>,
-    worker: Option<Worker<Vec<QueueState>>>,
+    shared: Arc<Shared>,
+    worker: Option<Worker<()>>,
     metrics: Arc<Metrics>,
 }
 
 impl Vsock {
     /// A device whose guest has the context id `guest_cid`, from 3, and whose connections lead to `backend`.
     pub fn new(guest_cid: u32, backend: Box<dyn Backend>, limits: Limits) -> Self {
+        let metrics = Arc::new(Metrics::default());
         Self {
             guest_cid,
             limits,
             queue_sizes: &QUEUE_SIZES,
             offer: features::RING_FEATURES,
-            parts: Arc::new(Mutex::new(Parts { session: Session::new(limits), backend, front: None })),
+            shared: Arc::new(Shared::new(Session::new(limits), backend, Arc::clone(&metrics))),
             worker: None,
-            metrics: Arc::new(Metrics::default()),
+            metrics,
         }
     }
 
@@ -129,7 +124,7 @@ impl Vsock {
     #[must_use]
     pub fn with_front(mut self, port: u32, front: Box<dyn Front>) -> Self {
         self.offer |= F_SEQPACKET;
-        lock(&self.parts).front = Some(FrontPort { port, front });
+        self.shared.lock().front = Some(FrontPort { port, front });
         self
     }
 
@@ -137,7 +132,7 @@ impl Vsock {
     /// comes to the guest waits where it comes from, what the guest sends in its own socket, but for messages, which are lost.
     #[must_use]
     pub fn with_rates(self, rates: Rates) -> Self {
-        lock(&self.parts).session.throttle = Throttle::new(rates);
+        self.shared.lock().session.throttle = Throttle::new(rates);
         self
     }
 
@@ -169,6 +164,10 @@ impl VirtioDevice for Vsock {
         Some(self.metrics())
     }
 
+    fn ring_server(&self) -> Option<Arc<dyn RingServer>> {
+        Some(Arc::clone(&self.shared) as Arc<dyn RingServer>)
+    }
+
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {
         let (rx, tx, events) = if self.queue_sizes.len() == QUEUE_SIZES.len() {
             let [rx, tx, events] = activation.take_queues()?;
@@ -178,40 +177,32 @@ impl VirtioDevice for Vsock {
             (rx, tx, None)
         };
         let Activation { ram, features, interrupt, thread_setup, .. } = activation;
-        let (parts, metrics) = (Arc::clone(&self.parts), Arc::clone(&self.metrics));
         let guest_cid = u64::from(self.guest_cid);
-        let body = move |stop: Event| {
-            let mut parts = lock(&parts);
-            let Parts { session, backend, front } = &mut *parts;
-            let ring = |queue: ActiveQueue| {
-                Ring::new(&ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES)
-            };
-            let mut service = VsockService {
+        self.shared.begin_run(Running::new(ram, |ram| {
+            let ring = |queue| Ring::new(ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES);
+            Run {
                 inbound: Inbound::new(ring(rx), guest_cid),
                 tx: ring(tx),
                 events: events.map(ring),
                 packet: Chain::new(),
-                session,
-                backend: backend.as_mut(),
-                front: front.as_mut(),
                 channels: features & F_SEQPACKET != 0,
-                metrics: &metrics,
                 listening: false,
                 tx_held: false,
-            };
-            serve("vsock", &mut service, interrupt.as_ref(), &stop, &metrics.guest_faults);
-            if let Err(error) = service.settle() {
-                tracing::warn!(device = "vsock", %error, "chains cannot be given back");
             }
-            let rings = [Some(&service.inbound.ring), Some(&service.tx), service.events.as_ref()];
-            rings.into_iter().flatten().map(Ring::state).collect()
+        }));
+        let (shared, metrics) = (Arc::clone(&self.shared), Arc::clone(&self.metrics));
+        let body = move |stop: Event| {
+            serve("vsock", &mut &*shared, interrupt.as_ref(), &stop, &metrics.guest_faults);
         };
         self.worker = Some(Worker::spawn("vsock", &thread_setup, body)?);
         Ok(())
     }
 
     fn stop(&mut self) -> Vec<QueueState> {
-        self.worker.take().and_then(Worker::stop).unwrap_or_default()
+        let ended = self.worker.take().and_then(Worker::stop);
+        let states = self.shared.end_run();
+        // Where the device stood is lost with a thread that panicked.
+        ended.map_or_else(Vec::new, |()| states)
     }
 
     fn reset(&mut self) {
@@ -237,7 +228,7 @@ impl VirtioDevice for Vsock {
 impl Vsock {
     /// Goes on with `session`: nothing is left of the one before.
     fn forget(&mut self, session: Session) {
-        let mut parts = lock(&self.parts);
+        let mut parts = self.shared.lock();
         // Nobody gets a new burst by it.
         let throttle = parts.session.throttle.without_waiting();
         parts.session = session;
@@ -246,9 +237,4 @@ impl Vsock {
             front.reset();
         }
     }
-}
-
-/// A worker that panicked leaves sessions and backends as usable as any error does.
-fn lock(parts: &Mutex<Parts>) -> MutexGuard<'_, Parts> {
-    parts.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,10 +31,10 @@ impl<'m> VsockService<'m, '_> {
         let Some(connection) = self.session.get(id).filter(|connection| connection.phase == Phase::Open)
         else {
             // It ended meanwhile, as the guest will hear.
-            return Ok(self.tx.push(chain.head(), 0)?);
+            return Ok(self.run.tx.push(chain.head(), 0)?);
         };
         if connection.reading.is_some() || chain.writable.is_empty() {
-            self.tx.push(chain.head(), 0)?;
+            self.run.tx.push(chain.head(), 0)?;
             self.session.reset(id, Some(Errno::PROTO), self.metrics);
             return Ok(());
         }
@@ -53,22 +53,22 @@ impl<'m> VsockService<'m, '_> {
         if let Some(bytes) = self.fill(poller, id, &chain.writable) {
             // The guest sees them in the ring, and most likely looks there by now.
             self.session.take_read(id);
-            self.tx.push(chain.head(), bytes)?;
+            self.run.tx.push(chain.head(), bytes)?;
         }
         Ok(())
     }
 
     /// Reads a connection's socket into the chain that begins at `head`.
     pub(crate) fn fill_waiting(&mut self, poller: &Poller, id: Id, head: u16) -> Result<(), ServiceError> {
-        let mut chain = std::mem::take(&mut self.packet);
-        self.tx.walk(head, &mut chain)?;
+        let mut chain = std::mem::take(&mut self.run.packet);
+        self.run.tx.walk(head, &mut chain)?;
         if chain.writable.is_empty() {
             // It had room when it came: without this, nothing read would look like the stream's end.
             self.session.reset(id, Some(Errno::PROTO), self.metrics);
         } else if let Some(bytes) = self.fill(poller, id, &chain.writable) {
             self.session.end_read(id, bytes);
         }
-        self.packet = chain;
+        self.run.packet = chain;
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl<'m> VsockService<'m, '_> {
     /// Gives back the chains that nothing waits for.
     pub(crate) fn return_spent(&mut self) -> Result<(), ServiceError> {
         for head in self.session.spent.drain(..) {
-            self.tx.push(head, 0)?;
+            self.run.tx.push(head, 0)?;
         }
         Ok(())
     }

@@ -30,8 +30,10 @@ mod front;
 mod inbound;
 mod outbound;
 mod packet;
+mod run;
 mod service;
 mod session;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -100,6 +100,18 @@ impl Outbound<'_> {
         Ok(Some(Change::Connection(id)))
     }
 
+    /// Whether a packet belongs to a stream that is there and neither asks for its end nor has to be judged: what it takes is to
+    /// use the stream's socket.
+    pub(crate) fn is_of_stream(&mut self, packet: &Buffers<'_>) -> bool {
+        let mut bytes = [0; HEADER_BYTES];
+        packet.copy_to(0, &mut bytes);
+        let header = Header::parse(&bytes);
+        let moves = matches!(header.op, Some(Op::ReadWrite | Op::CreditUpdate | Op::Read | Op::Cancel));
+        let known = self.session.find(Key { host_port: header.dst_port, guest_port: header.src_port });
+        let Some(connection) = known.and_then(|id| self.session.get(id)) else { return false };
+        moves && connection.host.kind() == TYPE_STREAM && connection.inspected.is_none()
+    }
+
     fn serves(&self, header: &Header) -> bool {
         match header.kind {
             TYPE_STREAM => true,

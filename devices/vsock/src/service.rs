@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use monocore_virtio::{Chain, Interest, Poller, Ready, Ring, Service, ServiceError};
+use monocore_virtio::{Chain, Interest, Poller, Ready, ServiceError};
 use rustix::io::Errno;
 
 use crate::backend::{Accepted, Backend};
 use crate::connection::{Flow, Phase};
 use crate::device::{FrontPort, Metrics};
 use crate::front::{Channel, Channels, FIRST_FRONT_TOKEN};
-use crate::inbound::{Inbound, Pumped};
+use crate::inbound::Pumped;
 use crate::outbound::{Change, Outbound};
 use crate::packet::{Op, SHUT_BOTH, SHUT_SEND};
+use crate::run::Run;
 use crate::session::{Id, Session};
 
 const KICK_RX: u64 = 0;
@@ -31,23 +32,32 @@ const MAX_CONTROL: usize = 1024;
 /// VIRTIO_VSOCK_EVENT_TRANSPORT_RESET (§5.10.6.7).
 const EVENT_TRANSPORT_RESET: u32 = 0;
 
-/// A device at work.
+/// Which of the guest's packets are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    All,
+    /// Up to the first that is not of a stream which is there.
+    OfStreams,
+}
+
+/// How many of the guest's packets were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// All there were; the guest kicks for the next.
+    All,
+    /// There may be more.
+    Some,
+    /// There may be more, which wait until the guest has taken what is told to it.
+    Held,
+}
+
+/// A device at work: everything that whoever is at it works on.
 pub(crate) struct VsockService<'m, 's> {
-    pub(crate) inbound: Inbound<'m>,
-    pub(crate) tx: Ring<'m>,
-    /// There is none where the front end of a vhost-user device keeps it.
-    pub(crate) events: Option<Ring<'m>>,
-    pub(crate) packet: Chain<'m>,
+    pub(crate) run: &'s mut Run<'m>,
     pub(crate) session: &'s mut Session,
     pub(crate) backend: &'s mut dyn Backend,
     pub(crate) front: Option<&'s mut FrontPort>,
-    /// The driver knows of channels.
-    pub(crate) channels: bool,
     pub(crate) metrics: &'s Metrics,
-    /// The backend's descriptor is watched.
-    pub(crate) listening: bool,
-    /// The guest's packets wait until it has taken ours.
-    pub(crate) tx_held: bool,
 }
 
 impl<'m> VsockService<'m, '_> {
@@ -56,50 +66,73 @@ impl<'m> VsockService<'m, '_> {
             session: self.session,
             backend: self.backend,
             front: self.front.as_deref_mut(),
-            channels: self.channels,
+            channels: self.run.channels,
             poller,
             metrics: self.metrics,
-            guest_cid: self.inbound.guest_cid,
+            guest_cid: self.run.inbound.guest_cid,
         }
     }
 
     /// The front, and what it works on.
     fn front<'a>(&'a mut self) -> Option<(&'a mut FrontPort, Channels<'a, 'm>)> {
-        let channels = Channels { session: self.session, inbound: &mut self.inbound, metrics: self.metrics };
+        let channels =
+            Channels { session: self.session, inbound: &mut self.run.inbound, metrics: self.metrics };
         Some((self.front.as_deref_mut()?, channels))
     }
 
     fn serve_tx(&mut self, poller: &Poller) -> Result<(), ServiceError> {
-        for _ in 0..TURN_PACKETS {
+        match self.take_packets(poller, TURN_PACKETS, Takes::All)? {
+            Taken::All | Taken::Held => Ok(()),
+            Taken::Some => self.run.tx.again(),
+        }
+    }
+
+    /// Takes up to `most` of the guest's packets.
+    pub(crate) fn take_packets(
+        &mut self,
+        poller: &Poller,
+        most: usize,
+        takes: Takes,
+    ) -> Result<Taken, ServiceError> {
+        for _ in 0..most {
             if self.session.control.len() >= MAX_CONTROL && !self.flush_control()? {
-                self.tx_held = true;
-                return Ok(());
+                self.run.tx_held = true;
+                return Ok(Taken::Held);
             }
-            let mut packet = std::mem::take(&mut self.packet);
-            if self.tx.pop(&mut packet)? {
-                let change = self.outbound(poller).packet(&mut packet.readable)?;
-                if let Some(Change::Read(id, came)) = change {
-                    self.begin_read(poller, id, came, &packet)?;
-                    self.packet = packet;
-                    continue;
+            let mut packet = std::mem::take(&mut self.run.packet);
+            if self.run.tx.pop(&mut packet)? {
+                if takes == Takes::OfStreams && !self.outbound(poller).is_of_stream(&packet.readable) {
+                    self.run.tx.undo_pops(1);
+                    self.run.packet = packet;
+                    return Ok(Taken::Some);
                 }
-                if let (Some(Change::Message(id, last)), Some((front, mut channels))) = (change, self.front())
-                {
-                    channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
-                }
-                self.tx.push(packet.head(), 0)?;
-                self.packet = packet;
-                if let Some(Change::Connection(id)) = change {
-                    self.changed(poller, id)?;
-                }
+                self.take_packet(poller, packet)?;
             } else {
-                self.packet = packet;
-                if !self.tx.rearm()? {
-                    return Ok(());
+                self.run.packet = packet;
+                if !self.run.tx.rearm()? {
+                    return Ok(Taken::All);
                 }
             }
         }
-        self.tx.again()
+        Ok(Taken::Some)
+    }
+
+    fn take_packet(&mut self, poller: &Poller, mut packet: Chain<'m>) -> Result<(), ServiceError> {
+        let change = self.outbound(poller).packet(&mut packet.readable)?;
+        if let Some(Change::Read(id, came)) = change {
+            self.begin_read(poller, id, came, &packet)?;
+            self.run.packet = packet;
+            return Ok(());
+        }
+        if let (Some(Change::Message(id, last)), Some((front, mut channels))) = (change, self.front()) {
+            channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
+        }
+        self.run.tx.push(packet.head(), 0)?;
+        self.run.packet = packet;
+        match change {
+            Some(Change::Connection(id)) => self.changed(poller, id),
+            _ => Ok(()),
+        }
     }
 
     /// Goes on with a connection after a packet of the guest.
@@ -120,7 +153,7 @@ impl<'m> VsockService<'m, '_> {
         self.session.end_read(id, 0);
         for _ in 0..TURN_READS {
             let pumped = if self.flush_control()? {
-                self.inbound.pump(self.session, id, self.metrics)?
+                self.run.inbound.pump(self.session, id, self.metrics)?
             } else {
                 Pumped::NoBuffers
             };
@@ -133,7 +166,7 @@ impl<'m> VsockService<'m, '_> {
     }
 
     fn flush_control(&mut self) -> Result<bool, ServiceError> {
-        self.inbound.flush_control(self.session, self.metrics)
+        self.run.inbound.flush_control(self.session, self.metrics)
     }
 
     /// The guest has new receive buffers.
@@ -151,7 +184,7 @@ impl<'m> VsockService<'m, '_> {
                 }
             }
         }
-        if std::mem::take(&mut self.tx_held) { self.serve_tx(poller) } else { Ok(()) }
+        if std::mem::take(&mut self.run.tx_held) { self.serve_tx(poller) } else { Ok(()) }
     }
 
     /// Reads a connection whose obstacle is gone, without a detour by the poller.
@@ -175,7 +208,7 @@ impl<'m> VsockService<'m, '_> {
             }
             // What was told to the guest before comes first.
             let pumped = if self.flush_control()? {
-                self.inbound.pump(self.session, id, self.metrics)?
+                self.run.inbound.pump(self.session, id, self.metrics)?
             } else {
                 Pumped::NoBuffers
             };
@@ -259,7 +292,7 @@ impl<'m> VsockService<'m, '_> {
                 Accepted::Request(request) => request,
                 Accepted::Nothing => break,
                 Accepted::Closed => {
-                    if std::mem::take(&mut self.listening) {
+                    if std::mem::take(&mut self.run.listening) {
                         let incoming = self.backend.incoming();
                         poller.remove(incoming).map_err(ServiceError::host("leaving the backend"))?;
                     }
@@ -276,17 +309,17 @@ impl<'m> VsockService<'m, '_> {
 
     /// Tells a guest that woke up from a snapshot that its connections are gone.
     fn announce_loss(&mut self) -> Result<(), ServiceError> {
-        let Some(events) = &mut self.events else { return Ok(()) };
+        let Some(events) = &mut self.run.events else { return Ok(()) };
         if !self.session.announce_loss {
             return Ok(());
         }
-        while !events.pop(&mut self.packet)? {
+        while !events.pop(&mut self.run.packet)? {
             if !events.rearm()? {
                 return Ok(());
             }
         }
-        let written = self.packet.writable.copy_from(0, &EVENT_TRANSPORT_RESET.to_le_bytes());
-        events.push(self.packet.head(), u32::try_from(written).unwrap_or(0))?;
+        let written = self.run.packet.writable.copy_from(0, &EVENT_TRANSPORT_RESET.to_le_bytes());
+        events.push(self.run.packet.head(), u32::try_from(written).unwrap_or(0))?;
         self.session.announce_loss = false;
         Ok(events.notify()?)
     }
@@ -308,19 +341,24 @@ impl<'m> VsockService<'m, '_> {
 
     fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.turn_front(poller)?;
+        self.end_turn()
+    }
+
+    /// Gives the guest what there is for it.
+    pub(crate) fn end_turn(&mut self) -> Result<(), ServiceError> {
         self.return_spent()?;
         self.flush_control()?;
-        self.inbound.ring.notify()?;
-        Ok(self.tx.notify()?)
+        self.run.inbound.ring.notify()?;
+        Ok(self.run.tx.notify()?)
     }
 }
 
-impl Service for VsockService<'_, '_> {
-    fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+impl VsockService<'_, '_> {
+    pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         let watching = ServiceError::host;
-        poller.add_kick(self.inbound.ring.kick(), KICK_RX).map_err(watching("watching a queue"))?;
-        poller.add_kick(self.tx.kick(), KICK_TX).map_err(watching("watching a queue"))?;
-        if let Some(events) = &self.events {
+        poller.add_kick(self.run.inbound.ring.kick(), KICK_RX).map_err(watching("watching a queue"))?;
+        poller.add_kick(self.run.tx.kick(), KICK_TX).map_err(watching("watching a queue"))?;
+        if let Some(events) = &self.run.events {
             poller.add_kick(events.kick(), KICK_EVENT).map_err(watching("watching a queue"))?;
         }
         self.announce_loss()?;
@@ -332,7 +370,7 @@ impl Service for VsockService<'_, '_> {
         }
         let incoming = self.backend.incoming();
         poller.add(incoming, INCOMING, Interest::Read).map_err(watching("watching the backend"))?;
-        self.listening = true;
+        self.run.listening = true;
         if let Some(FrontPort { front, .. }) = self.front.as_deref_mut() {
             front.begin(poller)?;
         }
@@ -341,7 +379,7 @@ impl Service for VsockService<'_, '_> {
         self.finish_turn(poller)
     }
 
-    fn turn(&mut self, poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
+    pub(crate) fn turn(&mut self, poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
         for ready in ready {
             match ready.token {
                 KICK_RX => self.serve_rx(poller)?,
@@ -372,7 +410,7 @@ impl Service for VsockService<'_, '_> {
         self.finish_turn(poller)
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let front = self.front.as_ref().and_then(|front| front.front.deadline());
         let limited = self.session.throttle.deadline();
         let held = self.session.held.front().map(|(until, _)| *until);

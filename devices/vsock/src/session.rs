@@ -202,6 +202,11 @@ impl Session {
         self.remove(id, metrics);
     }
 
+    /// Whether the front has to be told of something.
+    pub(crate) fn owes_front(&self) -> bool {
+        self.ended.streams > 0 || !self.ended.channels.is_empty()
+    }
+
     /// What the front has to be told. The numbers of channels are free when it was.
     pub(crate) fn take_ended(&mut self) -> Ended {
         std::mem::take(&mut self.ended)

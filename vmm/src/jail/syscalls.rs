@@ -102,6 +102,9 @@ const VSOCK: &[i64] = &[
     SYS_socketpair,
 ];
 
+/// Bytes of sockets that are open, and their end: what a socket device's packets ask of a vCPU's thread.
+const STREAMS: &[i64] = &[SYS_epoll_ctl, SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_setsockopt, SYS_shutdown];
+
 const CONSOLE: &[i64] = &[SYS_readv];
 
 /// Sockets of the Internet. They are bound before the jail is entered; `socket` and `ioctl` have conditions.
@@ -167,7 +170,7 @@ const FS: &[i64] = &[
 /// What a thread of `kind` does beyond [`EVERY_THREAD`], but for calls allowed with a condition only.
 pub(super) fn of(kind: ThreadKind) -> &'static [&'static [i64]] {
     match kind {
-        ThreadKind::Vcpu => &[],
+        ThreadKind::Vcpu => &[STREAMS],
         ThreadKind::Vsock => &[WORKER, VSOCK],
         // What sockets may be made and connected differs.
         ThreadKind::Tsi => &[WORKER, VSOCK, RECEIPTS],

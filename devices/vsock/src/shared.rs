@@ -1,0 +1,151 @@
+//! Who is at the device: its own thread for a turn, or a vCPU's that has a packet for a socket.
+//!
+//! A guest that sends or reads a stream rings, and its CPU is in the hypervisor's hands anyway. If nobody is at the device that
+//! thread gives the packet to its socket itself: the device's thread need not wake for it, and where the guest waits for the
+//! packet's end need not wake the vCPU's in turn. It does what streams that are there need and nothing else; the rest, and
+//! whatever has to wait, is the device's thread's.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use monocore_virtio::{Poller, QueueState, Ready, RingServer, Service, ServiceError};
+
+use crate::backend::Backend;
+use crate::device::{FrontPort, Metrics};
+use crate::run::Running;
+use crate::service::{Taken, Takes, VsockService};
+use crate::session::Session;
+
+/// The transmit queue's number (VIRTIO 1.3 §5.10.2).
+const TRANSMIT: u16 = 1;
+/// Packets taken on a vCPU's thread, which has a guest to run.
+const VCPU_PACKETS: usize = 16;
+
+/// What the device keeps from one run to the next, and the present one.
+pub(crate) struct State {
+    pub(crate) session: Session,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) front: Option<FrontPort>,
+    run: Option<Running>,
+    /// Where descriptors are watched, once the device's thread has begun.
+    poller: Option<Poller>,
+    /// Until when the device's thread sleeps, if it does; without end where that is `None`.
+    asleep: Option<Option<Instant>>,
+    /// What a vCPU's thread met, for the device's to report.
+    error: Option<ServiceError>,
+}
+
+/// The device's state, for one thread at a time.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    metrics: Arc<Metrics>,
+}
+
+impl State {
+    /// Has `work` done on the present run; `None` where there is none.
+    fn with<T>(&mut self, metrics: &Metrics, work: impl FnOnce(&mut VsockService<'_, '_>) -> T) -> Option<T> {
+        let Self { session, backend, front, run, .. } = self;
+        Some(run.as_mut()?.with_dependent_mut(|_, run| {
+            let (backend, front) = (backend.as_mut(), front.as_mut());
+            work(&mut VsockService { run, session, backend, front, metrics })
+        }))
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(session: Session, backend: Box<dyn Backend>, metrics: Arc<Metrics>) -> Self {
+        let state =
+            State { session, backend, front: None, run: None, poller: None, asleep: None, error: None };
+        Self { state: Mutex::new(state), metrics }
+    }
+
+    /// The state. A thread that panicked leaves session and backend as usable as any error does.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a run.
+    pub(crate) fn begin_run(&self, run: Running) {
+        let mut state = self.lock();
+        state.run = Some(run);
+        (state.poller, state.asleep, state.error) = (None, None, None);
+        self.state.clear_poison();
+    }
+
+    /// Ends the run and gives back where its queues stand; the device's thread has ended.
+    pub(crate) fn end_run(&self) -> Vec<QueueState> {
+        let mut state = self.lock();
+        let states = state.with(&self.metrics, |service| {
+            if let Err(error) = service.settle() {
+                tracing::warn!(device = "vsock", %error, "chains cannot be given back");
+            }
+            service.run.queue_states()
+        });
+        (state.run, state.poller) = (None, None);
+        states.unwrap_or_default()
+    }
+}
+
+/// What the device's thread does.
+impl Service for &Shared {
+    fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+        let mut state = self.lock();
+        state.poller = Some(poller.clone());
+        state.with(&self.metrics, |service| service.begin(poller)).unwrap_or(Ok(()))
+    }
+
+    fn turn(&mut self, poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
+        let mut state = self.lock();
+        state.asleep = None;
+        if let Some(error) = state.error.take() {
+            return Err(error);
+        }
+        state.with(&self.metrics, |service| service.turn(poller, ready)).unwrap_or(Ok(()))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let mut state = self.lock();
+        let until = state.with(&self.metrics, |service| service.deadline()).flatten();
+        state.asleep = Some(until);
+        until
+    }
+}
+
+/// What a vCPU's thread does.
+impl RingServer for Shared {
+    fn serves(&self, index: u16) -> bool {
+        index == TRANSMIT
+    }
+
+    fn ring(&self, index: u16) -> bool {
+        // Whoever is at the device is told by the doorbell.
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        let Some(poller) = state.poller.clone().filter(|_| index == TRANSMIT && state.error.is_none()) else {
+            return false;
+        };
+        let asleep = state.asleep;
+        match state.with(&self.metrics, |service| service.serve_vcpu(&poller, asleep)) {
+            Some(Ok(done)) => done,
+            Some(Err(error)) => {
+                state.error = Some(error);
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl VsockService<'_, '_> {
+    /// Takes the packets that a vCPU's thread may, and says whether the device's thread may go on sleeping as it does.
+    fn serve_vcpu(&mut self, poller: &Poller, asleep: Option<Option<Instant>>) -> Result<bool, ServiceError> {
+        let taken = self.take_packets(poller, VCPU_PACKETS, Takes::OfStreams)?;
+        self.end_turn()?;
+        let deadline = self.deadline();
+        let in_time = match asleep {
+            Some(until) => deadline.is_none_or(|deadline| until.is_some_and(|until| until <= deadline)),
+            // It looks for itself before it sleeps.
+            None => true,
+        };
+        Ok(taken != Taken::Some && in_time && !self.session.owes_front())
+    }
+}
