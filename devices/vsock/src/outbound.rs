@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::backend::Backend;
-use crate::connection::{Delivery, Flow, Host, Key, Phase};
+use crate::connection::{Connection, Delivery, Flow, Host, Key, Phase};
 use crate::device::{FrontPort, Metrics};
 use crate::front::{Channel, FRAME_BYTES, Inspection};
 use crate::packet::{
@@ -28,23 +28,35 @@ pub(crate) struct Outbound<'s> {
     pub(crate) guest_cid: u64,
 }
 
+/// Which of the guest's packets are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    All,
+    /// Up to the first that does more than use the socket of a stream which is there.
+    OfStreams,
+}
+
 /// What a packet has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
+    /// Nothing that has to be gone on with.
+    Nothing,
     /// A connection.
     Connection(Id),
     /// What is left of the packet is of a channel's message, and the last of it or not.
     Message(Id, bool),
     /// The packet is a READ, whose sender has got so many bytes in packets.
     Read(Id, u32),
+    /// Nothing: it is not one of those to be taken.
+    NotTaken,
 }
 
 impl Outbound<'_> {
-    /// Takes one packet, header and payload, and returns what it changed.
+    /// Takes one packet, header and payload, if it is one of `takes`, and returns what it changed.
     ///
     /// # Errors
     /// [`GuestFault::Request`] where the packet is shorter than it says.
-    pub(crate) fn packet(&mut self, packet: &mut Buffers<'_>) -> Result<Option<Change>, GuestFault> {
+    pub(crate) fn packet(&mut self, packet: &mut Buffers<'_>, takes: Takes) -> Result<Change, GuestFault> {
         let mut bytes = [0; HEADER_BYTES];
         if packet.copy_to(0, &mut bytes) != HEADER_BYTES {
             return Err(GuestFault::Request("a packet shorter than its header"));
@@ -55,29 +67,32 @@ impl Outbound<'_> {
             return Err(GuestFault::Request("a packet shorter than its header says"));
         }
         packet.truncate(header.len as usize);
-        Metrics::add(&self.metrics.packets_from_guest, 1);
-
         let key = Key { host_port: header.dst_port, guest_port: header.src_port };
         let addressed = (header.src_cid, header.dst_cid) == (self.guest_cid, HOST_CID);
         let known = self.session.find(key);
-        let kind = known.and_then(|id| self.session.get(id)).map(|connection| connection.host.kind());
+        let connection = known.and_then(|id| self.session.get(id));
+        if takes == Takes::OfStreams && !connection.as_deref().is_some_and(|c| only_moves_bytes(c, &header)) {
+            return Ok(Change::NotTaken);
+        }
+        let kind = connection.map(|connection| connection.host.kind());
+        Metrics::add(&self.metrics.packets_from_guest, 1);
         if !addressed || !self.serves(&header) || kind.is_some_and(|kind| kind != header.kind) {
             // Refused in the name of whomever it was meant for; no connection of ours ends by it.
             if header.op != Some(Op::Reset) && header.src_cid == self.guest_cid {
                 Metrics::add(&self.metrics.refused, 1);
                 self.session.refuse(key, header.dst_cid, header.kind, None);
             }
-            return Ok(None);
+            return Ok(Change::Nothing);
         }
         let Some(id) = known else {
-            return Ok(self.stranger(key, &header, packet).map(Change::Connection));
+            return Ok(self.stranger(key, &header, packet).map_or(Change::Nothing, Change::Connection));
         };
         if let Some(connection) = self.session.get(id) {
             connection.credit.update(header.buf_alloc, header.fwd_cnt);
             if connection.phase == Phase::Closing && header.op == Some(Op::Request) {
                 // The guest is done with the old one and uses its port again, confirmed or not.
                 self.session.remove(id, self.metrics);
-                return Ok(self.stranger(key, &header, packet).map(Change::Connection));
+                return Ok(self.stranger(key, &header, packet).map_or(Change::Nothing, Change::Connection));
             }
         }
         match header.op {
@@ -85,10 +100,10 @@ impl Outbound<'_> {
             Some(Op::Reset) => self.reset_by_guest(id),
             Some(Op::Shutdown) => self.shut_by_guest(id, key, header.flags),
             Some(Op::ReadWrite) if kind == Some(TYPE_SEQPACKET) => {
-                return Ok(self.part_of_message(id, &header));
+                return Ok(self.part_of_message(id, &header).unwrap_or(Change::Nothing));
             }
             Some(Op::ReadWrite) => self.bytes(id, packet),
-            Some(Op::Read) if self.is_front_stream(id) => return Ok(Some(Change::Read(id, header.flags))),
+            Some(Op::Read) if self.is_front_stream(id) => return Ok(Change::Read(id, header.flags)),
             Some(Op::Cancel) if self.is_front_stream(id) => self.cancel_read(id),
             Some(Op::CreditUpdate) if header.flags & HOLD != 0 && self.is_front_stream(id) => {
                 self.session.hold(id)
@@ -97,19 +112,7 @@ impl Outbound<'_> {
             Some(Op::CreditRequest) => self.queue_update(id),
             Some(Op::Request | Op::Read | Op::Cancel) | None => self.session.reset(id, None, self.metrics),
         }
-        Ok(Some(Change::Connection(id)))
-    }
-
-    /// Whether a packet belongs to a stream that is there and neither asks for its end nor has to be judged: what it takes is to
-    /// use the stream's socket.
-    pub(crate) fn is_of_stream(&mut self, packet: &Buffers<'_>) -> bool {
-        let mut bytes = [0; HEADER_BYTES];
-        packet.copy_to(0, &mut bytes);
-        let header = Header::parse(&bytes);
-        let moves = matches!(header.op, Some(Op::ReadWrite | Op::CreditUpdate | Op::Read | Op::Cancel));
-        let known = self.session.find(Key { host_port: header.dst_port, guest_port: header.src_port });
-        let Some(connection) = known.and_then(|id| self.session.get(id)) else { return false };
-        moves && connection.host.kind() == TYPE_STREAM && connection.inspected.is_none()
+        Ok(Change::Connection(id))
     }
 
     fn serves(&self, header: &Header) -> bool {
@@ -387,4 +390,11 @@ impl Outbound<'_> {
             self.session.tell(key, Op::CreditUpdate, 0);
         }
     }
+}
+
+/// Whether a packet of a connection asks for no more than the use of a stream's socket: not for its end, and nobody has to judge it.
+fn only_moves_bytes(connection: &Connection, header: &Header) -> bool {
+    matches!(header.op, Some(Op::ReadWrite | Op::CreditUpdate | Op::Read | Op::Cancel))
+        && connection.host.kind() == TYPE_STREAM
+        && connection.inspected.is_none()
 }

@@ -10,7 +10,7 @@ use crate::connection::{Flow, Phase};
 use crate::device::{FrontPort, Metrics};
 use crate::front::{Channel, Channels, FIRST_FRONT_TOKEN};
 use crate::inbound::Pumped;
-use crate::outbound::{Change, Outbound};
+use crate::outbound::{Change, Outbound, Takes};
 use crate::packet::{Op, SHUT_BOTH, SHUT_SEND};
 use crate::run::Run;
 use crate::session::{Id, Session};
@@ -31,14 +31,6 @@ const TURN_REQUESTS: usize = 64;
 const MAX_CONTROL: usize = 1024;
 /// VIRTIO_VSOCK_EVENT_TRANSPORT_RESET (§5.10.6.7).
 const EVENT_TRANSPORT_RESET: u32 = 0;
-
-/// Which of the guest's packets are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    All,
-    /// Up to the first that is not of a stream which is there.
-    OfStreams,
-}
 
 /// How many of the guest's packets were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,39 +92,50 @@ impl<'m> VsockService<'m, '_> {
                 return Ok(Taken::Held);
             }
             let mut packet = std::mem::take(&mut self.run.packet);
-            if self.run.tx.pop(&mut packet)? {
-                if takes == Takes::OfStreams && !self.outbound(poller).is_of_stream(&packet.readable) {
-                    self.run.tx.undo_pops(1);
-                    self.run.packet = packet;
-                    return Ok(Taken::Some);
-                }
-                self.take_packet(poller, packet)?;
+            let taken = if self.run.tx.pop(&mut packet)? {
+                self.take_packet(poller, &mut packet, takes)?
+            } else if self.run.tx.rearm()? {
+                // Another one came meanwhile.
+                true
             } else {
                 self.run.packet = packet;
-                if !self.run.tx.rearm()? {
-                    return Ok(Taken::All);
-                }
+                return Ok(Taken::All);
+            };
+            self.run.packet = packet;
+            if !taken {
+                self.run.tx.undo_pops(1);
+                return Ok(Taken::Some);
             }
         }
         Ok(Taken::Some)
     }
 
-    fn take_packet(&mut self, poller: &Poller, mut packet: Chain<'m>) -> Result<(), ServiceError> {
-        let change = self.outbound(poller).packet(&mut packet.readable)?;
-        if let Some(Change::Read(id, came)) = change {
-            self.begin_read(poller, id, came, &packet)?;
-            self.run.packet = packet;
-            return Ok(());
-        }
-        if let (Some(Change::Message(id, last)), Some((front, mut channels))) = (change, self.front()) {
-            channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
+    /// Takes a packet, if it is one of `takes`, and gives its chain back.
+    fn take_packet(
+        &mut self,
+        poller: &Poller,
+        packet: &mut Chain<'m>,
+        takes: Takes,
+    ) -> Result<bool, ServiceError> {
+        let change = self.outbound(poller).packet(&mut packet.readable, takes)?;
+        match change {
+            Change::NotTaken => return Ok(false),
+            Change::Read(id, came) => {
+                self.begin_read(poller, id, came, packet)?;
+                return Ok(true);
+            }
+            Change::Message(id, last) => {
+                if let Some((front, mut channels)) = self.front() {
+                    channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
+                }
+            }
+            Change::Connection(_) | Change::Nothing => {}
         }
         self.run.tx.push(packet.head(), 0)?;
-        self.run.packet = packet;
-        match change {
-            Some(Change::Connection(id)) => self.changed(poller, id),
-            _ => Ok(()),
+        if let Change::Connection(id) = change {
+            self.changed(poller, id)?;
         }
+        Ok(true)
     }
 
     /// Goes on with a connection after a packet of the guest.

@@ -1,10 +1,11 @@
 //! Every connection of a running device, and what waits to be told to the guest. Outlives a stop, ends with
 //! the driver's reset.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use monocore_virtio::{Buffers, Poller};
 use rustix::io::Errno;
 

@@ -12,8 +12,9 @@ use monocore_virtio::{Poller, QueueState, Ready, RingServer, Service, ServiceErr
 
 use crate::backend::Backend;
 use crate::device::{FrontPort, Metrics};
+use crate::outbound::Takes;
 use crate::run::Running;
-use crate::service::{Taken, Takes, VsockService};
+use crate::service::{Taken, VsockService};
 use crate::session::Session;
 
 /// The transmit queue's number (VIRTIO 1.3 §5.10.2).
