@@ -94,6 +94,17 @@ fn an_argument_decides_where_a_list_says_so() {
         assert_eq!(run(program, AUDIT_ARCH, ioctl, [0, request(RUN_REQUESTS, 0)]), ALLOW);
         assert_eq!(run(program, AUDIT_ARCH, ioctl, [0, 0x5401]), KILL_PROCESS);
     }
+    // It moves bytes of sockets that are there, and makes none.
+    for (call, verdict) in [
+        (libc::SYS_sendmsg, ALLOW),
+        (libc::SYS_recvmsg, ALLOW),
+        (libc::SYS_socket, KILL_PROCESS),
+        (libc::SYS_connect, KILL_PROCESS),
+        (libc::SYS_accept4, KILL_PROCESS),
+        (libc::SYS_openat, KILL_PROCESS),
+    ] {
+        assert_eq!(run(&vcpu, AUDIT_ARCH, u32::try_from(call).unwrap(), [0; 2]), verdict, "{call}");
+    }
     let socket = u32::try_from(libc::SYS_socket).unwrap();
     assert_eq!(run(&main, AUDIT_ARCH, socket, [1, 0]), ALLOW);
     assert_eq!(run(&main, AUDIT_ARCH, socket, [2, 0]), KILL_PROCESS);
