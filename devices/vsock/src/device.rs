@@ -1,7 +1,7 @@
 //! The device: its backend, its connections, and a worker while it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
@@ -180,7 +180,7 @@ impl VirtioDevice for Vsock {
         let guest_cid = u64::from(self.guest_cid);
         self.shared.begin_run(Running::new(ram, |ram| {
             let ring = |queue| Ring::new(ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES);
-            Run {
+            Mutex::new(Run {
                 inbound: Inbound::new(ring(rx), guest_cid),
                 tx: ring(tx),
                 events: events.map(ring),
@@ -188,7 +188,7 @@ impl VirtioDevice for Vsock {
                 channels: features & F_SEQPACKET != 0,
                 listening: false,
                 tx_held: false,
-            }
+            })
         }));
         let (shared, metrics) = (Arc::clone(&self.shared), Arc::clone(&self.metrics));
         let body = move |stop: Event| {

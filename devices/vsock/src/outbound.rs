@@ -1,6 +1,8 @@
 //! From the guest to the host: what each packet does to its connection.
 
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use monocore_virtio::{Buffers, GuestFault, Poller};
 use rustix::io::Errno;
@@ -37,7 +39,7 @@ pub(crate) enum Takes {
 }
 
 /// What a packet has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Change {
     /// Nothing that has to be gone on with.
     Nothing,
@@ -47,6 +49,9 @@ pub(crate) enum Change {
     Message(Id, bool),
     /// The packet is a READ, whose sender has got so many bytes in packets.
     Read(Id, u32),
+    /// Nothing yet: the packet is to be sent to a connection's socket, without anybody waiting for it, and
+    /// [`Outbound::sent`] to be told.
+    Send(Id, Arc<OwnedFd>),
     /// Nothing: it is not one of those to be taken.
     NotTaken,
 }
@@ -102,7 +107,12 @@ impl Outbound<'_> {
             Some(Op::ReadWrite) if kind == Some(TYPE_SEQPACKET) => {
                 return Ok(self.part_of_message(id, &header).unwrap_or(Change::Nothing));
             }
-            Some(Op::ReadWrite) => self.bytes(id, packet),
+            Some(Op::ReadWrite) => {
+                if let Some(stream) = self.begin_sending(id, packet, takes) {
+                    return Ok(Change::Send(id, stream));
+                }
+                self.bytes(id, packet);
+            }
             Some(Op::Read) if self.is_front_stream(id) => return Ok(Change::Read(id, header.flags)),
             Some(Op::Cancel) if self.is_front_stream(id) => self.cancel_read(id),
             Some(Op::CreditUpdate) if header.flags & HOLD != 0 && self.is_front_stream(id) => {
@@ -145,7 +155,7 @@ impl Outbound<'_> {
             Some(Op::Request) if !payload.is_empty() => {}
             Some(Op::Request) => match self.backend.dial(key.host_port) {
                 Ok(stream) => {
-                    if let Some(id) = self.session.insert(key, Host::Backend(stream), Phase::Open) {
+                    if let Some(id) = self.session.insert(key, Host::Backend(Arc::new(stream)), Phase::Open) {
                         if let Some(connection) = self.session.get(id) {
                             connection.credit.update(header.buf_alloc, header.fwd_cnt);
                         }
@@ -190,7 +200,8 @@ impl Outbound<'_> {
         } else {
             let dialed = front.connect(&frame, self.poller)?;
             let phase = if dialed.connecting { Phase::Dialing } else { Phase::Open };
-            let id = self.session.insert(key, Host::Front(dialed.socket), phase).ok_or(Errno::NOBUFS)?;
+            let host = Host::Front(Arc::new(dialed.socket));
+            let id = self.session.insert(key, host, phase).ok_or(Errno::NOBUFS)?;
             if let Some(connection) = self.session.get(id).filter(|_| dialed.inspected) {
                 connection.inspected = Some(Box::new(frame));
             }
@@ -296,6 +307,23 @@ impl Outbound<'_> {
         self.session.went_on(id, count - payload.len_bytes());
         Metrics::add(&self.metrics.bytes_from_guest, count as u64);
         if is_inspected { self.inspect(id, false) } else { self.delivered(id, delivery) }
+    }
+
+    /// Lets a vCPU's thread send bytes of a stream by itself, if nothing speaks against that.
+    fn begin_sending(&mut self, id: Id, payload: &Buffers<'_>, takes: Takes) -> Option<Arc<OwnedFd>> {
+        if takes == Takes::All || self.session.throttle.limits_guest() {
+            return None;
+        }
+        self.session.get(id)?.begin_sending(payload.len_bytes())
+    }
+
+    /// Goes on after [`Change::Send`]; `sent` is what came of it.
+    pub(crate) fn sent(&mut self, id: Id, payload: &mut Buffers<'_>, sent: io::Result<usize>) {
+        let count = payload.len_bytes();
+        let Some(connection) = self.session.get(id) else { return self.session.end_sending(id) };
+        let delivery = connection.end_sending(payload, sent);
+        Metrics::add(&self.metrics.bytes_from_guest, count as u64);
+        self.delivered(id, delivery);
     }
 
     /// Shows the front what the guest began with, where it wants to see that, and does as it says.

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "in what self_cell! expands to; every use of it is safe")]
 
+use std::sync::Mutex;
+
 use monocore_hypervisor::GuestRam;
 use monocore_virtio::{Chain, QueueState, Ring};
 
@@ -30,11 +32,14 @@ impl Run<'_> {
     }
 }
 
+/// Taken by whoever has the device's state, so that nobody ever waits for it.
+pub(crate) type Locked<'m> = Mutex<Run<'m>>;
+
 self_cell::self_cell!(
     /// A run that keeps the RAM it borrows, so that threads can hand it to each other.
     pub(crate) struct Running {
         owner: GuestRam,
         #[not_covariant]
-        dependent: Run,
+        dependent: Locked,
     }
 );

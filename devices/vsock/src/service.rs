@@ -1,5 +1,8 @@
 //! The worker's loop: queues, backend and sockets, each when it is ready.
 
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use monocore_virtio::{Chain, Interest, Poller, Ready, ServiceError};
@@ -32,15 +35,17 @@ const MAX_CONTROL: usize = 1024;
 /// VIRTIO_VSOCK_EVENT_TRANSPORT_RESET (§5.10.6.7).
 const EVENT_TRANSPORT_RESET: u32 = 0;
 
-/// How many of the guest's packets were taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of the guest's next packet.
+#[derive(Debug)]
 pub(crate) enum Taken {
-    /// All there were; the guest kicks for the next.
-    All,
-    /// There may be more.
-    Some,
-    /// There may be more, which wait until the guest has taken what is told to it.
-    Held,
+    /// It was taken.
+    One,
+    /// There is none, or none is listened to; the guest kicks when that changes.
+    None,
+    /// It is still there: it is not one of those to be taken.
+    Left,
+    /// It has to be sent to a socket, and [`VsockService::sent`] to be told.
+    Send(Id, Arc<OwnedFd>),
 }
 
 /// A device at work: everything that whoever is at it works on.
@@ -73,69 +78,64 @@ impl<'m> VsockService<'m, '_> {
     }
 
     fn serve_tx(&mut self, poller: &Poller) -> Result<(), ServiceError> {
-        match self.take_packets(poller, TURN_PACKETS, Takes::All)? {
-            Taken::All | Taken::Held => Ok(()),
-            Taken::Some => self.run.tx.again(),
-        }
-    }
-
-    /// Takes up to `most` of the guest's packets.
-    pub(crate) fn take_packets(
-        &mut self,
-        poller: &Poller,
-        most: usize,
-        takes: Takes,
-    ) -> Result<Taken, ServiceError> {
-        for _ in 0..most {
-            if self.session.control.len() >= MAX_CONTROL && !self.flush_control()? {
-                self.run.tx_held = true;
-                return Ok(Taken::Held);
-            }
-            let mut packet = std::mem::take(&mut self.run.packet);
-            let taken = if self.run.tx.pop(&mut packet)? {
-                self.take_packet(poller, &mut packet, takes)?
-            } else if self.run.tx.rearm()? {
-                // Another one came meanwhile.
-                true
-            } else {
+        let mut packet = std::mem::take(&mut self.run.packet);
+        for _ in 0..TURN_PACKETS {
+            if !matches!(self.take_next(poller, &mut packet, Takes::All)?, Taken::One) {
                 self.run.packet = packet;
-                return Ok(Taken::All);
-            };
-            self.run.packet = packet;
-            if !taken {
-                self.run.tx.undo_pops(1);
-                return Ok(Taken::Some);
+                return Ok(());
             }
         }
-        Ok(Taken::Some)
+        self.run.packet = packet;
+        self.run.tx.again()
     }
 
-    /// Takes a packet, if it is one of `takes`, and gives its chain back.
-    fn take_packet(
+    /// Takes the guest's next packet, with `packet` for its chain.
+    pub(crate) fn take_next(
         &mut self,
         poller: &Poller,
         packet: &mut Chain<'m>,
         takes: Takes,
-    ) -> Result<bool, ServiceError> {
-        let change = self.outbound(poller).packet(&mut packet.readable, takes)?;
-        match change {
-            Change::NotTaken => return Ok(false),
-            Change::Read(id, came) => {
-                self.begin_read(poller, id, came, packet)?;
-                return Ok(true);
+    ) -> Result<Taken, ServiceError> {
+        if self.session.control.len() >= MAX_CONTROL && !self.flush_control()? {
+            self.run.tx_held = true;
+            return Ok(Taken::None);
+        }
+        if !self.run.tx.pop(packet)? {
+            return Ok(if self.run.tx.rearm()? { Taken::One } else { Taken::None });
+        }
+        match self.outbound(poller).packet(&mut packet.readable, takes)? {
+            Change::Connection(id) => {
+                self.run.tx.push(packet.head(), 0)?;
+                self.changed(poller, id)?;
             }
+            Change::Read(id, came) => self.begin_read(poller, id, came, packet)?,
             Change::Message(id, last) => {
                 if let Some((front, mut channels)) = self.front() {
                     channels.take(front.front.as_mut(), id, &mut packet.readable, last, poller)?;
                 }
+                self.run.tx.push(packet.head(), 0)?;
             }
-            Change::Connection(_) | Change::Nothing => {}
+            Change::Nothing => self.run.tx.push(packet.head(), 0)?,
+            Change::Send(id, stream) => return Ok(Taken::Send(id, stream)),
+            Change::NotTaken => {
+                self.run.tx.undo_pops(1);
+                return Ok(Taken::Left);
+            }
         }
+        Ok(Taken::One)
+    }
+
+    /// Goes on after the payload of `packet` was sent for connection `id`, or as much of it as `sent` says.
+    pub(crate) fn sent(
+        &mut self,
+        poller: &Poller,
+        id: Id,
+        packet: &mut Chain<'m>,
+        sent: io::Result<usize>,
+    ) -> Result<(), ServiceError> {
+        self.outbound(poller).sent(id, &mut packet.readable, sent);
         self.run.tx.push(packet.head(), 0)?;
-        if let Change::Connection(id) = change {
-            self.changed(poller, id)?;
-        }
-        Ok(true)
+        self.changed(poller, id)
     }
 
     /// Goes on with a connection after a packet of the guest.
@@ -251,7 +251,7 @@ impl<'m> VsockService<'m, '_> {
             return Ok(());
         }
         connection.hung_up |= ready.hang_up;
-        if ready.writable && connection.has_backlog() {
+        if ready.writable && connection.may_drain() {
             let delivery = self.session.drain(id);
             self.outbound(poller).delivered(id, delivery);
         }

@@ -8,12 +8,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use monocore_virtio::{Poller, QueueState, Ready, RingServer, Service, ServiceError};
+use monocore_virtio::{Chain, Poller, QueueState, Ready, RingServer, Service, ServiceError};
 
 use crate::backend::Backend;
 use crate::device::{FrontPort, Metrics};
 use crate::outbound::Takes;
-use crate::run::Running;
+use crate::run::{Locked, Running};
 use crate::service::{Taken, VsockService};
 use crate::session::Session;
 
@@ -27,7 +27,7 @@ pub(crate) struct State {
     pub(crate) session: Session,
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) front: Option<FrontPort>,
-    run: Option<Running>,
+    run: Option<Arc<Running>>,
     /// Where descriptors are watched, once the device's thread has begun.
     poller: Option<Poller>,
     /// Until when the device's thread sleeps, if it does; without end where that is `None`.
@@ -45,11 +45,19 @@ pub(crate) struct Shared {
 impl State {
     /// Has `work` done on the present run; `None` where there is none.
     fn with<T>(&mut self, metrics: &Metrics, work: impl FnOnce(&mut VsockService<'_, '_>) -> T) -> Option<T> {
-        let Self { session, backend, front, run, .. } = self;
-        Some(run.as_mut()?.with_dependent_mut(|_, run| {
-            let (backend, front) = (backend.as_mut(), front.as_mut());
-            work(&mut VsockService { run, session, backend, front, metrics })
-        }))
+        let run = Arc::clone(self.run.as_ref()?);
+        Some(run.with_dependent(|_, run| self.with_run(run, metrics, work)))
+    }
+
+    fn with_run<'m, T>(
+        &mut self,
+        run: &Locked<'m>,
+        metrics: &Metrics,
+        work: impl FnOnce(&mut VsockService<'m, '_>) -> T,
+    ) -> T {
+        let Self { session, backend, front, .. } = self;
+        let run = &mut run.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut VsockService { run, session, backend: backend.as_mut(), front: front.as_mut(), metrics })
     }
 }
 
@@ -68,7 +76,7 @@ impl Shared {
     /// Begins a run.
     pub(crate) fn begin_run(&self, run: Running) {
         let mut state = self.lock();
-        state.run = Some(run);
+        state.run = Some(Arc::new(run));
         (state.poller, state.asleep, state.error) = (None, None, None);
         self.state.clear_poison();
     }
@@ -120,33 +128,75 @@ impl RingServer for Shared {
 
     fn ring(&self, index: u16) -> bool {
         // Whoever is at the device is told by the doorbell.
-        let Ok(mut state) = self.state.try_lock() else { return false };
-        let Some(poller) = state.poller.clone().filter(|_| index == TRANSMIT && state.error.is_none()) else {
-            return false;
-        };
-        let asleep = state.asleep;
-        match state.with(&self.metrics, |service| service.serve_vcpu(&poller, asleep)) {
-            Some(Ok(done)) => done,
-            Some(Err(error)) => {
-                state.error = Some(error);
-                false
-            }
+        let Ok(state) = self.state.try_lock() else { return false };
+        match state.run.clone().filter(|_| index == TRANSMIT) {
+            Some(run) => run.with_dependent(|_, locked| self.serve_vcpu(state, &run, locked)),
             None => false,
         }
     }
 }
 
-impl VsockService<'_, '_> {
-    /// Takes the packets that a vCPU's thread may, and says whether the device's thread may go on sleeping as it does.
-    fn serve_vcpu(&mut self, poller: &Poller, asleep: Option<Option<Instant>>) -> Result<bool, ServiceError> {
-        let taken = self.take_packets(poller, VCPU_PACKETS, Takes::OfStreams)?;
-        self.end_turn()?;
-        let deadline = self.deadline();
-        let in_time = match asleep {
-            Some(until) => deadline.is_none_or(|deadline| until.is_some_and(|until| until <= deadline)),
-            // It looks for itself before it sleeps.
-            None => true,
-        };
-        Ok(taken != Taken::Some && in_time && !self.session.owes_front())
+impl Shared {
+    /// Takes the packets that a vCPU's thread may, and says whether the device's thread may go on sleeping. Nobody waits while
+    /// bytes are sent.
+    fn serve_vcpu<'s, 'm>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        run: &Arc<Running>,
+        locked: &Locked<'m>,
+    ) -> bool {
+        let Some(poller) = state.poller.clone().filter(|_| state.error.is_none()) else { return false };
+        let mut packet = Chain::new();
+        for _ in 0..VCPU_PACKETS {
+            let taken = state.with_run(locked, &self.metrics, |service| {
+                service.take_next(&poller, &mut packet, Takes::OfStreams)
+            });
+            let gone_on = match taken {
+                Ok(Taken::One) => Ok(()),
+                Ok(Taken::None) => return state.end_on_vcpu(locked, &self.metrics),
+                Ok(Taken::Left) => break,
+                Ok(Taken::Send(id, stream)) => {
+                    drop(state);
+                    let sent = packet.readable.send(&stream);
+                    drop(stream);
+                    state = self.lock();
+                    if !state.run.as_ref().is_some_and(|present| Arc::ptr_eq(present, run)) {
+                        // The driver has reset the device meanwhile, and takes back what it gave.
+                        return true;
+                    }
+                    state.with_run(locked, &self.metrics, |service| {
+                        service.sent(&poller, id, &mut packet, sent)
+                    })
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = gone_on {
+                state.error = Some(error);
+                return false;
+            }
+        }
+        state.end_on_vcpu(locked, &self.metrics);
+        false
+    }
+}
+
+impl State {
+    /// Gives the guest what there is for it, and says whether the device's thread may go on sleeping as it does.
+    fn end_on_vcpu(&mut self, run: &Locked<'_>, metrics: &Metrics) -> bool {
+        let asleep = self.asleep;
+        let ended = self.with_run(run, metrics, |service| {
+            service.end_turn()?;
+            let deadline = service.deadline();
+            let in_time = match asleep {
+                Some(until) => deadline.is_none_or(|deadline| until.is_some_and(|until| until <= deadline)),
+                // It looks for itself before it sleeps.
+                None => true,
+            };
+            Ok(in_time && !service.session.owes_front())
+        });
+        ended.unwrap_or_else(|error| {
+            self.error = Some(error);
+            false
+        })
     }
 }
