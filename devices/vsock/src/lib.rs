@@ -7,7 +7,8 @@
 //! A [`Front`] may stand behind one port: there the guest asks for sockets of the Internet, and speaks in messages about those
 //! that are no streams.
 //!
-//! One worker thread owns everything. Bytes go straight between sockets and guest buffers; only what a full
+//! One thread at a time is at the device: its worker, or a vCPU's that rings for a stream's packet and finds nobody there.
+//! Bytes go straight between sockets and guest buffers; only what a full
 //! socket does not take at once is kept, once, within the credit granted to the guest. A connection that
 //! stands still holds up no other: it is not read while the guest has no credit or no buffers, and what it
 //! does not take waits in its own backlog.
