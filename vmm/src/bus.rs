@@ -237,7 +237,7 @@ mod tests {
             let ram = GuestRam::from_ranges(&[(vm_memory::GuestAddress(0), 0x1000)]).unwrap();
             let transport =
                 MmioTransport::new(device, ram, Arc::new(NoLine), doorbells, None, Arc::new(|| Ok(())));
-            bus.add_virtio(transport.unwrap());
+            bus.add_virtio(transport.unwrap(), None);
         }
         let port = |index| layout::virtio_port(index).unwrap();
         bus.port_write(port(1), &0u32.to_le_bytes());
