@@ -7,11 +7,10 @@
 //! A [`Front`] may stand behind one port: there the guest asks for sockets of the Internet, and speaks in messages about those
 //! that are no streams.
 //!
-//! One thread at a time is at the device: its worker, or a vCPU's that rings for a stream's packet and finds nobody there.
-//! Bytes go straight between sockets and guest buffers; only what a full
-//! socket does not take at once is kept, once, within the credit granted to the guest. A connection that
-//! stands still holds up no other: it is not read while the guest has no credit or no buffers, and what it
-//! does not take waits in its own backlog.
+//! One thread at a time is at the device: its worker, or a vCPU's that rings for a stream's packet and finds nobody
+//! there. Bytes go straight between sockets and guest buffers; only what a full socket does not take at once is kept,
+//! once, within the credit granted to the guest. A connection that stands still holds up no other: it is not read while
+//! the guest has no credit or no buffers, and what it does not take waits in its own backlog.
 //!
 //! The guest is not trusted: it may ask for any port (the backend decides), it cannot make the worker keep
 //! more than the credit of [`Limits::connections`] connections, and packets that break the rules end their
@@ -19,7 +18,8 @@
 //!
 //! System calls of the worker: `sendmsg`, `recvmsg`, `sendto`, `shutdown`, `close`, `epoll_create1`,
 //! `epoll_ctl`, `epoll_wait`, `write` (eventfd), `socketpair`, and for [`UnixSockets`] `socket`, `connect`,
-//! `accept4`, `recvfrom`.
+//! `accept4`, `recvfrom`. Of a vCPU's thread: `sendmsg`, `recvmsg`, `sendto`, `setsockopt`, `shutdown`, `close`,
+//! `epoll_ctl`.
 
 mod backend;
 mod channels;
