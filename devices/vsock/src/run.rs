@@ -1,7 +1,5 @@
 //! The device's queues while it runs, and the guest's RAM that they lie in.
 
-#![allow(unsafe_code, reason = "in what self_cell! expands to; every use of it is safe")]
-
 use std::sync::Mutex;
 
 use monocore_hypervisor::GuestRam;
