@@ -146,14 +146,15 @@ impl Shared {
         locked: &Locked<'m>,
     ) -> bool {
         let Some(poller) = state.poller.clone().filter(|_| state.error.is_none()) else { return false };
-        let mut packet = Chain::new();
+        let mut packet =
+            state.with_run(locked, &self.metrics, |service| std::mem::take(&mut service.run.packet));
         for _ in 0..VCPU_PACKETS {
             let taken = state.with_run(locked, &self.metrics, |service| {
                 service.take_next(&poller, &mut packet, Takes::OfStreams)
             });
             let gone_on = match taken {
                 Ok(Taken::One) => Ok(()),
-                Ok(Taken::None) => return state.end_on_vcpu(locked, &self.metrics),
+                Ok(Taken::None) => return state.end_on_vcpu(locked, packet, &self.metrics),
                 Ok(Taken::Left) => break,
                 Ok(Taken::Send(id, stream)) => {
                     drop(state);
@@ -175,16 +176,17 @@ impl Shared {
                 return false;
             }
         }
-        state.end_on_vcpu(locked, &self.metrics);
+        state.end_on_vcpu(locked, packet, &self.metrics);
         false
     }
 }
 
 impl State {
     /// Gives the guest what there is for it, and says whether the device's thread may go on sleeping as it does.
-    fn end_on_vcpu(&mut self, run: &Locked<'_>, metrics: &Metrics) -> bool {
+    fn end_on_vcpu<'m>(&mut self, run: &Locked<'m>, packet: Chain<'m>, metrics: &Metrics) -> bool {
         let asleep = self.asleep;
         let ended = self.with_run(run, metrics, |service| {
+            service.run.packet = packet;
             service.end_turn()?;
             let deadline = service.deadline();
             let in_time = match asleep {

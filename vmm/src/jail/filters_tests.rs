@@ -1,5 +1,18 @@
 use super::*;
 
+const KINDS: [ThreadKind; 10] = [
+    ThreadKind::Vcpu,
+    ThreadKind::Vsock,
+    ThreadKind::Tsi,
+    ThreadKind::Block,
+    ThreadKind::Fs,
+    ThreadKind::Console,
+    ThreadKind::Rng,
+    ThreadKind::Nat,
+    ThreadKind::Tap,
+    ThreadKind::Passt,
+];
+
 /// What the kernel would answer to call `number` of architecture `arch` with `arguments`.
 fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u32; 2]) -> u32 {
     let (mut at, mut value) = (0usize, 0u32);
@@ -25,15 +38,7 @@ fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u32; 2]) -> 
 
 #[test]
 fn every_number_gets_its_verdict() {
-    let kinds = [
-        ThreadKind::Vsock,
-        ThreadKind::Tsi,
-        ThreadKind::Block,
-        ThreadKind::Fs,
-        ThreadKind::Console,
-        ThreadKind::Rng,
-    ];
-    for kind in kinds {
+    for kind in KINDS {
         let program = thread(kind).unwrap();
         let listed: Vec<i64> =
             syscalls::of(kind).iter().copied().flatten().chain(syscalls::EVERY_THREAD).copied().collect();
@@ -53,20 +58,8 @@ fn every_number_gets_its_verdict() {
 
 #[test]
 fn every_thread_raises_interrupt_lines_and_asks_nothing_else_of_kvm() {
-    let kinds = [
-        ThreadKind::Vcpu,
-        ThreadKind::Vsock,
-        ThreadKind::Tsi,
-        ThreadKind::Block,
-        ThreadKind::Fs,
-        ThreadKind::Console,
-        ThreadKind::Rng,
-        ThreadKind::Nat,
-        ThreadKind::Tap,
-        ThreadKind::Passt,
-    ];
     let ioctl = u32::try_from(libc::SYS_ioctl).unwrap();
-    for kind in kinds {
+    for kind in KINDS {
         let program = thread(kind).unwrap();
         let verdict = |request: u64| run(&program, AUDIT_ARCH, ioctl, [0, u32::try_from(request).unwrap()]);
         assert_eq!(verdict(RAISE_REQUESTS[0]), ALLOW, "{kind:?}");
