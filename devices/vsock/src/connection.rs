@@ -109,6 +109,8 @@ pub(crate) struct Connection {
     backlog: VecDeque<u8>,
     /// Bytes that a vCPU's thread is sending, which come before the backlog; none where it is at 0.
     sending_bytes: usize,
+    /// The guest was told meanwhile how much the host has taken, without those.
+    told_sending: bool,
     /// The frame that asked for it, while the front has yet to judge what the guest sends: the socket has none of it.
     pub(crate) inspected: Option<Box<[u8; FRAME_BYTES]>>,
     /// SHUT_* as the guest announced them.
@@ -146,6 +148,7 @@ impl Connection {
             window: HostWindow::new(window_bytes),
             backlog: VecDeque::new(),
             sending_bytes: 0,
+            told_sending: false,
             inspected: None,
             guest_shut: 0,
             host_shut: 0,
@@ -207,6 +210,18 @@ impl Connection {
     /// Whether a vCPU's thread is sending.
     pub(crate) fn is_sending(&self) -> bool {
         self.sending_bytes > 0
+    }
+
+    /// The window's `buf_alloc` and `fwd_cnt`, for a packet that is sent now.
+    pub(crate) fn tell_window(&mut self) -> (u32, u32) {
+        self.told_sending |= self.is_sending();
+        self.window.tell()
+    }
+
+    /// Whether the guest has been told less than what was sent since: an answer may have gone before what it answers was counted,
+    /// and be the last packet for long.
+    pub(crate) fn take_told_sending(&mut self) -> bool {
+        std::mem::take(&mut self.told_sending)
     }
 
     fn has_no_bytes(&self) -> bool {

@@ -182,7 +182,7 @@ impl<'m> Inbound<'m> {
             if op == Op::CreditUpdate {
                 connection.update_queued = false;
             }
-            connection.window.tell()
+            connection.tell_window()
         });
         Header {
             src_cid,

@@ -322,6 +322,9 @@ impl Outbound<'_> {
         let count = payload.len_bytes();
         let Some(connection) = self.session.get(id) else { return self.session.end_sending(id) };
         let delivery = connection.end_sending(payload, sent);
+        if connection.take_told_sending() {
+            self.queue_update(id);
+        }
         Metrics::add(&self.metrics.bytes_from_guest, count as u64);
         self.delivered(id, delivery);
     }

@@ -73,6 +73,21 @@ fn an_end_the_guest_announces_meanwhile_comes_after_it() {
 }
 
 #[test]
+fn a_guest_that_was_told_too_little_meanwhile_is_told_again() {
+    let ram = test_ram();
+    let (host, _far) = pair();
+    let mut connection = Connection::new(KEY, host, Phase::Open, 1 << 16);
+    let mut bytes = payload(&ram, 0, b"hello");
+    let socket = connection.begin_sending(5).unwrap();
+    assert_eq!(connection.tell_window().1, 0);
+    let sent = bytes.send(&socket);
+    assert_eq!(connection.end_sending(&mut bytes, sent), Delivery::Fine);
+    assert!(connection.take_told_sending());
+    assert_eq!(connection.tell_window().1, 5);
+    assert!(!connection.take_told_sending());
+}
+
+#[test]
 fn the_number_of_a_connection_that_ends_meanwhile_is_not_used_again_before() {
     let mut session = Session::new(Limits::default());
     let metrics = Metrics::default();
