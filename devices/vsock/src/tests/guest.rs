@@ -149,7 +149,17 @@ impl Guest {
         std::iter::from_fn(|| self.driver.queues[1].take_used()).count()
     }
 
+    /// The next packet, but for credit updates: one may come at any time, where an answer was faster than its question's count.
     pub(super) fn receive(&mut self) -> (Header, Vec<u8>) {
+        loop {
+            let packet = self.receive_any();
+            if packet.0.op != Some(Op::CreditUpdate) {
+                return packet;
+            }
+        }
+    }
+
+    pub(super) fn receive_any(&mut self) -> (Header, Vec<u8>) {
         let used = self.driver.wait_used(0);
         self.take(used)
     }
