@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use monocore_spec::Protocol;
-use monocore_virtio::{Interest, Poller, ServiceError};
+use monocore_virtio::{Interest, Poller, ServiceError, receive_together};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
@@ -57,15 +57,28 @@ pub(crate) struct Flows<O> {
     /// Those that the guest had no room for.
     starved: Vec<Id>,
     sweep: Option<Instant>,
+    /// Sockets of new flows give datagrams together that came together.
+    together: bool,
 }
 
 impl<O> Default for Flows<O> {
     fn default() -> Self {
-        Self { flows: Slab::default(), by_ends: BTreeMap::new(), starved: Vec::new(), sweep: None }
+        Self {
+            flows: Slab::default(),
+            by_ends: BTreeMap::new(),
+            starved: Vec::new(),
+            sweep: None,
+            together: false,
+        }
     }
 }
 
 impl<O: Copy + Ord> Flows<O> {
+    /// Has the sockets of flows that begin from now on give datagrams together that came together, where the host can.
+    pub(crate) fn receive_together(&mut self, together: bool) {
+        self.together = together;
+    }
+
     /// Watches every socket again, after a stop.
     pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.starved.clear();
@@ -93,6 +106,10 @@ impl<O: Copy + Ord> Flows<O> {
                     Ok(socket) => socket,
                     Err(why) => return Ok(Err(why)),
                 };
+                if self.together {
+                    // Else each comes by itself.
+                    let _ = receive_together(&socket);
+                }
                 let flow = Flow { owner, remote, socket, until: now, answered: false, turn: 1 };
                 let id = self.flows.insert(flow);
                 self.by_ends.insert((owner, remote), id);
@@ -103,8 +120,15 @@ impl<O: Copy + Ord> Flows<O> {
             }
         };
         let Some(flow) = self.flows.get_mut(id) else { return Ok(Err(NoFlow::Exhausted)) };
-        flow.until = now + if flow.answered { ANSWERED_LIFETIME } else { LIFETIME };
+        flow.used(now);
         Ok(Ok(flow))
+    }
+
+    /// The flow from `owner` to `remote`, if it has begun.
+    pub(crate) fn begun(&mut self, ends: (O, SocketAddr), now: Instant) -> Option<&mut Flow<O>> {
+        let flow = self.flows.get_mut(*self.by_ends.get(&ends)?)?;
+        flow.used(now);
+        Some(flow)
     }
 
     /// A flow by the number of its token.
@@ -182,6 +206,10 @@ impl<O: Copy + Ord> Flows<O> {
 }
 
 impl<O> Flow<O> {
+    fn used(&mut self, now: Instant) {
+        self.until = now + if self.answered { ANSWERED_LIFETIME } else { LIFETIME };
+    }
+
     /// The flow was answered: it lasts longer.
     pub(crate) fn answered(&mut self, now: Instant) {
         self.answered = true;

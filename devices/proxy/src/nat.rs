@@ -26,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use monocore_net::{Endpoint, HEADER_BYTES, Offloads, Receiver, Sent};
+use monocore_net::{Endpoint, HEADER_BYTES, Header, Offloads, Receiver, Segmentation, Sent};
 use monocore_spec::{BoundPort, NatSpec};
 use monocore_virtio::{Buffers, Poller, Ready, ServiceError};
 
@@ -46,6 +46,9 @@ use wire::ip::{self, Ip};
 use wire::tcp::Segment;
 use wire::udp::{Datagram, Echo};
 use wire::{ETHERNET_BYTES, HEAD_BYTES, Head, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
+
+/// The most datagrams of one frame: Linux cuts no more (`UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: usize = 128;
 
 /// The stack.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Nat {
     /// A packet of the guest. `payload` is the frame; it is cut down to what the packet carries.
     fn packet(
         io: &mut Io<'_, '_>,
-        parts: Targets<'_>,
+        parts: &mut Targets<'_>,
         head: &Head<'_>,
         ip: &Ip,
         frame: &mut Buffers<'_>,
@@ -130,12 +133,16 @@ impl Nat {
             }
             ip::UDP => {
                 let Some(datagram) = Datagram::parse(head, ip) else { return Ok(()) };
+                let each = segment_bytes(frame);
                 cut(frame, datagram.payload_at, datagram.payload_bytes);
                 let ends = (
                     SocketAddr::new(ip.source, datagram.source_port),
                     SocketAddr::new(ip.target, datagram.target_port),
                 );
-                Self::datagram(io, parts, ends, frame, packet)
+                match each.filter(|each| frame.len_bytes() > usize::from(*each)) {
+                    Some(each) => Self::datagrams(io, parts, ends, frame, each, packet),
+                    None => Self::datagram(io, parts, ends, frame, packet),
+                }
             }
             ip::ICMP | ip::ICMPV6 => {
                 let Some(echo) = Echo::parse(head, ip) else { return Ok(()) };
@@ -146,9 +153,34 @@ impl Nat {
         }
     }
 
+    /// Datagrams of `each` bytes, but for the last. Where they go on in a socket already, the host cuts them, if it can.
+    fn datagrams(
+        io: &mut Io<'_, '_>,
+        parts: &mut Targets<'_>,
+        ends: (SocketAddr, SocketAddr),
+        payload: &mut Buffers<'_>,
+        each: u16,
+        packet: &[u8],
+    ) -> Result<(), ServiceError> {
+        if payload.len_bytes().div_ceil(each.into()) > MAX_SEGMENTS {
+            return Ok(());
+        }
+        if parts.inbound.answer(ends, io.now).is_none() && parts.udp.datagrams(io, ends, payload, each) {
+            return Ok(());
+        }
+        let mut one = Buffers::new();
+        while !payload.is_empty() {
+            one.clear();
+            one.append_range(payload, 0, each.into());
+            payload.advance(each.into());
+            Self::datagram(io, parts, ends, &mut one, packet)?;
+        }
+        Ok(())
+    }
+
     fn datagram(
         io: &mut Io<'_, '_>,
-        parts: Targets<'_>,
+        parts: &mut Targets<'_>,
         (guest, remote): (SocketAddr, SocketAddr),
         payload: &mut Buffers<'_>,
         packet: &[u8],
@@ -196,6 +228,16 @@ macro_rules! parts {
     }};
 }
 
+/// How long each of several datagrams in a frame is, by its header.
+fn segment_bytes(frame: &Buffers<'_>) -> Option<u16> {
+    let mut bytes = [0; HEADER_BYTES];
+    frame.copy_to(0, &mut bytes);
+    match Header::parse(&bytes)?.segments? {
+        (Segmentation::Udp, each) if each > 0 => Some(each),
+        _ => None,
+    }
+}
+
 /// Cuts a frame down to `bytes` from `at` on, counted from its Ethernet header.
 fn cut(frame: &mut Buffers<'_>, at: usize, bytes: usize) {
     frame.advance(HEADER_BYTES + at);
@@ -209,8 +251,8 @@ impl Endpoint for Nat {
             checksum_to_guest: true,
             tcp_from_guest: true,
             tcp_to_guest: (true, true),
-            udp_from_guest: false,
-            udp_to_guest: false,
+            udp_from_guest: true,
+            udp_to_guest: true,
         }
     }
 
@@ -221,7 +263,7 @@ impl Endpoint for Nat {
     fn begin(&mut self, offloads: Offloads, poller: &Poller) -> Result<(), ServiceError> {
         self.link.offloads = offloads;
         self.tcp.begin(poller)?;
-        self.udp.begin(poller)?;
+        self.udp.begin(offloads.udp_to_guest, poller)?;
         self.echoes.begin(&mut self.engine);
         self.inbound.begin(poller)?;
         self.dns.reset();
@@ -240,7 +282,7 @@ impl Endpoint for Nat {
             Head { bytes: &bytes[..count], frame_bytes: frame.len_bytes().saturating_sub(HEADER_BYTES) };
         let Some((ethernet_type, source)) = head.ethernet() else { return Ok(Sent::Done) };
         let nat = self;
-        let (mut io, parts) = parts!(nat, receiver, poller);
+        let (mut io, mut parts) = parts!(nat, receiver, poller);
         match ethernet_type {
             TYPE_ARP => {
                 io.link.ends.guest = source;
@@ -249,7 +291,7 @@ impl Endpoint for Nat {
             TYPE_IPV4 | TYPE_IPV6 => {
                 if let Some(ip) = Ip::parse(&head, ethernet_type) {
                     io.link.ends.guest = source;
-                    Self::packet(&mut io, parts, &head, &ip, frame)?;
+                    Self::packet(&mut io, &mut parts, &head, &ip, frame)?;
                 }
             }
             _ => {}

@@ -40,5 +40,6 @@ pub use queue::QueueError;
 pub use rate::{Bucket, Rate, Rates};
 pub use ring::Ring;
 pub use sys::buffers::Buffers;
+pub use sys::datagram::{Datagram, receive_together};
 pub use sys::epoll::ReadySet;
 pub use worker::{Service, ThreadSetup, Worker, serve};

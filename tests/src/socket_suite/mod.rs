@@ -76,6 +76,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("udp", udp::run),
     ("udp-sizes", udp::sizes),
     ("udp-vectors", udp::vectors),
+    ("udp-several", udp::several),
     ("udp-connected", udp_connected::run),
     ("udp-refused", udp_connected::refused),
     ("loopback", inside::loopback),

@@ -15,6 +15,7 @@ use rustix::net::sockopt::{self, set_socket_linger};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 use super::ends::{CLOSES, RESETS, SILENT};
+use super::sys;
 
 /// How long the peer waits for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -283,7 +284,8 @@ fn send_and_reset(reader: &mut impl Read, mut stream: TcpStream, count: u64) -> 
     Ok(())
 }
 
-/// Datagrams: `other` is answered from another port, `size N` with N bytes, `twice` twice, `nothing` not at all, `who` with
+/// Datagrams: `other` is answered from another port, `size N` with N bytes, `several N EACH` with N bytes
+/// in datagrams of EACH that are sent at once, `twice` twice, `nothing` not at all, `who` with
 /// the sender's address; everything else comes back.
 fn answer_datagrams(socket: &UdpSocket) {
     let mut bytes = vec![0; 1 << 16];
@@ -298,6 +300,14 @@ fn answer_datagrams(socket: &UdpSocket) {
             ["size", count] => {
                 let count = usize::try_from(number(count)).unwrap_or(0).min(65_507);
                 socket.send_to(&vec![b'.'; count], from)
+            }
+            ["several", count, each] => {
+                let bytes: Vec<u8> = (0..number(count).min(65_507)).map(pattern).collect();
+                let each = i32::try_from(number(each)).unwrap_or(0);
+                let _ = sys::set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, each);
+                let sent = socket.send_to(&bytes, from);
+                let _ = sys::set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0);
+                sent
             }
             ["twice"] => socket.send_to(b"first", from).and_then(|_| socket.send_to(b"second", from)),
             ["other"] => socket

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::sockopt::{Timeout, set_socket_reuseaddr, set_socket_timeout};
 use rustix::net::{
     MMsgHdr, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown,
     SocketAddrAny, bind, recvfrom, recvmsg, send, sendmmsg, sendmsg_addr, sendto, shutdown,
@@ -57,7 +57,7 @@ pub(super) fn run(c: &mut Checks, target: &Target) -> Result<(), Errno> {
     c.is("nobody there, nobody told", polled(&socket, PollFlags::IN, SHORT)?, "");
     c.works("others are still reached", sendto(&socket, b"still", SendFlags::empty(), &target.at(0)));
     c.is("and answer", String::from_utf8_lossy(&receive(&socket)?.0), "still");
-    rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(SHORT))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(SHORT))?;
     let start = Instant::now();
     c.fails("waiting has an end", take(&socket, 8, RecvFlags::empty()), "EAGAIN");
     c.holds("after its time", start.elapsed() >= SHORT && start.elapsed() < SHORT * 10);
@@ -86,7 +86,7 @@ pub(super) fn sizes(c: &mut Checks, target: &Target) -> Result<(), Errno> {
         let back = receive(&socket).map(|(bytes, _)| bytes == sent);
         c.is(&format!("{size} bytes there and back"), value(back), true);
     }
-    rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(SHORT * 10))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(SHORT * 10))?;
     let sent = vec![7; largest];
     c.is("the largest is sent", value(sendto(&socket, &sent, SendFlags::empty(), &target.at(0))), largest);
     c.is("the largest comes back", value(receive(&socket).map(|(bytes, _)| bytes == sent)), true);
@@ -150,4 +150,39 @@ pub(super) fn vectors(c: &mut Checks, target: &Target) -> Result<(), Errno> {
     c.is("recvmmsg", all.join(" "), "one two three");
     c.fails("recvmmsg of nothing", sys::receive_many(&socket, 8), "EAGAIN");
     Ok(())
+}
+
+/// Datagrams that are sent at once (`UDP_SEGMENT`) and may come together (`UDP_GRO`), udp(7).
+pub(super) fn several(c: &mut Checks, target: &Target) -> Result<(), Errno> {
+    let socket = target.udp()?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(SHORT * 30))?;
+    let bytes: Vec<u8> = (0..3500).map(super::peer::pattern).collect();
+    c.works("a length to cut at", sys::set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1000));
+    // Where the first begin something new, the second find it there.
+    for round in ["the first", "the second"] {
+        let sent = sendto(&socket, &bytes, SendFlags::empty(), &target.at(0));
+        c.is(&format!("{round} go at once"), value(sent), 3500);
+        c.is(&format!("{round} are cut"), value(lengths(&socket, &bytes)), "1000 1000 1000 500");
+    }
+    c.works("no length to cut at", sys::set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0));
+    sendto(&socket, b"whole again", SendFlags::empty(), &target.at(0))?;
+    c.is("nothing is cut", text(take(&socket, 64, RecvFlags::empty())), "\"whole again\"");
+    sendto(&socket, b"several 3500 1000", SendFlags::empty(), &target.at(0))?;
+    c.is("what came at once", value(lengths(&socket, &bytes)), "1000 1000 1000 500");
+    c.works("together", sys::set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1));
+    sendto(&socket, b"several 3500 1000", SendFlags::empty(), &target.at(0))?;
+    let came = lengths(&socket, &bytes).map(|lengths| lengths == "3500" || lengths == "1000 1000 1000 500");
+    c.is("together or not, all of it", value(came), true);
+    Ok(())
+}
+
+/// The lengths of the datagrams that bring `bytes`.
+fn lengths(socket: &OwnedFd, bytes: &[u8]) -> Result<String, Errno> {
+    let (mut came, mut lengths) = (Vec::new(), Vec::new());
+    while came.len() < bytes.len() {
+        let datagram = take(socket, 1 << 16, RecvFlags::empty())?;
+        lengths.push(datagram.len().to_string());
+        came.extend(datagram);
+    }
+    Ok(if came == bytes { lengths.join(" ") } else { "other bytes".into() })
 }

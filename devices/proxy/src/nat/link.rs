@@ -25,11 +25,11 @@ pub(crate) struct Link {
     headers: Vec<u8>,
 }
 
-/// A segment's payload, in the room the receiver has taken: behind the headers.
+/// The payload of a segment or datagram, in the room the receiver has taken: behind the headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Payload {
     pub(crate) bytes: usize,
-    /// The longest segment the guest takes; what is longer is for it to cut.
+    /// What is longer than this is for the guest to cut.
     pub(crate) segment: u16,
 }
 
@@ -80,26 +80,20 @@ impl Link {
         payload: Payload,
     ) -> Result<(), ServiceError> {
         let place = emit::tcp(&mut self.headers, self.ends, from, to, fields, payload.bytes);
-        let mut header = self.finish(place, Some(receiver), payload.bytes);
-        if payload.bytes > usize::from(payload.segment) {
-            let kind = if from.is_ipv4() { Segmentation::TcpV4 } else { Segmentation::TcpV6 };
-            header.segments = Some((kind, payload.segment));
-            header.headers_bytes = u16::try_from(self.headers.len()).unwrap_or(0);
-        }
-        self.give(receiver, header, payload.bytes)
+        let kind = if from.is_ipv4() { Segmentation::TcpV4 } else { Segmentation::TcpV6 };
+        self.give(receiver, place, kind, payload)
     }
 
-    /// Sends a datagram whose payload lies in the receiver's room already.
+    /// Sends a datagram, or several, whose payload lies in the receiver's room already.
     pub(crate) fn datagram_around(
         &mut self,
         receiver: &mut Receiver<'_>,
         from: SocketAddr,
         to: SocketAddr,
-        payload_bytes: usize,
+        payload: Payload,
     ) -> Result<(), ServiceError> {
-        let place = emit::udp(&mut self.headers, self.ends, from, to, payload_bytes);
-        let header = self.finish(place, Some(receiver), payload_bytes);
-        self.give(receiver, header, payload_bytes)
+        let place = emit::udp(&mut self.headers, self.ends, from, to, payload.bytes);
+        self.give(receiver, place, Segmentation::Udp, payload)
     }
 
     /// Sends a datagram; it is lost where the guest has no buffers.
@@ -115,7 +109,7 @@ impl Link {
             return Ok(());
         }
         receiver.payload_room(datagram_headers_bytes(from.is_ipv4())).copy_from(0, payload);
-        self.datagram_around(receiver, from, to, payload.len())
+        self.datagram_around(receiver, from, to, Payload { bytes: payload.len(), segment: u16::MAX })
     }
 
     /// Sends an ICMP or ICMPv6 message; it is lost where the guest has no buffers.
@@ -177,14 +171,21 @@ impl Link {
         receiver.frame(Header::default(), &self.headers).map(drop)
     }
 
+    /// Puts the headers in front of `payload`.
     fn give(
         &mut self,
         receiver: &mut Receiver<'_>,
-        header: Header,
-        payload_bytes: usize,
+        place: ChecksumPlace,
+        kind: Segmentation,
+        payload: Payload,
     ) -> Result<(), ServiceError> {
+        let mut header = self.finish(place, Some(receiver), payload.bytes);
+        if payload.bytes > usize::from(payload.segment) {
+            header.segments = Some((kind, payload.segment));
+            header.headers_bytes = u16::try_from(self.headers.len()).unwrap_or(0);
+        }
         receiver.room().copy_from(monocore_net::HEADER_BYTES, &self.headers);
-        receiver.give(header, self.headers.len() + payload_bytes)
+        receiver.give(header, self.headers.len() + payload.bytes)
     }
 
     /// Leaves the checksum to the guest, or makes it where the guest takes none unfinished.

@@ -1,3 +1,4 @@
+mod datagrams;
 mod guest;
 mod hostile;
 mod limits;
@@ -281,53 +282,6 @@ fn strangers_fragments_and_crooked_headers_are_dropped() {
     assert_untouched(&canary);
     guest.send(&good);
     assert_eq!(guest.segment().0.flags, SYN | ACK);
-}
-
-#[test]
-fn datagrams_find_their_way_and_back() {
-    let mut guest = with_host();
-    for v4 in [true, false] {
-        let Ok(host) = UdpSocket::bind(if v4 { "127.0.0.1:0" } else { "[::1]:0" }) else { continue };
-        let remote = gateway(v4, host.local_addr().unwrap().port());
-        let local = guest_address(remote.ip(), 5353);
-        for size in [0, 1, 1400, 60_000] {
-            guest.send(&datagram(local, remote, &vec![5; size]));
-            let mut seen = vec![0; 65_536];
-            let (count, from) = host.recv_from(&mut seen).unwrap();
-            assert_eq!(count, size);
-            host.send_to(&seen[..count], from).unwrap();
-            let frame = guest.next(Duration::from_secs(5)).unwrap();
-            let headers = 12 + 14 + if v4 { 28 } else { 48 };
-            assert_eq!(frame.len(), headers + size);
-            assert!(frame[headers..].iter().all(|byte| *byte == 5));
-            assert_eq!(frame[headers - 6..headers - 4], 5353u16.to_be_bytes());
-        }
-        // Somebody else is not heard.
-        let stranger = UdpSocket::bind(if v4 { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
-        guest.send(&datagram(local, remote, b"x"));
-        let (_, from) = host.recv_from(&mut [0; 8]).unwrap();
-        stranger.send_to(b"spoof", from).unwrap();
-        assert_eq!(guest.next(SOON), None);
-        drop(host);
-        guest.send(&datagram(local, remote, b"x"));
-        assert_eq!(guest.icmp(), if v4 { (3, 3) } else { (1, 4) });
-    }
-}
-
-#[test]
-fn a_datagram_waits_for_buffers() {
-    let spec = spec(vec![rule(Action::Allow, NetTarget::Host)], vec![]);
-    let mut guest = Guest::with_buffers(Nat::new(&spec, &[], None).unwrap(), u64::MAX, 5);
-    let host = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let remote = gateway(true, host.local_addr().unwrap().port());
-    guest.send(&datagram(guest_address(remote.ip(), 5353), remote, b"ask"));
-    let (_, from) = host.recv_from(&mut [0; 8]).unwrap();
-    host.send_to(&[7; 60_000], from).unwrap();
-    assert_eq!(guest.next(SOON), None);
-    guest.give_more(5);
-    assert_eq!(guest.next(SOON), None);
-    guest.give_more(10);
-    assert_eq!(guest.next(Duration::from_secs(5)).map(|frame| frame.len()), Some(12 + 14 + 28 + 60_000));
 }
 
 #[test]

@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use monocore_virtio::{Buffers, Poller, ServiceError};
+use monocore_virtio::{Buffers, Datagram, Poller, ServiceError};
 use rustix::net::{RecvFlags, recv};
 
 use super::io::Io;
-use super::link::datagram_headers_bytes;
+use super::link::{Payload, datagram_headers_bytes};
+use super::wire::ETHERNET_BYTES;
 use super::wire::emit::Unreachable;
 use crate::flows::{Flows, NoFlow};
 use crate::slab::Id;
 
 /// Every guest's buffers have room for this much.
 const LEAST_ROOM: usize = 1514;
+
+/// No payload is longer, nor that of datagrams that come together: they are one packet in either kernel.
+const LONGEST: usize = 65_535 - 8;
 
 /// All flows the guest began, by its address.
 #[derive(Debug, Default)]
@@ -24,7 +28,9 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+    /// `together`: the guest takes datagrams together that came together.
+    pub(crate) fn begin(&mut self, together: bool, poller: &Poller) -> Result<(), ServiceError> {
+        self.flows.receive_together(together);
         self.flows.begin(poller)
     }
 
@@ -47,6 +53,21 @@ impl Udp {
             Err(NoFlow::Exhausted) => return Ok(()),
         };
         io.link.unreachable(io.receiver, guest.is_ipv4(), why, packet)
+    }
+
+    /// Datagrams of `each` bytes, of a flow that has begun; says whether the host cut them, or has to be given one by one.
+    pub(crate) fn datagrams(
+        &mut self,
+        io: &mut Io<'_, '_>,
+        ends: (SocketAddr, SocketAddr),
+        payload: &Buffers<'_>,
+        each: u16,
+    ) -> bool {
+        let Some(flow) = self.flows.begun(ends, io.now) else { return false };
+        // Lost, as datagrams are, where there is no room.
+        payload
+            .send_cut(each, &flow.socket)
+            .map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
     /// A flow's socket has something.
@@ -77,7 +98,8 @@ impl Udp {
         let Some(flow) = self.flows.get(id) else { return Ok(true) };
         let headers = datagram_headers_bytes(flow.owner.is_ipv4());
         // What is longer does not fit the link.
-        let most = 14 + usize::from(io.link.spec.mtu);
+        let longest = (ETHERNET_BYTES + usize::from(io.link.spec.mtu)).saturating_sub(headers);
+        let most = if io.link.offloads.udp_to_guest { headers + LONGEST } else { headers + longest };
         let mut all = false;
         for _ in 0..flow.turn {
             if !io.receiver.take(LEAST_ROOM.min(most), most)? {
@@ -90,11 +112,14 @@ impl Udp {
                 return Ok(false);
             }
             match io.receiver.payload_room(headers).receive_datagram(&flow.socket) {
-                Ok((count, true)) => {
-                    io.link.datagram_around(io.receiver, flow.remote, flow.owner, count)?;
+                Ok(Datagram { len_bytes, is_whole: true, cut_bytes })
+                    if cut_bytes.map_or(len_bytes, usize::from) <= longest =>
+                {
+                    let payload = Payload { bytes: len_bytes, segment: cut_bytes.unwrap_or(u16::MAX) };
+                    io.link.datagram_around(io.receiver, flow.remote, flow.owner, payload)?;
                     flow.answered(io.now);
                 }
-                Ok((_, false)) => io.receiver.put_back(),
+                Ok(_) => io.receiver.put_back(),
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                     io.receiver.put_back();
                     io.link.port_unreachable(io.receiver, flow.owner, flow.remote)?;

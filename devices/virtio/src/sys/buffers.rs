@@ -274,38 +274,14 @@ impl<'m> Buffers<'m> {
         }
     }
 
-    /// Receives one datagram without waiting, and says how long it is and whether all of it is in the list.
-    ///
-    /// # Errors
-    /// `WouldBlock` where none is there; the operating system's.
-    pub fn receive_datagram(&self, socket: impl AsFd) -> io::Result<(usize, bool)> {
-        let fd = socket.as_fd().as_raw_fd();
-        let mut message = self.message();
-        // SAFETY: as in `receive`.
-        let count = retry(|| unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })?;
-        Ok((count, message.msg_flags & libc::MSG_TRUNC == 0))
-    }
-
-    /// Receives one datagram without waiting: `beyond` takes what the list has no room for. Returns the datagram's length, cut
-    /// to the room of both.
-    ///
-    /// # Errors
-    /// `WouldBlock` where none is there; the operating system's.
-    pub fn receive_datagram_and(&self, beyond: &mut [u8], socket: impl AsFd) -> io::Result<usize> {
-        let fd = socket.as_fd().as_raw_fd();
-        let last = libc::iovec { iov_base: beyond.as_mut_ptr().cast(), iov_len: beyond.len() };
-        let list = self.vecs[self.first..].iter().copied().take(IOV_MAX - 1);
-        let vecs: Vec<libc::iovec> = list.chain([last]).collect();
-        let mut message = self.message();
-        message.msg_iov = vecs.as_ptr().cast_mut();
-        message.msg_iovlen = vecs.len() as _;
-        // SAFETY: as in `receive`; the last vector is `beyond`, which nobody else sees.
-        retry(|| unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })
-    }
-
     /// `first` and the list's vectors, as many as one system call takes.
-    fn behind(&self, first: libc::iovec) -> Vec<libc::iovec> {
+    pub(super) fn behind(&self, first: libc::iovec) -> Vec<libc::iovec> {
         std::iter::once(first).chain(self.vecs[self.first..].iter().copied()).take(IOV_MAX).collect()
+    }
+
+    /// The list's vectors, as many as one system call takes, and `last`.
+    pub(super) fn before(&self, last: libc::iovec) -> Vec<libc::iovec> {
+        self.vecs[self.first..].iter().copied().take(IOV_MAX - 1).chain([last]).collect()
     }
 
     fn push_vec(&mut self, vec: libc::iovec) {
@@ -342,7 +318,7 @@ impl<'m> Buffers<'m> {
         (vecs.as_ptr(), vecs.len().min(IOV_MAX) as libc::c_int)
     }
 
-    fn message(&self) -> libc::msghdr {
+    pub(super) fn message(&self) -> libc::msghdr {
         let vecs = &self.vecs[self.first..];
         // SAFETY: a message header is plain data whose all-zero value means "no name, no control part".
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -362,7 +338,7 @@ fn file_offset(offset_bytes: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(offset_bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+pub(super) fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         match usize::try_from(call()) {
             Ok(count) => return Ok(count),
@@ -455,27 +431,6 @@ mod tests {
         drop(far);
         std::io::Read::read_exact(&mut &near, &mut [0; 10]).unwrap();
         assert_eq!(list.peek(&mut [], &near).unwrap(), 0);
-    }
-
-    #[test]
-    fn a_datagram_goes_on_where_the_list_ends() {
-        use std::os::unix::net::UnixDatagram;
-        let ram = ram();
-        let mut list = Buffers::new();
-        assert!(list.push(&ram, GuestAddress(0x10), 4));
-        let (near, far) = UnixDatagram::pair().unwrap();
-        let mut beyond = [0; 3];
-        assert!(list.receive_datagram_and(&mut beyond, &near).is_err());
-        for (sent, count, behind) in
-            [(&b"ab"[..], 2, b"\0\0\0"), (b"abcdef", 6, b"ef\0"), (b"abcdefghi", 7, b"efg")]
-        {
-            far.send(sent).unwrap();
-            assert_eq!(list.receive_datagram_and(&mut beyond, &near).unwrap(), count);
-            assert_eq!(&beyond, behind);
-        }
-        let mut seen = [0; 4];
-        list.copy_to(0, &mut seen);
-        assert_eq!(&seen, b"abcd");
     }
 
     #[test]

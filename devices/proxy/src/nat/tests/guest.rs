@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use monocore_net::{HEADER_BYTES, Header, Net, NetConfig};
+use monocore_net::{HEADER_BYTES, Header, Net, NetConfig, Segmentation};
 use monocore_spec::{
     Action, Direction, LinkSpec, NatSpec, NetRule, NetTarget, PolicySpec, ProxySpec, PublishedPort, Reach,
 };
@@ -96,6 +96,14 @@ impl Guest {
     pub(super) fn send(&mut self, frame: &[u8]) {
         let header = Header { checksum: Some((34, 16)), ..Header::default() }.to_bytes(0);
         self.transmit(&[&header[..], frame].concat());
+        self.driver.wait_used(TX);
+    }
+
+    /// Sends several datagrams in one frame, to be cut at each `each` bytes of their payload.
+    pub(super) fn send_segments(&mut self, frame: &[u8], each: u16) {
+        let header =
+            Header { checksum: Some((34, 6)), segments: Some((Segmentation::Udp, each)), headers_bytes: 42 };
+        self.transmit(&[&header.to_bytes(0)[..], frame].concat());
         self.driver.wait_used(TX);
     }
 
