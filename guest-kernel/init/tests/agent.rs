@@ -32,8 +32,10 @@ impl Guest {
         let mut configure = Configure::new(Root::Current);
         configure.hostname = "box".to_owned();
         let session = Session::start(listener, configure).unwrap();
-        let agent =
-            Command::new(env!("CARGO_BIN_EXE_monocore-init")).arg("--socket").arg(&path).spawn().unwrap();
+        // Whoever started the tests may have had signals ignored, as `nohup` has; a guest's first process has not.
+        let mut agent = Command::new("env");
+        agent.args(["--default-signal", env!("CARGO_BIN_EXE_monocore-init"), "--socket"]).arg(&path);
+        let agent = agent.spawn().unwrap();
         Self { session, agent, dir }
     }
 
