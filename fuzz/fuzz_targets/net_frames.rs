@@ -1,10 +1,10 @@
 //! Frames of a guest to the user-mode stack: arbitrary ones, and ones whose Ethernet and IP headers are right so that
-//! what follows is looked at. The policy lets nothing out.
+//! what follows is looked at, to be cut into datagrams or not. The policy lets nothing out.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use monocore_net::{HEADER_BYTES, Net, NetConfig};
+use monocore_net::{HEADER_BYTES, Header, Net, NetConfig, Segmentation};
 use monocore_proxy::Nat;
 use monocore_spec::{Action, Direction, LinkSpec, NatSpec, NetRule, NetTarget, PolicySpec, ProxySpec, Reach};
 use monocore_virtio::VirtioDevice;
@@ -37,11 +37,13 @@ fn frame(shape: u8, bytes: &[u8]) -> Vec<u8> {
         0 => bytes.to_vec(),
         1 => [&ethernet[..], &[8, 6], bytes].concat(),
         2 => {
-            let mut ip = [&[0x45, 0][..], &(20 + length).to_be_bytes(), &[0, 0, 0x40, 0, 64, protocol, 0, 0]].concat();
+            let mut ip =
+                [&[0x45, 0][..], &(20 + length).to_be_bytes(), &[0, 0, 0x40, 0, 64, protocol, 0, 0]].concat();
             ip.extend(link.guest_v4.octets());
             let target = if shape & 0x10 == 0 { link.gateway_v4.octets() } else { [1, 1, 1, 1] };
             ip.extend(target);
-            let mut sum: u32 = ip.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+            let mut sum: u32 =
+                ip.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
             sum = (sum >> 16) + (sum & 0xffff);
             let sum = !u16::try_from((sum >> 16) + (sum & 0xffff)).unwrap_or(0);
             ip[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -70,7 +72,9 @@ fuzz_target!(|input: &[u8]| {
         let (bytes, rest) = rest.split_at(length);
         input = rest;
         let frame = frame(*shape, bytes);
-        let addr = driver.put(&[&[0; HEADER_BYTES][..], &frame].concat());
+        let segments = [None, Some(1), Some(7), Some(1000)][usize::from(*shape >> 6)];
+        let header = Header { segments: segments.map(|each| (Segmentation::Udp, each)), ..Header::default() };
+        let addr = driver.put(&[&header.to_bytes(0)[..], &frame].concat());
         driver.queues[1].add(&[Part::readable(addr, HEADER_BYTES + frame.len())]);
     }
     assert!(driver.start().is_ok());
