@@ -64,8 +64,8 @@ pub(super) fn run(args: &NetArgs) -> Result<()> {
     process::run(Command::new(&argv[0]).args(&argv[1..]))
 }
 
-/// Measures one way, in a machine of its own. The emulated CPU has been seen to leave guests of one CPU in a kernel's spin lock that nobody
-/// holds, and to end others that did nothing wrong.
+/// Measures one way, in a machine of its own. Where instructions are counted QEMU now and then gives a guest an interrupt twice, the second
+/// time with interrupts off (ARCHITECTURE.md, "What the network costs"), and that guest hangs or ends.
 fn measure(argv: &[OsString], name: &str, is_ours: bool) -> Result<()> {
     let argv: Vec<OsString> = argv.iter().cloned().chain(["--mode".into(), name.into()]).collect();
     let tries = if is_ours { TRIES.0 } else { TRIES.1 };
