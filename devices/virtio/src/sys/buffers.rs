@@ -275,7 +275,7 @@ impl<'m> Buffers<'m> {
     }
 
     /// `first` and the list's vectors, as many as one system call takes.
-    pub(super) fn behind(&self, first: libc::iovec) -> Vec<libc::iovec> {
+    fn behind(&self, first: libc::iovec) -> Vec<libc::iovec> {
         std::iter::once(first).chain(self.vecs[self.first..].iter().copied()).take(IOV_MAX).collect()
     }
 

@@ -18,18 +18,16 @@ pub struct Datagram {
     pub cut_bytes: Option<u16>,
 }
 
-/// Room for the control part of a message: one header with an int.
+/// Room for the control part of a message: a header and what it heads, 8 bytes at most.
 #[derive(Default)]
 #[repr(C, align(8))]
 struct Control([u8; 24]);
 
 impl Control {
-    /// Makes it the message's, for `data_bytes` of data, 8 at most.
-    fn attach(&mut self, message: &mut libc::msghdr, data_bytes: usize) {
+    /// Makes it the message's.
+    fn attach(&mut self, message: &mut libc::msghdr) {
         message.msg_control = self.0.as_mut_ptr().cast();
-        // SAFETY: it only computes.
-        let space = unsafe { libc::CMSG_SPACE(u32::try_from(data_bytes).unwrap_or(0)) } as usize;
-        message.msg_controllen = space.min(self.0.len()) as _;
+        message.msg_controllen = self.0.len() as _;
     }
 }
 
@@ -57,8 +55,8 @@ impl Buffers<'_> {
         let fd = socket.as_fd().as_raw_fd();
         let mut control = Control::default();
         let mut message = self.message();
-        control.attach(&mut message, size_of::<u16>());
-        // SAFETY: the control part has room for a header and two bytes, `attach` says so, and they are ours to write.
+        control.attach(&mut message);
+        // SAFETY: the control part has room for a header and two bytes, and they are ours to write.
         unsafe {
             let first = libc::CMSG_FIRSTHDR(&raw const message);
             (*first).cmsg_level = libc::SOL_UDP;
@@ -78,7 +76,7 @@ impl Buffers<'_> {
         let fd = socket.as_fd().as_raw_fd();
         let mut control = Control::default();
         let mut message = self.message();
-        control.attach(&mut message, size_of::<libc::c_int>());
+        control.attach(&mut message);
         // SAFETY: as in `receive`; the control part is valid for the call.
         let len_bytes = retry(|| unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })?;
         // SAFETY: the operating system wrote the control part and said how long it is.
