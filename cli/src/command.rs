@@ -2,21 +2,30 @@
 
 mod args;
 mod completion;
+mod create;
 mod df;
 mod diagnostics;
 mod doctor;
+mod end;
+mod exec;
 mod images;
 mod inspect;
 mod load;
+mod logs;
 mod net;
 mod output;
 mod port;
 mod prune;
+mod ps;
 mod pull;
+mod rm;
 mod rmi;
 mod run;
 mod save;
+mod start;
+mod stats;
 mod store;
+mod supervise;
 mod terminal;
 mod version;
 mod vhost_user;
@@ -42,6 +51,9 @@ pub fn main() -> ExitCode {
         return vmm::main(&words[2..]);
     }
     diagnostics::start();
+    if words.get(1).is_some_and(|word| word == "supervise") {
+        return supervise::main(&words[2..]);
+    }
     match Cli::try_parse_from(&words) {
         Ok(cli) => dispatch(cli.command),
         Err(error) => usage(&error),
@@ -51,6 +63,18 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::main(*args),
+        Command::Create(args) => return create::main(*args),
+        Command::Start(args) => return start::main(&args),
+        Command::Exec(args) => return exec::main(args),
+        Command::Ps(args) => ps::main(&args),
+        Command::Stop(args) => end::stop(&args),
+        Command::Restart(args) => start::restart(&args),
+        Command::Kill(args) => end::kill(&args),
+        Command::Wait(args) => end::wait(&args),
+        Command::Rm(args) => rm::main(&args),
+        Command::Logs(args) => logs::main(&args),
+        Command::Inspect(args) => inspect::sandboxes(&args),
+        Command::Stats(args) => stats::main(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use monocore_orchestrator::session::{Handoff, Session, SessionError, Streams};
 use monocore_orchestrator::spec::{RootSource, SandboxSpec};
-use monocore_orchestrator::{Home, NetworkRecord, Plan, Published, RootFiles, RunDir};
+use monocore_orchestrator::{Home, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord};
 use monocore_vmm::{Builder as MachineBuilder, HostHypervisor, Running};
 
 pub use builder::MicroVmBuilder;
@@ -89,9 +89,13 @@ impl MicroVm {
         };
         let name = root.display().to_string();
         let published = Published::bind(&self.spec.network, &[])?;
-        let network = NetworkRecord::new(&self.spec.network, &published);
-        let run_dir =
-            RunDir::claim(&self.home, self.spec.name.as_deref(), &name, &self.spec.labels, network)?;
+        let run = RunRecord {
+            root: name,
+            network: NetworkRecord::new(&self.spec.network, &published),
+            labels: self.spec.labels.clone(),
+            ..RunRecord::default()
+        };
+        let run_dir = RunDir::claim(&self.home, self.spec.name.as_deref(), run)?;
         let mut plan = Plan::make(&self.home, &run_dir, &self.spec, &RootFiles::Directory(root), published)?;
         if self.console != Sink::Discard {
             plan.vm.serial = self.console;

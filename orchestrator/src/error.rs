@@ -38,9 +38,42 @@ pub enum Error {
         /// How many are.
         most: usize,
     },
-    /// Nobody has the name or id.
-    #[error("no sandbox {0:?} is running")]
+    /// No sandbox has the name or id.
+    #[error("no such sandbox: {0}")]
     NoSandbox(String),
+    /// The sandbox does not run.
+    #[error("sandbox {0} is not running")]
+    NotRunning(String),
+    /// The sandbox runs already.
+    #[error("sandbox {0} is running already")]
+    AlreadyRunning(String),
+    /// The sandbox runs, and what was asked needs one that does not.
+    #[error("sandbox {0} is running: stop it first, or use --force")]
+    StillRunning(String),
+    /// A record below the state directory is not what this version writes.
+    #[error("{}: {problem}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A running sandbox's control socket failed or gave a wrong answer.
+    #[error("control socket of sandbox {name}: {problem}")]
+    Control {
+        /// The sandbox.
+        name: String,
+        /// What happened.
+        problem: String,
+    },
+    /// The sandbox could not be started; the text is what its supervisor said.
+    #[error("{message}")]
+    NotStarted {
+        /// What a shell would report: 127 not found, 126 not executable, 125 otherwise.
+        code: u8,
+        /// Why.
+        message: String,
+    },
     /// It has no network, or not monocore's.
     #[error("sandbox {0} has no receipts: they are written with the networks nat and tsi only")]
     NoReceipts(String),
@@ -78,6 +111,9 @@ pub enum Error {
     /// The session with the guest's agent failed.
     #[error(transparent)]
     Session(#[from] crate::session::SessionError),
+    /// The image store failed.
+    #[error(transparent)]
+    Image(#[from] monocore_oci::Error),
     /// The command has nothing to run.
     #[error("no command: the image names none, give one after the image")]
     NoCommand,

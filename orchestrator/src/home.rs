@@ -45,6 +45,18 @@ impl Home {
         self.root.join("run")
     }
 
+    /// One directory per sandbox that is kept after its command has ended.
+    #[must_use]
+    pub fn sandboxes(&self) -> PathBuf {
+        self.root.join("sandboxes")
+    }
+
+    /// One symbolic link per sandbox: from its name to its id.
+    #[must_use]
+    pub fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
     /// One directory per named volume.
     #[must_use]
     pub fn volumes(&self) -> PathBuf {

@@ -35,6 +35,12 @@ impl SandboxId {
         Ok((Self(id), name))
     }
 
+    /// The identity that `text` writes out in full.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (digits && text.len() == 12).then(|| Self(text.to_owned()))
+    }
+
     /// The digits.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
@@ -51,7 +57,10 @@ mod tests {
         let (id, name) = SandboxId::generate().unwrap();
         let (other, _) = SandboxId::generate().unwrap();
         assert_ne!(id, other);
-        assert_eq!(id.as_str().len(), 12);
+        assert_eq!(SandboxId::parse(id.as_str()), Some(id));
+        for other in ["", "0123456789a", "0123456789abc", "0123456789aG", "../456789abc"] {
+            assert_eq!(SandboxId::parse(other), None, "{other}");
+        }
         assert_eq!(crate::spec::parse_name(&name), Ok(name));
     }
 }

@@ -5,15 +5,21 @@
 //! neither the guest nor what an earlier, killed process left in the state directory.
 
 mod boot;
+mod control;
 mod error;
 mod home;
 mod id;
+mod kept;
+mod launch;
+mod logs;
 mod mounts;
+mod names;
 mod network;
 mod plan;
 mod process;
 mod publish;
 mod receipts;
+pub mod registry;
 mod run_dir;
 mod sandbox;
 mod scratch;
@@ -21,15 +27,24 @@ pub mod session;
 mod spawn;
 pub mod spec;
 mod state;
+mod supervise;
+mod supervisor;
 mod timeline;
 mod volume;
 
+pub use control::{ControlClient, ExecCall, RemoteCommand};
 pub use error::Error;
 pub use home::Home;
+pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
+pub use launch::{Launcher, command_line, this_program};
+pub use logs::{LogEntry, LogReader, LogStream};
 pub use plan::{Plan, RootFiles};
 pub use publish::Published;
 pub use receipts::Receipts;
-pub use run_dir::{LogRecord, NetworkRecord, Record, RunDir};
+pub use registry::SandboxEntry;
+pub use run_dir::{LogRecord, NetworkRecord, Record, RunDir, RunRecord};
 pub use sandbox::{Ended, Sandbox};
 pub use spawn::VmmProcess;
+pub use supervise::{start as start_in_background, supervise};
+pub use supervisor::Front;
 pub use timeline::Timeline;

@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use monocore_oci::{ImageConfig, RootImage};
 use monocore_protocol::{
@@ -37,6 +38,28 @@ pub enum RootFiles<'a> {
     Directory(&'a Path),
 }
 
+static NO_IMAGE: LazyLock<ImageConfig> = LazyLock::new(ImageConfig::default);
+
+impl RootFiles<'_> {
+    /// What the image says about its command; a directory says nothing.
+    #[must_use]
+    pub fn config(&self) -> &ImageConfig {
+        match self {
+            RootFiles::Image(config, _) => config,
+            RootFiles::Directory(_) => &NO_IMAGE,
+        }
+    }
+}
+
+/// Where the disk that takes the writes lies.
+#[derive(Debug)]
+pub(crate) enum DiskPlace {
+    /// In a file without a name, in this directory: the disk goes with the machine.
+    Nameless(PathBuf),
+    /// In this file, which is made if it is not there.
+    Named(PathBuf),
+}
+
 /// Everything a machine needs to start.
 #[derive(Debug)]
 pub struct Plan {
@@ -54,6 +77,8 @@ pub struct Plan {
     pub stop_signal: Signal,
     /// Where the points of the run go.
     pub timeline: Timeline,
+    /// The disk that takes the writes outlives the machine.
+    pub(crate) keeps_disk: bool,
 }
 
 impl Plan {
@@ -68,11 +93,20 @@ impl Plan {
         root: &RootFiles<'_>,
         published: Published,
     ) -> Result<Self, Error> {
-        let no_image = ImageConfig::default();
-        let image = match root {
-            RootFiles::Image(config, _) => config,
-            RootFiles::Directory(_) => &no_image,
-        };
+        let disk = DiskPlace::Nameless(run_dir.path().to_owned());
+        Self::make_with(home, run_dir, spec, root, published, &disk)
+    }
+
+    /// The same, with the disk that takes the writes at `place`.
+    pub(crate) fn make_with(
+        home: &Home,
+        run_dir: &RunDir,
+        spec: &SandboxSpec,
+        root: &RootFiles<'_>,
+        published: Published,
+        place: &DiskPlace,
+    ) -> Result<Self, Error> {
+        let image = root.config();
         let exec = process::exec(&spec.process, image)?;
         let timeline = spec.machine.timeline.as_deref().map(Timeline::append_to).transpose()?;
         let timeline = timeline.unwrap_or_default();
@@ -87,7 +121,7 @@ impl Plan {
         let guest_root = match root {
             RootFiles::Image(_, image) => {
                 devices.push(root_disk(image, &mut files)?);
-                Root::Image { upper: upper(run_dir, spec, &mut devices, &mut files)? }
+                Root::Image { upper: upper(place, spec, &mut devices, &mut files)? }
             }
             RootFiles::Directory(path) => {
                 if mounts.share(ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
@@ -111,7 +145,8 @@ impl Plan {
         }
         let stop_signal = process::stop_signal(&spec.stop, image);
         timeline.record("planned");
-        Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal, timeline })
+        let keeps_disk = matches!(place, DiskPlace::Named(_));
+        Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal, timeline, keeps_disk })
     }
 
     /// The descriptors `vm` names.
@@ -171,7 +206,7 @@ fn disk(serial: &str, backend: BlockBackend) -> DeviceSpec {
 
 /// Where writes to an image's root go: to a new disk unless there are to be none.
 fn upper(
-    run_dir: &RunDir,
+    place: &DiskPlace,
     spec: &SandboxSpec,
     devices: &mut Vec<DeviceSpec>,
     files: &mut Files,
@@ -179,7 +214,11 @@ fn upper(
     if spec.root.read_only {
         return Ok(Upper::ReadOnly);
     }
-    let scratch = Scratch::create(run_dir.path(), spec.root.disk_bytes.unwrap_or(scratch::DEFAULT_BYTES))?;
+    let bytes = spec.root.disk_bytes.unwrap_or(scratch::DEFAULT_BYTES);
+    let scratch = match place {
+        DiskPlace::Nameless(dir) => Scratch::create(dir, bytes)?,
+        DiskPlace::Named(path) => Scratch::open_or_create(path, bytes)?,
+    };
     let backend = BlockBackend::Raw { file: files.reference(scratch.file), read_only: false };
     devices.push(disk(SCRATCH_SERIAL, backend));
     Ok(Upper::Disk(ScratchDisk { grow: scratch.grow }))

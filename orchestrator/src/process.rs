@@ -32,7 +32,7 @@ pub(crate) fn exec(spec: &ProcessSpec, image: &ImageConfig) -> Result<Exec, Erro
 }
 
 /// Arguments replace the image's command; so does an entrypoint of the user's, even without arguments.
-fn argv(spec: &ProcessSpec, image: &ImageConfig) -> Vec<ByteString> {
+pub(crate) fn argv(spec: &ProcessSpec, image: &ImageConfig) -> Vec<ByteString> {
     let from_image = |words: &[String]| words.iter().map(|word| word.as_str().into()).collect();
     let mut argv: Vec<ByteString> = match &spec.entrypoint {
         Some(words) => words.iter().map(|word| word.as_os_str().into()).collect(),

@@ -38,7 +38,7 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Begins to follow the sandbox of `record`, which [`RunDir::find`](crate::RunDir::find) gave.
+    /// Begins to follow the sandbox of `record`, as [`registry::find`](crate::registry::find) gives it.
     ///
     /// # Errors
     /// It has no receipts, is gone, or writes them to something that is no file.
@@ -134,7 +134,7 @@ fn watch(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// What is readable once nobody holds the record in `dir`. A thread waits for its lock; there is no other way without asking again and again.
-fn end_of(dir: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn end_of(dir: &Path) -> io::Result<OwnedFd> {
     let record = File::open(dir.join(RECORD))?;
     let (end, held) = pipe_with(PipeFlags::CLOEXEC)?;
     let wait = move || {
@@ -149,13 +149,12 @@ fn end_of(dir: &Path) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::io::Write;
     use std::path::PathBuf;
 
     use super::*;
-    use crate::RunDir;
     use crate::run_dir::LogRecord;
+    use crate::{RunDir, RunRecord, registry};
 
     struct World {
         dir: tempfile::TempDir,
@@ -168,12 +167,13 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let home = Home::at(dir.path());
             let network = NetworkRecord::Ours { ports: Vec::new(), log };
-            let run = RunDir::claim(&home, Some("web"), "alpine", &BTreeMap::new(), network).unwrap();
+            let record = RunRecord { root: "alpine".to_owned(), network, ..RunRecord::default() };
+            let run = RunDir::claim(&home, Some("web"), record).unwrap();
             Self { dir, home, run }
         }
 
         fn follow(&self) -> Result<Receipts, Error> {
-            Receipts::follow(&self.home, &RunDir::find(&self.home, "web").unwrap())
+            Receipts::follow(&self.home, &registry::find(&self.home, "web").unwrap().running.unwrap())
         }
 
         fn writer(&self) -> File {

@@ -7,17 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use monocore_spec::PublishedPort;
 use serde::{Deserialize, Serialize};
 
 use crate::home::{Home, make_private_dir};
-use crate::id::SandboxId;
+use crate::kept::{self, KeptSandbox};
 use crate::spec::{NetworkMode, NetworkSpec};
-use crate::{Error, Published};
+use crate::{Error, Published, names, registry, state};
 
 pub(crate) const RECORD: &str = "sandbox.json";
 /// The largest record read, bytes.
@@ -32,6 +31,9 @@ pub struct Record {
     pub name: String,
     /// The image as the user wrote it, or the root directory.
     pub root: String,
+    /// The command line, for listings.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
     /// Its network.
@@ -41,6 +43,14 @@ pub struct Record {
     pub pid: u32,
     /// When it was made, seconds since 1970.
     pub created: u64,
+}
+
+impl Record {
+    /// When it was made, milliseconds since 1970.
+    #[must_use]
+    pub fn created_ms(&self) -> u64 {
+        self.created.saturating_mul(1000)
+    }
 }
 
 /// What is written down about a sandbox's network.
@@ -97,44 +107,82 @@ impl NetworkRecord {
 /// A running sandbox's directory; dropping it removes it.
 #[derive(Debug)]
 pub struct RunDir {
+    home: Home,
     path: PathBuf,
     record: Record,
+    /// The name goes with the directory: no kept sandbox has it.
+    owns_name: bool,
     /// Locked; the lock goes with the process.
     _held: File,
 }
 
+/// What a running sandbox's record says beside its identity.
+#[derive(Clone, Debug, Default)]
+pub struct RunRecord {
+    /// The image as the user wrote it, or the root directory.
+    pub root: String,
+    /// The command line, for listings.
+    pub command: Vec<String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its network.
+    pub network: NetworkRecord,
+}
+
 impl RunDir {
-    /// Removes what dead processes left, then makes a directory for a new sandbox.
+    /// Removes what dead processes left, then makes a directory for a sandbox that ends with its command.
     ///
     /// # Errors
     /// The name is taken, or the directory cannot be made.
-    pub fn claim(
-        home: &Home,
-        name: Option<&str>,
-        root: &str,
-        labels: &BTreeMap<String, String>,
-        network: NetworkRecord,
-    ) -> Result<Self, Error> {
-        let run = home.run();
-        let _guard = lock(&run)?;
-        let alive = reconcile(&run)?;
-        let (id, made_up) = SandboxId::generate()?;
-        if let Some(name) = name {
-            refuse_taken(&alive, name)?;
+    pub fn claim(home: &Home, name: Option<&str>, run: RunRecord) -> Result<Self, Error> {
+        let _alone = registry::lock(home)?;
+        reconcile(home)?;
+        let (id, name) = registry::new_identity(home, name)?;
+        let claimed = Self::make(home, id.as_str(), &name, run, true)?;
+        names::assign(home, &name, &id)?;
+        Ok(claimed)
+    }
+
+    /// Makes a directory for a kept sandbox that is to run.
+    ///
+    /// # Errors
+    /// It runs already, is gone, or the directory cannot be made.
+    pub fn claim_kept(home: &Home, kept: &KeptSandbox, network: NetworkRecord) -> Result<Self, Error> {
+        let _alone = registry::lock(home)?;
+        let record = kept.record();
+        let path = home.run().join(&record.id);
+        if is_held(&path) {
+            return Err(Error::AlreadyRunning(record.name.clone()));
         }
-        let record = Record {
-            id: id.as_str().to_owned(),
-            name: name.map_or(made_up, str::to_owned),
-            root: root.to_owned(),
-            labels: labels.clone(),
+        // It may have been removed before the lock was ours.
+        registry::open_kept(home, &record.id)?;
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(Error::file("remove", &path))?;
+        }
+        let run = RunRecord {
+            root: record.root.clone(),
+            command: record.command.clone(),
+            labels: record.spec.labels.clone(),
             network,
-            pid: std::process::id(),
-            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         };
-        let path = run.join(&record.id);
+        Self::make(home, &record.id, &record.name, run, false)
+    }
+
+    fn make(home: &Home, id: &str, name: &str, run: RunRecord, owns_name: bool) -> Result<Self, Error> {
+        let record = Record {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            root: run.root,
+            command: run.command,
+            labels: run.labels,
+            network: run.network,
+            pid: std::process::id(),
+            created: kept::now_ms() / 1000,
+        };
+        let path = home.run().join(id);
         make_private_dir(&path)?;
         let held = write_record(&path.join(RECORD), &record)?;
-        Ok(Self { path, record, _held: held })
+        Ok(Self { home: home.clone(), path, record, owns_name, _held: held })
     }
 
     /// Where files of this sandbox lie.
@@ -148,93 +196,61 @@ impl RunDir {
     pub fn record(&self) -> &Record {
         &self.record
     }
-
-    /// The sandboxes that run now; what dead processes left is removed.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn list(home: &Home) -> Result<Vec<Record>, Error> {
-        let run = home.run();
-        let _guard = lock(&run)?;
-        Ok(reconcile(&run)?.iter().filter_map(|path| read_record(path)).collect())
-    }
-
-    /// The running sandbox with this name, this id, or the only id that begins so.
-    ///
-    /// # Errors
-    /// There is none, or there are several.
-    pub fn find(home: &Home, wanted: &str) -> Result<Record, Error> {
-        let all = Self::list(home)?;
-        if let Some(exact) = all.iter().find(|record| record.name == wanted || record.id == wanted) {
-            return Ok(exact.clone());
-        }
-        let mut similar =
-            all.into_iter().filter(|record| !wanted.is_empty() && record.id.starts_with(wanted));
-        match (similar.next(), similar.next()) {
-            (Some(record), None) => Ok(record),
-            (Some(_), Some(_)) => Err(Error::Ambiguous(wanted.to_owned())),
-            (None, _) => Err(Error::NoSandbox(wanted.to_owned())),
-        }
-    }
 }
 
 impl Drop for RunDir {
     fn drop(&mut self) {
+        let alone = registry::lock(&self.home);
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a run directory stays; the next command removes it");
+        }
+        if self.owns_name {
+            let released = registry::release_name(&self.home, &self.record.name, &self.record.id);
+            if let Err(error) = alone.and(released) {
+                tracing::warn!(%error, "the sandbox's name is still taken");
+            }
         }
     }
 }
 
-/// Whoever holds the returned file is alone with the directories.
-fn lock(run: &Path) -> Result<File, Error> {
-    let path = run.join(".lock");
-    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = match open() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            make_private_dir(run)?;
-            open()
-        }
-        other => other,
-    };
-    let file = file.map_err(Error::file("open", &path))?;
-    file.lock().map_err(Error::file("lock", &path))?;
-    Ok(file)
-}
-
-/// Removes the directories nobody holds; returns those that are held.
-fn reconcile(run: &Path) -> Result<Vec<PathBuf>, Error> {
+/// Removes the directories nobody holds; returns the records of those that are held. The caller holds the lock.
+pub(crate) fn reconcile(home: &Home) -> Result<Vec<Record>, Error> {
+    let run = home.run();
     let mut alive = Vec::new();
-    for entry in std::fs::read_dir(run).map_err(Error::file("read", run))? {
-        let path = entry.map_err(Error::file("read", run))?.path();
+    for entry in std::fs::read_dir(&run).map_err(Error::file("read", &run))? {
+        let path = entry.map_err(Error::file("read", &run))?.path();
         if path.file_name().is_some_and(|name| name == ".lock") {
             continue;
         }
-        if is_held(&path) {
-            alive.push(path);
-        } else if let Err(error) = std::fs::remove_dir_all(&path) {
+        if let Some(record) = held_record(&path) {
+            alive.push(record);
+            continue;
+        }
+        if let Some(record) = read_record(&path)
+            && !home.sandboxes().join(&record.id).exists()
+        {
+            registry::release_name(home, &record.name, &record.id)?;
+        }
+        if let Err(error) = std::fs::remove_dir_all(&path) {
             tracing::warn!(path = %path.display(), %error, "a dead sandbox's directory cannot be removed");
         }
     }
     Ok(alive)
 }
 
-fn is_held(dir: &Path) -> bool {
+/// Whether a process holds the record in `dir`.
+pub(crate) fn is_held(dir: &Path) -> bool {
     File::open(dir.join(RECORD))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn refuse_taken(alive: &[PathBuf], name: &str) -> Result<(), Error> {
-    match alive.iter().filter_map(|path| read_record(path)).find(|record| record.name == name) {
-        Some(record) => Err(Error::NameInUse { name: name.to_owned(), id: record.id }),
-        None => Ok(()),
-    }
+/// The record in `dir`, if a process holds it.
+pub(crate) fn held_record(dir: &Path) -> Option<Record> {
+    is_held(dir).then(|| read_record(dir)).flatten()
 }
 
 fn read_record(dir: &Path) -> Option<Record> {
-    let mut text = Vec::new();
-    File::open(dir.join(RECORD)).ok()?.take(MAX_RECORD).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    serde_json::from_slice(&state::read_bounded(&dir.join(RECORD), MAX_RECORD).ok()?).ok()
 }
 
 fn write_record(path: &Path, record: &Record) -> Result<File, Error> {
@@ -252,7 +268,11 @@ mod tests {
     use super::*;
 
     fn claim(home: &Home, name: Option<&str>) -> Result<RunDir, Error> {
-        RunDir::claim(home, name, "alpine", &BTreeMap::new(), NetworkRecord::None)
+        RunDir::claim(home, name, RunRecord { root: "alpine".to_owned(), ..RunRecord::default() })
+    }
+
+    fn running(home: &Home) -> Vec<Record> {
+        registry::list(home).unwrap().into_iter().filter_map(|entry| entry.running).collect()
     }
 
     #[test]
@@ -261,37 +281,18 @@ mod tests {
         let home = Home::at(dir.path());
         let run = claim(&home, Some("web")).unwrap();
         let path = run.path().to_owned();
-        assert_eq!(RunDir::list(&home).unwrap(), [run.record().clone()]);
+        assert_eq!(running(&home), [run.record().clone()]);
         drop(run);
         assert!(!path.exists());
-        assert!(RunDir::list(&home).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_sandbox_is_found_by_its_name_or_its_ids_beginning() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path());
-        let (web, other) = (claim(&home, Some("web")).unwrap(), claim(&home, None).unwrap());
-        let found = |wanted: &str| RunDir::find(&home, wanted).map(|record| record.id);
-        for record in [web.record(), other.record()] {
-            assert_eq!(found(&record.name).unwrap(), record.id);
-            assert_eq!(found(&record.id).unwrap(), record.id);
-        }
-        let differ =
-            web.record().id.bytes().zip(other.record().id.bytes()).take_while(|(a, b)| a == b).count();
-        assert_eq!(found(&web.record().id[..=differ]).unwrap(), web.record().id);
-        if differ > 0 {
-            assert!(matches!(found(&web.record().id[..differ]), Err(Error::Ambiguous(_))));
-        }
-        for nobody in ["", "we", "webb", "nobody"] {
-            assert!(matches!(found(nobody), Err(Error::NoSandbox(_))), "{nobody}");
-        }
+        assert!(running(&home).is_empty());
+        assert_eq!(std::fs::read_dir(home.names()).unwrap().count(), 0, "the name is free again");
     }
 
     #[test]
     fn a_record_of_before_there_were_networks_is_read() {
         let text = r#"{"id":"0123456789ab","name":"web","root":"alpine","labels":{},"pid":1,"created":2}"#;
-        assert_eq!(serde_json::from_str::<Record>(text).unwrap().network, NetworkRecord::None);
+        let record = serde_json::from_str::<Record>(text).unwrap();
+        assert_eq!((record.network, record.command), (NetworkRecord::None, Vec::<String>::new()));
     }
 
     #[test]

@@ -1,19 +1,27 @@
-//! A running sandbox: its machine, the session with its agent, and how both end.
+//! A running sandbox: its machine, the session with its agent, its control socket, and how all of them end.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use monocore_protocol::ExitStatus;
+use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
-use crate::session::{
-    Handoff, Outcome, Process, Session, SessionError, Signals, Streams, Terminal, run_to_end,
-};
+use crate::control::ControlSocket;
+use crate::session::{Handoff, Process, Session, SessionError, Streams};
 use crate::spec::StopSpec;
+use crate::supervisor::{Front, Supervisor};
 use crate::{Error, Plan, RunDir, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// How long a guest may take to write everything to a disk that is kept.
+const FLUSH_GRACE: Duration = Duration::from_secs(10);
+/// The status of a command whose time was up, as timeout(1) has it.
+const TIMED_OUT: u8 = 124;
+/// The status of a command that was killed: 128 and SIGKILL's number.
+const KILLED: u8 = 137;
+/// The status of a sandbox that failed: Docker's for failures that are not the command's.
+const FAILED: u8 = 125;
 
 /// How a sandbox came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +38,40 @@ pub enum Ended {
     PoweredOff,
 }
 
+impl Ended {
+    /// The exit code that tells of this end.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Command(status) => status.code(),
+            Self::NotStarted(code, _) => *code,
+            Self::TimedOut => TIMED_OUT,
+            Self::Killed => KILLED,
+            Self::PoweredOff => 0,
+        }
+    }
+}
+
+/// The exit code of a sandbox that ended or failed like this.
+pub(crate) fn exit_code(ended: &Result<Ended, Error>) -> u8 {
+    ended.as_ref().map_or(FAILED, Ended::code)
+}
+
 /// A running sandbox; dropping it ends its machine and removes its directory.
 #[derive(Debug)]
 pub struct Sandbox {
     // Fields drop in this order: the guest's streams, the machine, then its directory.
-    process: Process,
-    session: Session,
+    pub(crate) process: Process,
+    pub(crate) session: Session,
     vmm: VmmProcess,
-    _run_dir: RunDir,
-    stop: StopSpec,
-    stop_signal: u8,
+    pub(crate) control: ControlSocket,
+    run_dir: RunDir,
+    pub(crate) stop: StopSpec,
+    pub(crate) stop_signal: u8,
+    /// What further commands are like where they say nothing else.
+    pub(crate) main: Exec,
+    /// The disk outlives the machine.
+    keeps_disk: bool,
 }
 
 impl Sandbox {
@@ -54,56 +86,60 @@ impl Sandbox {
         stop: StopSpec,
         streams: Streams,
     ) -> Result<Self, Error> {
+        let control = ControlSocket::listen(run_dir.path())?;
         let vmm = VmmProcess::start(program, &plan.vm, &plan.descriptors())?;
         plan.timeline.record("spawned");
         // The machine has the files now; a pipe's or socket's end is seen only when this copy of it is closed too.
         drop(plan.files);
         let session = Session::start_timed(Handoff::new(plan.handoff), plan.configure, plan.timeline)?;
+        let main = plan.exec.clone();
         let process = session.exec(plan.exec, streams)?;
         let stop_signal = plan.stop_signal.number();
-        Ok(Self { process, session, vmm, _run_dir: run_dir, stop, stop_signal })
+        let keeps_disk = plan.keeps_disk;
+        Ok(Self { process, session, vmm, control, run_dir, stop, stop_signal, main, keeps_disk })
     }
 
-    /// Waits for the command, passing on the signals that arrive, and ends the machine.
+    /// Supervises the sandbox until it ends: passes signals on, serves its control socket, ends the machine. `record`
+    /// is called when the machine is gone and before the sandbox counts as ended.
     ///
     /// # Errors
     /// The machine or the session with it failed.
-    pub fn run(self, signals: &Signals, terminal: Option<Terminal<'_>>) -> Result<Ended, Error> {
+    pub fn run(self, front: Front<'_>, record: impl FnOnce(&Result<Ended, Error>)) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let outcome = run_to_end(&self.process, signals, terminal, deadline);
-        match outcome {
-            Ok(Outcome::Exited(status)) => Ok(Ended::Command(status)),
-            Ok(Outcome::Insisted(_)) => Ok(Ended::Killed),
-            Ok(Outcome::TimedOut) => {
-                self.ask_to_end(signals, terminal);
-                Ok(Ended::TimedOut)
+        let (outcome, waiting) = Supervisor::new(&self, front, deadline).run();
+        let Self { process, session, vmm, control, run_dir, keeps_disk, .. } = self;
+        // Who connects from here on finds nobody.
+        drop(control);
+        let lost = matches!(outcome, Err(SessionError::Lost));
+        if keeps_disk && !lost {
+            // The machine's end cuts what is not written by then.
+            if let Err(error) = session.shutdown(FLUSH_GRACE) {
+                tracing::warn!(%error, "the guest did not say that its disk is written");
             }
-            Err(SessionError::Exec { code, message }) => Ok(Ended::NotStarted(code, message)),
-            Err(SessionError::Lost) => self.explain(),
-            Err(error) => Err(error.into()),
         }
-    }
-
-    /// Sends the stop signal and gives the command its time; however that goes, the machine ends next.
-    fn ask_to_end(&self, signals: &Signals, terminal: Option<Terminal<'_>>) {
-        let deadline = Instant::now().checked_add(self.stop.grace);
-        let asked = self.process.signal(self.stop_signal);
-        let ended = asked.and_then(|()| run_to_end(&self.process, signals, terminal, deadline));
-        tracing::debug!(?ended, "the command was asked to end");
-    }
-
-    /// The session broke off: what the machine says about that.
-    fn explain(self) -> Result<Ended, Error> {
-        let Self { process, session, vmm, .. } = self;
         drop((process, session));
-        match vmm.wait(REPORT_GRACE) {
-            VmExit::PowerOff | VmExit::Reboot => Ok(Ended::PoweredOff),
-            VmExit::Killed => Err(Error::Machine("it was ended from outside".into())),
-            VmExit::TripleFault => Err(Error::Machine("the guest's kernel crashed (triple fault)".into())),
-            VmExit::Panic { text } => {
-                Err(Error::Machine(format!("the guest's kernel panicked:\n{}", text.trim_end())))
-            }
-            VmExit::InternalError { detail } => Err(Error::Machine(detail)),
+        let ended = match outcome {
+            Ok(ended) => Ok(ended),
+            Err(SessionError::Exec { code, message }) => Ok(Ended::NotStarted(code, message)),
+            Err(SessionError::Lost) => explain(vmm.wait(REPORT_GRACE)),
+            Err(error) => Err(error.into()),
+        };
+        record(&ended);
+        drop(run_dir);
+        waiting.tell(exit_code(&ended));
+        ended
+    }
+}
+
+/// What the machine says about its end.
+fn explain(exit: VmExit) -> Result<Ended, Error> {
+    match exit {
+        VmExit::PowerOff | VmExit::Reboot => Ok(Ended::PoweredOff),
+        VmExit::Killed => Err(Error::Machine("it was ended from outside".into())),
+        VmExit::TripleFault => Err(Error::Machine("the guest's kernel crashed (triple fault)".into())),
+        VmExit::Panic { text } => {
+            Err(Error::Machine(format!("the guest's kernel panicked:\n{}", text.trim_end())))
         }
+        VmExit::InternalError { detail } => Err(Error::Machine(detail)),
     }
 }

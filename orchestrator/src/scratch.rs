@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::ZlibDecoder;
 use rustix::fs::{Mode, OFlags};
@@ -31,10 +31,16 @@ const TEMPLATES: [Template; 2] = [
     Template { bytes: DEFAULT_BYTES, blocks: include_bytes!("scratch/8g.ext4.zz") },
 ];
 
-/// A new disk.
+/// The same with a journal, for disks that outlive their machines.
+const JOURNALED: [Template; 2] = [
+    Template { bytes: 64 << 20, blocks: include_bytes!("scratch/64m-journal.ext4.zz") },
+    Template { bytes: DEFAULT_BYTES, blocks: include_bytes!("scratch/8g-journal.ext4.zz") },
+];
+
+/// A disk.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Open for reading and writing, without a name.
+    /// Open for reading and writing.
     pub(crate) file: File,
     /// The file system is smaller than the disk; the guest grows it.
     pub(crate) grow: bool,
@@ -46,15 +52,41 @@ impl Scratch {
     /// # Errors
     /// The file cannot be made or written.
     pub(crate) fn create(dir: &Path, bytes: u64) -> Result<Self, Error> {
-        let template =
-            TEMPLATES.iter().rev().find(|template| template.bytes <= bytes).unwrap_or(&TEMPLATES[0]);
         let file = nameless(dir).map_err(Error::file("create a scratch disk in", dir))?;
-        let bytes = bytes.max(template.bytes);
-        file.set_len(bytes)
-            .and_then(|()| write_blocks(&file, template.blocks))
-            .map_err(Error::file("write a scratch disk in", dir))?;
-        Ok(Self { file, grow: bytes > template.bytes })
+        let grow = fill(&file, &TEMPLATES, bytes).map_err(Error::file("write a scratch disk in", dir))?;
+        Ok(Self { file, grow })
     }
+
+    /// Opens the disk at `path`, which is made with `bytes`, at least 64 MiB, if it is not there. Its file system has a
+    /// journal: it outlives its machine, whatever ends that.
+    ///
+    /// # Errors
+    /// The file cannot be opened, made or written.
+    pub(crate) fn open_or_create(path: &Path, bytes: u64) -> Result<Self, Error> {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            // A guest that was cut off may not have grown it yet; to grow it again changes nothing.
+            Ok(file) => return Ok(Self { file, grow: !TEMPLATES.iter().any(|one| one.bytes == bytes) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::file("open", path)(error)),
+        }
+        let new = unfinished(path);
+        let make = || {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(true).mode(0o600);
+            let file = options.open(&new)?;
+            let grow = fill(&file, &JOURNALED, bytes)?;
+            file.sync_all()?;
+            // A disk that has the name is whole.
+            std::fs::rename(&new, path)?;
+            Ok(Self { file, grow })
+        };
+        make().map_err(Error::file("make the disk", path))
+    }
+}
+
+/// Where a kept disk that is being made lies until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// A file without a name; where the file system has no such thing, one whose name is removed at once.
@@ -70,6 +102,15 @@ fn nameless(dir: &Path) -> io::Result<File> {
         }
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Lays out an empty file system of at least `bytes`; true if the file is longer than the file system.
+fn fill(file: &File, templates: &[Template], bytes: u64) -> io::Result<bool> {
+    let template = templates.iter().rev().find(|template| template.bytes <= bytes).unwrap_or(&templates[0]);
+    let bytes = bytes.max(template.bytes);
+    file.set_len(bytes)?;
+    write_blocks(file, template.blocks)?;
+    Ok(bytes > template.bytes)
 }
 
 /// Writes the template's blocks, neighbours in one go.
@@ -110,6 +151,28 @@ mod tests {
         let path = format!("/proc/{}/fd/{}", std::process::id(), scratch.file.as_raw_fd());
         let fsck = Command::new("e2fsck").args(["-fn", &path]).output().unwrap();
         assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stdout));
+    }
+
+    #[test]
+    fn a_kept_disk_is_made_once_and_has_a_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.img");
+        for (bytes, grow) in [(DEFAULT_BYTES, false), (1 << 30, true)] {
+            std::fs::write(unfinished(&path), "the rest of a process that was killed").unwrap();
+            let made = Scratch::open_or_create(&path, bytes).unwrap();
+            assert_eq!((made.grow, made.file.metadata().unwrap().len()), (grow, bytes));
+            assert!(made.file.metadata().unwrap().blocks() * 512 < 1 << 20, "the disk is sparse");
+            let fsck = Command::new("e2fsck").arg("-fn").arg(&path).output().unwrap();
+            assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stdout));
+            let features = Command::new("dumpe2fs").arg("-h").arg(&path).output().unwrap();
+            assert!(String::from_utf8_lossy(&features.stdout).contains("has_journal"));
+            made.file.write_all_at(b"mine", 0).unwrap();
+            let again = Scratch::open_or_create(&path, bytes).unwrap();
+            let mut start = [0; 4];
+            again.file.read_exact_at(&mut start, 0).unwrap();
+            assert_eq!((&start, again.grow), (b"mine", grow));
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

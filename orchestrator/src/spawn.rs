@@ -3,7 +3,7 @@
 //! Its life hangs on the lifeline, a socket whose other end only this process holds: when this process ends, however it
 //! ends, the machine does too. No thread of ours has to be alive for that, and no signal can get lost.
 
-mod sys;
+pub(crate) mod sys;
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -141,7 +141,7 @@ fn spec_file(spec: &VmSpec) -> io::Result<File> {
     Ok(file)
 }
 
-fn environment() -> io::Result<Vec<CString>> {
+pub(crate) fn environment() -> io::Result<Vec<CString>> {
     let passed = PASSED_ENV.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     passed
         .map(|(name, value)| {

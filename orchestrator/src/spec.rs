@@ -8,6 +8,7 @@ mod env;
 mod mount;
 mod network;
 mod rate;
+mod serial;
 mod signal;
 mod size;
 mod text;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use monocore_protocol::Rlimit;
+use serde::{Deserialize, Serialize};
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
@@ -28,6 +30,7 @@ pub use network::{
     NetworkMode, NetworkSpec, parse_guest_ports, parse_net_rule, parse_network, parse_publish, parse_reach,
 };
 pub use rate::parse_rate;
+pub use serial::SpecVersion;
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
 pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
@@ -41,8 +44,12 @@ pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 
 /// One sandbox: its root, its machine and the command that runs in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SandboxSpec {
+    /// The version of this description.
+    #[serde(default)]
+    pub version: SpecVersion,
     /// Its name; one is made up when there is none.
     pub name: Option<String>,
     /// Its root file system.
@@ -66,7 +73,8 @@ pub struct SandboxSpec {
 }
 
 /// The root file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RootSpec {
     /// What it is made of.
     pub source: RootSource,
@@ -77,7 +85,8 @@ pub struct RootSpec {
 }
 
 /// What a root file system is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RootSource {
     /// An image's layers.
     Image(ImageSpec),
@@ -86,7 +95,8 @@ pub enum RootSource {
 }
 
 /// Which image, and where it may come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     /// As the user wrote it: `alpine`, `ghcr.io/a/b:c`, `name@sha256:…`, or a digest's beginning.
     pub reference: String,
@@ -97,7 +107,8 @@ pub struct ImageSpec {
 }
 
 /// When a registry is asked for an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PullPolicy {
     /// When the store lacks it.
     #[default]
@@ -109,11 +120,14 @@ pub enum PullPolicy {
 }
 
 /// The command and what it sees of the world; what is absent comes from the image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
     /// Replaces the image's entrypoint; an empty list removes it.
+    #[serde(with = "serial::optional_texts")]
     pub entrypoint: Option<Vec<OsString>>,
     /// Replaces the image's command when not empty.
+    #[serde(with = "serial::texts")]
     pub args: Vec<OsString>,
     /// Over the image's.
     pub env: Vec<EnvVar>,
@@ -130,7 +144,8 @@ pub struct ProcessSpec {
 }
 
 /// The virtual machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MachineSpec {
     /// 1 to 64.
     pub vcpus: u8,
@@ -157,7 +172,8 @@ impl Default for MachineSpec {
 }
 
 /// A name and the address the guest's `/etc/hosts` gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HostEntry {
     /// The name.
     pub name: String,
@@ -166,13 +182,16 @@ pub struct HostEntry {
 }
 
 /// When and how a command is made to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StopSpec {
     /// Sent first; the image's, else SIGTERM, when there is none.
     pub signal: Option<Signal>,
     /// From the signal to the machine's end.
+    #[serde(with = "serial::milliseconds", rename = "grace_ms")]
     pub grace: Duration,
     /// After this the command is stopped.
+    #[serde(with = "serial::optional_milliseconds", rename = "timeout_ms")]
     pub timeout: Option<Duration>,
 }
 
@@ -181,3 +200,6 @@ impl Default for StopSpec {
         Self { signal: None, grace: DEFAULT_STOP_TIMEOUT, timeout: None }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! Writing state files whole: a reader, or a machine that lost power, finds the old file or the new one.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -25,10 +25,23 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::file("sync", dir))
 }
 
-fn write_synced(path: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// Reads a file of at most `most` bytes.
+///
+/// # Errors
+/// The system's, or the file is longer.
+pub(crate) fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
+    }
+    Ok(content)
 }
 
 #[cfg(test)]

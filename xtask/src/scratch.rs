@@ -16,8 +16,10 @@ use crate::packages;
 use crate::process::{command, run as run_command};
 use crate::project;
 
-/// Names and sizes, MiB. A disk is made from the largest that is not larger, and grown by the guest.
-const TEMPLATES: [(&str, u64); 2] = [("64m", 64), ("8g", 8192)];
+/// Names, sizes in MiB, and journals' sizes in MiB. A disk is made from the largest that is not larger, and grown by the
+/// guest. One that outlives its machine has a journal.
+const TEMPLATES: [(&str, u64, Option<u32>); 4] =
+    [("64m", 64, None), ("8g", 8192, None), ("64m-journal", 64, Some(4)), ("8g-journal", 8192, Some(32))];
 const BLOCK_BYTES: usize = 4096;
 /// The file systems' identity and the seed of their directory hashes: nobody tells scratch disks apart.
 const UUID: &str = "6d6f6e6f-636f-7265-8000-000000000001";
@@ -25,11 +27,11 @@ const HASH_SEED: &str = "6d6f6e6f-636f-7265-8000-000000000002";
 /// When they were made, seconds since 1970.
 const MADE: &str = "1700000000";
 
-/// Makes both templates anew, in the source tree.
+/// Makes all templates anew, in the source tree.
 pub(crate) fn run() -> Result<()> {
     packages::ensure(packages::SCRATCH)?;
-    for (name, mib) in TEMPLATES {
-        let template = template(mib)?;
+    for (name, mib, journal_mib) in TEMPLATES {
+        let template = template(mib, journal_mib)?;
         let path = project::root().join("orchestrator/src/scratch").join(format!("{name}.ext4.zz"));
         std::fs::write(&path, &template).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("{}: {} bytes", path.display(), template.len());
@@ -37,13 +39,13 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn template(mib: u64) -> Result<Vec<u8>> {
+fn template(mib: u64, journal_mib: Option<u32>) -> Result<Vec<u8>> {
     let dir = project::target_dir().join("scratch-templates");
     project::fresh_dir(&dir)?;
     let path = dir.join("disk");
     let disk = File::create_new(&path).with_context(|| format!("cannot create {}", path.display()))?;
     disk.set_len(mib << 20)?;
-    make_file_system(&path)?;
+    make_file_system(&path, journal_mib)?;
     let disk = File::open(&path)?;
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     let mut block = [0; BLOCK_BYTES];
@@ -58,12 +60,16 @@ fn template(mib: u64) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// No journal: a scratch disk does not outlive its machine. `discard` on a sparse file lets mke2fs count the inode tables
-/// as zeroed without writing them, so no guest zeroes them either.
-fn make_file_system(path: &Path) -> Result<()> {
-    let extended = format!("lazy_itable_init=0,discard,hash_seed={HASH_SEED},root_owner=0:0");
-    let features = "^has_journal,^resize_inode";
+/// `discard` on a sparse file lets mke2fs count the inode tables and the journal as zeroed without writing them, so no
+/// guest zeroes them either.
+fn make_file_system(path: &Path, journal_mib: Option<u32>) -> Result<()> {
+    let extended =
+        format!("lazy_itable_init=0,lazy_journal_init=1,discard,hash_seed={HASH_SEED},root_owner=0:0");
     let mut mke2fs = command("mke2fs", ["-q", "-t", "ext4", "-b", "4096", "-m", "0", "-U", UUID]);
-    mke2fs.args(["-O", features, "-E", &extended]).arg(path).env("E2FSPROGS_FAKE_TIME", MADE);
+    match journal_mib {
+        Some(mib) => mke2fs.args(["-O", "^resize_inode", "-J"]).arg(format!("size={mib}")),
+        None => mke2fs.args(["-O", "^has_journal,^resize_inode"]),
+    };
+    mke2fs.args(["-E", &extended]).arg(path).env("E2FSPROGS_FAKE_TIME", MADE);
     run_command(&mut mke2fs)
 }

@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -22,6 +23,31 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a command in a new sandbox
     Run(Box<RunArgs>),
+    /// Make a sandbox without starting it
+    Create(Box<RunArgs>),
+    /// Start sandboxes that do not run
+    Start(NamesArgs),
+    /// Run one more command in a running sandbox
+    Exec(ExecArgs),
+    /// List sandboxes
+    #[command(visible_alias = "ls", alias = "list")]
+    Ps(PsArgs),
+    /// Stop running sandboxes
+    Stop(StopArgs),
+    /// Stop sandboxes and start them again
+    Restart(StopArgs),
+    /// Send a signal to the command of running sandboxes
+    Kill(KillArgs),
+    /// Wait until sandboxes have ended and print their exit codes
+    Wait(NamesArgs),
+    /// Remove sandboxes with their disks and logs
+    Rm(RmArgs),
+    /// Show the output of a sandbox in the background
+    Logs(LogsArgs),
+    /// Show everything about sandboxes, as JSON
+    Inspect(NamesArgs),
+    /// Show what running sandboxes use
+    Stats(StatsArgs),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
     /// Look at a running sandbox's network
@@ -55,6 +81,126 @@ pub(super) enum Command {
     VhostUser(VhostUserCommand),
 }
 
+#[derive(Debug, Args)]
+pub(super) struct NamesArgs {
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExecArgs {
+    /// Pass standard input to the command
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Return when the command runs; its output is discarded
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    pub(super) detach: bool,
+    /// Set an environment variable, or pass the caller's
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(super) env: Vec<OsString>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub(super) env_file: Vec<PathBuf>,
+    /// Working directory [default: the sandbox's]
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) workdir: Option<String>,
+    /// User [default: the sandbox's]
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    pub(super) user: Option<String>,
+    /// Name, ID, or unique ID prefix
+    #[arg(value_name = "SANDBOX")]
+    pub(super) sandbox: String,
+    /// The command and its arguments, which are passed on untouched
+    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PsArgs {
+    /// Show sandboxes that do not run, too
+    #[arg(short, long)]
+    pub(super) all: bool,
+    /// Show IDs only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Show only sandboxes with this name, status or label: name=TEXT, status=STATUS, label=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER", value_parser = super::ps::parse_filter)]
+    pub(super) filter: Vec<super::ps::Filter>,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StopArgs {
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+    /// Grace period before SIGKILL, seconds or a duration such as 1m [default: the sandbox's, else 10s]
+    #[arg(short, long, visible_alias = "timeout", value_name = "DURATION", value_parser = spec::parse_duration)]
+    pub(super) time: Option<std::time::Duration>,
+    /// Signal sent first [default: the sandbox's, else the image's, else SIGTERM]
+    #[arg(short, long, value_name = "SIGNAL", value_parser = spec::Signal::parse)]
+    pub(super) signal: Option<spec::Signal>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KillArgs {
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+    /// Signal to send
+    #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL", value_parser = spec::Signal::parse)]
+    pub(super) signal: spec::Signal,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RmArgs {
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+    /// Kill a sandbox that runs, and accept one that does not exist
+    #[arg(short, long)]
+    pub(super) force: bool,
+    /// Accepted as in Docker; anonymous volumes lie on the sandbox's disk and always go with it
+    #[arg(short, long)]
+    pub(super) volumes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// Name, ID, or unique ID prefix
+    #[arg(value_name = "SANDBOX")]
+    pub(super) sandbox: String,
+    /// Go on until the sandbox ends
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Show only so many of the last lines, or `all`
+    #[arg(short = 'n', long, value_name = "N", default_value = "all", value_parser = super::logs::parse_tail)]
+    pub(super) tail: super::logs::Tail,
+    /// Show only output since a time (2026-11-30T04:41:00Z) or a duration ago (10m)
+    #[arg(long, value_name = "TIME", value_parser = super::logs::parse_since)]
+    pub(super) since: Option<std::time::SystemTime>,
+    /// Begin each line with its time (UTC)
+    #[arg(short, long)]
+    pub(super) timestamps: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatsArgs {
+    /// Name, ID, or unique ID prefix; all that run when there is none
+    #[arg(value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+    /// Accepted as in Docker: figures are always read once
+    #[arg(long)]
+    pub(super) no_stream: bool,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
 /// How a listing is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -74,7 +220,7 @@ pub(super) struct FormatArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PortArgs {
-    /// The sandbox: its name, or its id or what tells it from others
+    /// The sandbox: name, ID, or unique ID prefix
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
     /// One of its ports
@@ -92,7 +238,7 @@ pub(super) enum NetCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// The sandbox: its name, or its id or what tells it from others
+    /// The sandbox: name, ID, or unique ID prefix
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
     /// How decisions are written; times are UTC

@@ -1,10 +1,10 @@
 //! `image inspect`: an image's configuration and layers.
 
 use monocore_oci::{Image, ImageConfig, LayerInfo};
-use monocore_orchestrator::Home;
+use monocore_orchestrator::{Home, KeptRecord, Record, SandboxState, registry};
 use serde::Serialize;
 
-use super::args::InspectArgs;
+use super::args::{Format, InspectArgs, NamesArgs};
 use super::images::Row;
 use super::output::{self, Table};
 use super::store;
@@ -39,6 +39,35 @@ pub(super) fn main(args: &InspectArgs) -> anyhow::Result<()> {
     output::listing(args.format, &details, |details| {
         details.iter().map(|image| table(image).to_string()).collect()
     })
+}
+
+/// A sandbox as `inspect` shows it.
+#[derive(Debug, Serialize)]
+struct Sandbox {
+    id: String,
+    name: String,
+    state: SandboxState,
+    /// Its record while it runs: its ports among others.
+    running: Option<Record>,
+    /// What it is; absent for one that ends with its command.
+    record: Option<KeptRecord>,
+}
+
+/// `inspect`: everything about sandboxes.
+pub(super) fn sandboxes(args: &NamesArgs) -> anyhow::Result<()> {
+    let home = Home::locate()?;
+    let mut found = Vec::with_capacity(args.sandboxes.len());
+    for wanted in &args.sandboxes {
+        let entry = registry::find(&home, wanted)?;
+        found.push(Sandbox {
+            id: entry.id,
+            name: entry.name,
+            state: entry.state,
+            running: entry.running,
+            record: entry.kept.map(|kept| kept.record().clone()),
+        });
+    }
+    output::listing(Format::Json, &found, |_| String::new())
 }
 
 fn table(image: &Details) -> Table {

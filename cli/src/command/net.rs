@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
-use monocore_orchestrator::{Home, Receipts, RunDir};
+use monocore_orchestrator::{Home, Receipts, registry};
 use serde::Deserialize;
 
 use super::args::{NetCommand, TailArgs, TailFormat};
@@ -41,7 +41,7 @@ pub(super) fn main(command: &NetCommand) -> anyhow::Result<()> {
 /// Ends with the sandbox, or with the reader of this process's output.
 fn tail(args: &TailArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    let record = RunDir::find(&home, &args.sandbox)?;
+    let record = registry::running(&home, &args.sandbox)?;
     let mut receipts = Receipts::follow(&home, &record)?;
     let mut stdout = io::stdout().lock();
     while let Some(lines) = receipts.next_lines().context("reading receipts")? {

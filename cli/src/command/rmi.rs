@@ -1,7 +1,7 @@
 //! `rmi`: removes images by name or id. What no other image needs goes with them.
 
-use anyhow::Context;
-use monocore_orchestrator::Home;
+use anyhow::{Context, bail};
+use monocore_orchestrator::{Home, SandboxEntry, registry};
 use serde::Serialize;
 
 use super::args::RmiArgs;
@@ -18,9 +18,19 @@ struct Removed {
 }
 
 pub(super) fn main(args: &RmiArgs) -> anyhow::Result<()> {
-    let store = store::open(&Home::locate()?)?;
+    let home = Home::locate()?;
+    let store = store::open(&home)?;
+    let sandboxes = registry::list(&home)?;
     let mut removed = Vec::new();
     for name in &args.images {
+        if let Ok(image) = store.find(name) {
+            let id = Some(image.id.to_string());
+            let uses =
+                |entry: &&SandboxEntry| entry.kept.as_ref().is_some_and(|kept| kept.record().image == id);
+            if let Some(user) = sandboxes.iter().find(uses) {
+                bail!("image {name} belongs to sandbox {}: remove the sandbox first", user.name);
+            }
+        }
         match store.remove(name) {
             Ok(pruned) => {
                 removed.push(Removed { image: name.clone(), references: pruned.images, bytes: pruned.bytes });

@@ -6,81 +6,104 @@ mod image;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
-use monocore_orchestrator::spec::{ProcessSpec, RootSource, SandboxSpec};
-use monocore_orchestrator::{Ended, Home, NetworkRecord, Plan, Published, RootFiles, RunDir, Sandbox};
+use monocore_orchestrator::spec::{RootSource, SandboxSpec};
+use monocore_orchestrator::{Ended, Front, Home, Launcher, RootFiles, start_in_background, this_program};
 
 use super::terminal::RawMode;
-use super::{OUR_FAILURE, output, store};
+use super::{OUR_FAILURE, create, output, store};
 
 pub(crate) use args::RunArgs;
-use image::Wanted;
-
-/// The status of a command whose time was up, as timeout(1) has it.
-const TIMED_OUT: u8 = 124;
-/// The status of a command that was killed: 128 and SIGKILL's number.
-const KILLED: u8 = 137;
-/// The program that becomes the virtual machine: this one.
-const OURSELVES: &str = "/proc/self/exe";
+pub(super) use image::Wanted;
 
 pub(super) fn main(args: RunArgs) -> ExitCode {
     match run(args) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            output::error(&error);
-            ExitCode::from(OUR_FAILURE)
-        }
+        Err(error) => failure(&error),
+    }
+}
+
+/// Tells the user what failed; the status is the command's where it could not be started.
+pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
+    output::error(error);
+    match error.downcast_ref() {
+        Some(monocore_orchestrator::Error::NotStarted { code, .. }) => ExitCode::from(*code),
+        _ => ExitCode::from(OUR_FAILURE),
     }
 }
 
 fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let wanted = Wanted { quiet: args.quiet, registry: args.registry.clone() };
+    let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
+    let wanted = args.wanted();
     let spec = args.into_spec(|name| std::env::var_os(name))?;
-    let home = Home::locate()?;
+    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    if detach {
+        let kept = create::keep(&launcher.home, spec, &wanted, rm)?;
+        create::write_id(&kept, cidfile.as_deref())?;
+        start_in_background(&launcher, &kept)?;
+        output::print(&format!("{}\n", kept.record().id))?;
+        return Ok(0);
+    }
+    with_root(&launcher.home, &spec, &wanted, |root, name| start(&launcher, &spec, name, root))
+}
+
+/// Finds what `spec` has as its root and calls `then` with it and its name.
+///
+/// # Errors
+/// The image or directory cannot be had, or `then` failed.
+pub(super) fn with_root<T>(
+    home: &Home,
+    spec: &SandboxSpec,
+    wanted: &Wanted,
+    then: impl FnOnce(&RootFiles<'_>, &str) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     match &spec.root.source {
         RootSource::Directory(path) => {
             let path = path.canonicalize().with_context(|| format!("--rootfs {}", path.display()))?;
-            start(&home, &spec, &path.display().to_string(), &RootFiles::Directory(&path))
+            then(&RootFiles::Directory(&path), &path.display().to_string())
         }
         RootSource::Image(image) => {
-            let found = image::find(&store::open(&home)?, image, &wanted)?;
+            let found = image::find(&store::open(home)?, image, wanted)?;
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
-            start(&home, &spec, &image.reference, &RootFiles::Image(&found.config, root))
+            then(&RootFiles::Image(&found.config, root), &image.reference)
         }
     }
 }
 
 /// Runs the sandbox; from here on this process's signals are the command's.
-fn start(home: &Home, spec: &SandboxSpec, root_name: &str, root: &RootFiles<'_>) -> anyhow::Result<u8> {
-    let exposed = match root {
-        RootFiles::Image(config, _) => &config.exposed_ports[..],
-        RootFiles::Directory(_) => &[],
-    };
-    let published = Published::bind(&spec.network, exposed)?;
-    let network = NetworkRecord::new(&spec.network, &published);
-    let run_dir = RunDir::claim(home, spec.name.as_deref(), root_name, &spec.labels, network)?;
-    let plan = Plan::make(home, &run_dir, spec, root, published)?;
+fn start(
+    launcher: &Launcher,
+    spec: &SandboxSpec,
+    root_name: &str,
+    root: &RootFiles<'_>,
+) -> anyhow::Result<u8> {
     let signals = Signals::block()?;
     let stdin = io::stdin();
-    let streams = streams(&spec.process)?;
+    let streams = streams(spec.process.stdin, spec.process.tty)?;
     let raw = if spec.process.tty && spec.process.stdin { RawMode::enter()? } else { None };
-    let sandbox = Sandbox::start(plan, run_dir, Path::new(OURSELVES), spec.stop.clone(), streams)?;
+    let sandbox = launcher.start(spec, root_name, root, streams)?;
     let terminal = spec.process.tty.then(|| Terminal::new(stdin.as_fd()));
-    let ended = sandbox.run(&signals, terminal);
+    let ended = sandbox.run(Front::Foreground { signals: &signals, terminal }, |_| ());
     // Messages are for a terminal in its usual mode.
     drop(raw);
-    Ok(status(ended?))
+    let ended = ended?;
+    if let Ended::NotStarted(_, message) = &ended {
+        output::error(&anyhow::Error::msg(message.clone()));
+    }
+    Ok(ended.code())
 }
 
-/// This process's standard streams, as the command's.
-fn streams(process: &ProcessSpec) -> anyhow::Result<Streams> {
-    let input = if process.stdin { Input::Fd(duplicate(io::stdin())?) } else { Input::Empty };
+/// This process's standard streams, as a command's.
+///
+/// # Errors
+/// One of them is closed.
+pub(super) fn streams(interactive: bool, tty: bool) -> anyhow::Result<Streams> {
+    let input = if interactive { Input::Fd(duplicate(io::stdin())?) } else { Input::Empty };
     let output = Output::Fd(duplicate(io::stdout())?);
-    if process.tty {
+    if tty {
         let shown =
             if io::stdin().is_terminal() { duplicate(io::stdin())? } else { duplicate(io::stdout())? };
         let size = Terminal::new(shown.as_fd()).size().unwrap_or_default();
@@ -91,17 +114,4 @@ fn streams(process: &ProcessSpec) -> anyhow::Result<Streams> {
 
 fn duplicate(stream: impl AsFd) -> anyhow::Result<OwnedFd> {
     stream.as_fd().try_clone_to_owned().context("duplicating a standard stream")
-}
-
-fn status(ended: Ended) -> u8 {
-    match ended {
-        Ended::Command(status) => status.code(),
-        Ended::NotStarted(code, message) => {
-            output::error(&anyhow::Error::msg(message));
-            code
-        }
-        Ended::TimedOut => TIMED_OUT,
-        Ended::Killed => KILLED,
-        Ended::PoweredOff => 0,
-    }
 }

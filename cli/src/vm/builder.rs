@@ -10,7 +10,7 @@ use monocore_orchestrator::Home;
 use monocore_orchestrator::session::{Input, Output, Streams};
 use monocore_orchestrator::spec::{
     EnvVar, MachineSpec, MountSource, MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec,
-    StopSpec, parse_cpus, parse_ram_mib, parse_volume,
+    SpecVersion, StopSpec, parse_cpus, parse_ram_mib, parse_volume,
 };
 use monocore_spec::Sink;
 
@@ -174,6 +174,7 @@ impl MicroVmBuilder {
             machine.vcpus = parse_cpus(&vcpus.to_string())?;
         }
         let spec = SandboxSpec {
+            version: SpecVersion,
             name: None,
             root: RootSpec {
                 source: RootSource::Directory(root),

@@ -65,6 +65,8 @@ pub enum Stdio {
     },
     /// One pseudo-terminal for all three, one stream connection both ways.
     Terminal(TermSize),
+    /// `/dev/null` for all three, no stream connection.
+    Null,
 }
 
 /// What a command without a terminal reads.

@@ -62,6 +62,11 @@ pub enum Request {
         /// The signal's number, 1 to 64.
         signal: u8,
     },
+    /// Sends SIGKILL to a command's process group; nothing happens when the command has ended.
+    KillGroup {
+        /// Of which.
+        exec: ExecId,
+    },
     /// The terminal of a command has a new size.
     Resize {
         /// Of which.

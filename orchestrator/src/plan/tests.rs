@@ -5,10 +5,10 @@ use monocore_oci::RootPart;
 use monocore_protocol::MountSource;
 
 use super::*;
-use crate::NetworkRecord;
+use crate::RunRecord;
 use crate::spec::{
     ImageSpec, MachineSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec,
-    StopSpec, parse_volume,
+    SpecVersion, StopSpec, parse_volume,
 };
 
 /// A home with files for an image of two parts and a stand-in for a kernel.
@@ -22,8 +22,7 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path().join("home"));
-        let run_dir =
-            RunDir::claim(&home, Some("web"), "alpine", &BTreeMap::new(), NetworkRecord::None).unwrap();
+        let run_dir = RunDir::claim(&home, Some("web"), RunRecord::default()).unwrap();
         for name in ["meta", "data", "kernel"] {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
@@ -43,6 +42,7 @@ impl World {
     fn spec(&self) -> SandboxSpec {
         let image = ImageSpec { reference: "alpine".into(), pull: PullPolicy::Never, platform: None };
         SandboxSpec {
+            version: SpecVersion,
             name: Some("web".into()),
             root: RootSpec { source: RootSource::Image(image), read_only: false, disk_bytes: None },
             process: ProcessSpec { args: vec!["true".into()], ..ProcessSpec::default() },

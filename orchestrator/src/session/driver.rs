@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use monocore_protocol::{
-    Configure, Decoder, Event, Exec, ExecId, Opening, Request, RequestId, Stream, StreamId, VERSION, encode,
-    encode_into,
+    Configure, Decoder, Event, Exec, ExecId, Opening, Request, RequestId, Stdin, Stdio, Stream, StreamId,
+    VERSION, encode, encode_into,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -175,6 +175,11 @@ impl Driver {
                 progress.output_opens();
                 let end = Endpoint::Output(stderr, Arc::clone(&progress));
                 self.awaited.insert(name(Stream::Stderr), end);
+            }
+            Streams::Remote { stdio, peer } => {
+                for stream in streams_of(stdio) {
+                    self.awaited.insert(name(*stream), Endpoint::Remote(*stream, Arc::clone(&peer)));
+                }
             }
             Streams::Terminal { size: _, input, output } => {
                 progress.output_opens();
@@ -359,5 +364,15 @@ impl Driver {
                 Command::Tell(_) | Command::Close => {}
             }
         }
+    }
+}
+
+/// The streams that a guest dials for a command.
+fn streams_of(stdio: Stdio) -> &'static [Stream] {
+    match stdio {
+        Stdio::Pipes { stdin: Stdin::Empty } => &[Stream::Stdout, Stream::Stderr],
+        Stdio::Pipes { stdin: Stdin::Stream } => &[Stream::Stdin, Stream::Stdout, Stream::Stderr],
+        Stdio::Terminal(_) => &[Stream::Terminal],
+        Stdio::Null => &[],
     }
 }

@@ -63,7 +63,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    pub(super) fn io(doing: &'static str, error: impl Into<io::Error>) -> Self {
+    pub(crate) fn io(doing: &'static str, error: impl Into<io::Error>) -> Self {
         Self::Io { doing, error: Arc::new(error.into()) }
     }
 }

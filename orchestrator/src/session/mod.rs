@@ -37,10 +37,12 @@ pub use connections::{Connections, Handoff, Listener};
 pub use error::SessionError;
 pub use process::{Process, Waited};
 pub use signals::{Outcome, Signals, Terminal, run_to_end};
-pub use streams::{Input, Output, Streams};
+pub use streams::{Input, Output, Remote, Streams};
 
 use driver::{Command, Driver};
-use process::Progress;
+pub(crate) use process::Progress;
+pub(crate) use pump::{Endpoint, spawn as spawn_pump};
+pub(crate) use sys::SignalKind;
 
 use crate::Timeline;
 
@@ -104,8 +106,13 @@ impl Session {
             Streams::Pipes { stdin: Input::Empty, .. } => Stdio::Pipes { stdin: Stdin::Empty },
             Streams::Pipes { .. } => Stdio::Pipes { stdin: Stdin::Stream },
             Streams::Terminal { size, .. } => Stdio::Terminal(*size),
+            Streams::Remote { stdio, .. } => *stdio,
         };
-        let progress = Arc::new(Progress::new()?);
+        let remote = match &streams {
+            Streams::Remote { peer, .. } => Some(Arc::clone(peer)),
+            Streams::Pipes { .. } | Streams::Terminal { .. } => None,
+        };
+        let progress = Arc::new(Progress::new(remote)?);
         let id = exec.id;
         let command = Command::Exec { exec: Box::new(exec), streams, progress: Arc::clone(&progress) };
         self.link.send(command)?;

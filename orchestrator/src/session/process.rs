@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::driver::Command;
+use super::streams::Remote;
 use super::{Link, SessionError, Signals};
 
 /// A command in the guest. Dropping it does not end the command.
@@ -62,6 +63,24 @@ impl Process {
     /// The session has ended.
     pub fn close_stdin(&self) -> Result<(), SessionError> {
         self.request(Request::CloseStdin { exec: self.id })
+    }
+
+    /// Readable once the command runs or it is clear that it never will.
+    pub fn started_fd(&self) -> BorrowedFd<'_> {
+        self.progress.started.as_fd()
+    }
+
+    /// How the command ended, once all its output is where it belongs; nothing before that.
+    pub fn result(&self) -> Option<Result<ExitStatus, SessionError>> {
+        self.progress.result()
+    }
+
+    /// Sends SIGKILL to the command's process group; nothing happens when the command has ended.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn kill_group(&self) -> Result<(), SessionError> {
+        self.request(Request::KillGroup { exec: self.id })
     }
 
     /// Readable once [`Process::wait`] no longer blocks.
@@ -120,10 +139,14 @@ impl Process {
 
 /// How far a command has come; shared by its caller, the driver and the pumps.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     state: Mutex<State>,
     /// Raised, and never cleared, once the result is there and all output has arrived.
     ended: OwnedFd,
+    /// Raised, and never cleared, once the command runs or never will.
+    started: OwnedFd,
+    /// The process that the command runs for, if it is not this one.
+    remote: Option<Arc<dyn Remote>>,
 }
 
 #[derive(Debug, Default)]
@@ -134,48 +157,60 @@ struct State {
 }
 
 impl Progress {
-    pub(super) fn new() -> Result<Self, SessionError> {
-        let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| SessionError::io("making an event", error))?;
-        Ok(Self { state: Mutex::default(), ended })
+    pub(crate) fn new(remote: Option<Arc<dyn Remote>>) -> Result<Self, SessionError> {
+        let event = || {
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(|error| SessionError::io("making an event", error))
+        };
+        Ok(Self { state: Mutex::default(), ended: event()?, started: event()?, remote })
     }
 
     /// Readable once the command is over.
-    pub(super) fn ended(&self) -> BorrowedFd<'_> {
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
 
-    pub(super) fn started(&self, pid: u32) {
+    pub(crate) fn started(&self, pid: u32) {
         self.state().pid = Some(pid);
+        raise(&self.started);
+        if let Some(remote) = &self.remote {
+            remote.started(pid);
+        }
     }
 
     /// One more output whose end must be awaited.
-    pub(super) fn output_opens(&self) {
+    pub(crate) fn output_opens(&self) {
         self.state().open_outputs += 1;
     }
 
     /// An output has ended, or will never come.
-    pub(super) fn output_ends(&self) {
+    pub(crate) fn output_ends(&self) {
         let mut state = self.state();
         state.open_outputs = state.open_outputs.saturating_sub(1);
         self.settle(&state);
     }
 
     /// The first result counts.
-    pub(super) fn ends(&self, result: Result<ExitStatus, SessionError>) {
+    pub(crate) fn ends(&self, result: Result<ExitStatus, SessionError>) {
         let mut state = self.state();
-        state.result.get_or_insert(result);
+        if state.result.is_some() {
+            return;
+        }
+        if let Some(remote) = &self.remote {
+            remote.ended(&result);
+        }
+        state.result = Some(result);
+        raise(&self.started);
         self.settle(&state);
     }
 
     fn settle(&self, state: &State) {
         if state.result.is_some() && state.open_outputs == 0 {
-            // The only possible failure is a full counter, which is raised.
-            let _ = rustix::io::write(&self.ended, &1u64.to_ne_bytes());
+            raise(&self.ended);
         }
     }
 
-    fn result(&self) -> Option<Result<ExitStatus, SessionError>> {
+    pub(crate) fn result(&self) -> Option<Result<ExitStatus, SessionError>> {
         let state = self.state();
         state.result.clone().filter(|_| state.open_outputs == 0)
     }
@@ -183,4 +218,9 @@ impl Progress {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn raise(event: &OwnedFd) {
+    // The only possible failure is a full counter, which is raised.
+    let _ = rustix::io::write(event, &1u64.to_ne_bytes());
 }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use monocore_protocol::Stream;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat, sendfile};
 use rustix::io::{Errno, ioctl_fionbio};
@@ -16,7 +17,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 
 use super::process::Progress;
-use super::streams::{Input, Output};
+use super::streams::{Input, Output, Remote};
 
 /// Enough for a few hundred wake-ups a second at a gigabyte a second; a page-sized buffer costs ten times that.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -25,20 +26,21 @@ const STACK_BYTES: usize = 64 << 10;
 
 /// What a stream the guest dials will be connected to.
 #[derive(Debug)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Stdin(Input, Arc<Progress>),
     Output(Output, Arc<Progress>),
     Terminal(Input, Output, Arc<Progress>),
+    Remote(Stream, Arc<dyn Remote>),
     FileOutput(Output, Sender<io::Result<()>>),
     FileInput(Input, Sender<io::Result<()>>),
 }
 
 impl Endpoint {
     /// The stream will never come.
-    pub(super) fn abandon(self) {
+    pub(crate) fn abandon(self) {
         match self {
             Self::Output(_, progress) | Self::Terminal(_, _, progress) => progress.output_ends(),
-            Self::Stdin(..) | Self::FileOutput(..) | Self::FileInput(..) => {}
+            Self::Stdin(..) | Self::Remote(..) | Self::FileOutput(..) | Self::FileInput(..) => {}
         }
     }
 }
@@ -47,9 +49,13 @@ impl Endpoint {
 ///
 /// # Errors
 /// No thread or descriptor is to be had.
-pub(super) fn spawn(endpoint: Endpoint, socket: OwnedFd) -> io::Result<()> {
+pub(crate) fn spawn(endpoint: Endpoint, socket: OwnedFd) -> io::Result<()> {
     ioctl_fionbio(&socket, true)?;
     match endpoint {
+        Endpoint::Remote(stream, peer) => {
+            peer.stream(stream, socket);
+            Ok(())
+        }
         Endpoint::Stdin(input, progress) => thread("stdin", move || pump_stdin(input, &socket, &progress)),
         Endpoint::Output(output, progress) => thread("output", move || {
             report(copy_out(&socket, output), "output");

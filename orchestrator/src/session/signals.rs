@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use monocore_protocol::{ExitStatus, TermSize};
 
+use super::SessionError;
 use super::process::{Process, Waited};
-use super::{SessionError, sys};
+use super::sys::{self, SignalKind};
 
 /// Signals to this process taken as values instead of by their default effect: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
 /// SIGUSR1, SIGUSR2 and SIGWINCH.
@@ -83,18 +84,18 @@ pub fn run_to_end(
             Waited::TimedOut => return Ok(Outcome::TimedOut),
             Waited::Signal(signal) => signal,
         };
-        match sys::kind(signal) {
-            sys::Kind::WindowChange => {
+        match SignalKind::of(signal) {
+            SignalKind::WindowChange => {
                 if let Some(size) = terminal.and_then(Terminal::size) {
                     process.resize(size)?;
                 }
             }
-            sys::Kind::End if asked => return Ok(Outcome::Insisted(signal)),
-            sys::Kind::End => {
+            SignalKind::End if asked => return Ok(Outcome::Insisted(signal)),
+            SignalKind::End => {
                 asked = true;
                 process.signal(signal)?;
             }
-            sys::Kind::Other => process.signal(signal)?,
+            SignalKind::Other => process.signal(signal)?,
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use monocore_protocol::TermSize;
+use monocore_protocol::{ExitStatus, Stdio, Stream, TermSize};
+
+use super::SessionError;
 
 /// What a command's standard streams lead to.
 #[derive(Debug)]
@@ -27,6 +30,25 @@ pub enum Streams {
         /// What is shown.
         output: Output,
     },
+    /// Streams that another process carries.
+    Remote {
+        /// What the command's streams are.
+        stdio: Stdio,
+        /// Who gets each stream's connection.
+        peer: Arc<dyn Remote>,
+    },
+}
+
+/// Another process that a command runs for. The session's thread calls it: no method may wait.
+pub trait Remote: fmt::Debug + Send + Sync {
+    /// Takes over a stream's connection into the guest.
+    fn stream(&self, stream: Stream, connection: OwnedFd);
+
+    /// The command runs, as this process of the guest.
+    fn started(&self, pid: u32);
+
+    /// The command has ended, or could not be started. Its streams may still hold output.
+    fn ended(&self, result: &Result<ExitStatus, SessionError>);
 }
 
 /// Where bytes for a command come from.

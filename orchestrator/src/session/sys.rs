@@ -10,7 +10,7 @@ const TAKEN: [i32; 7] =
 
 /// What a signal means to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum SignalKind {
     /// The terminal has a new size.
     WindowChange,
     /// The user wants the command to end.
@@ -19,11 +19,14 @@ pub(super) enum Kind {
     Other,
 }
 
-pub(super) fn kind(signal: u8) -> Kind {
-    match i32::from(signal) {
-        libc::SIGWINCH => Kind::WindowChange,
-        libc::SIGINT | libc::SIGTERM => Kind::End,
-        _ => Kind::Other,
+impl SignalKind {
+    /// What the signal of this number means.
+    pub(crate) fn of(signal: u8) -> Self {
+        match i32::from(signal) {
+            libc::SIGWINCH => Self::WindowChange,
+            libc::SIGINT | libc::SIGTERM => Self::End,
+            _ => Self::Other,
+        }
     }
 }
 

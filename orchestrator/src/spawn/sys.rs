@@ -8,7 +8,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::process::Pid;
@@ -19,7 +19,7 @@ use rustix::process::Pid;
 ///
 /// # Errors
 /// What `posix_spawn` says.
-pub(super) fn spawn(
+pub(crate) fn spawn(
     program: &CStr,
     args: &[CString],
     env: &[CString],
@@ -51,6 +51,21 @@ pub(super) fn spawn(
         )
     })?;
     Pid::from_raw(pid).ok_or_else(|| io::Error::other("posix_spawn gave no process"))
+}
+
+/// Takes over the descriptor of this number, which this process inherited for the caller alone.
+///
+/// # Errors
+/// No such descriptor is open.
+pub(crate) fn inherited(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl looks at the number only.
+    if number <= 2 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the descriptor is open, and only the program that the number was handed to knows of it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut c_char> {

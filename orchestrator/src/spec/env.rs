@@ -4,17 +4,22 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use super::ParseError;
+use serde::{Deserialize, Serialize};
+
+use super::{ParseError, serial};
 
 /// The largest environment file read, bytes: more than a command line can carry.
 const MAX_FILE: u64 = 1 << 20;
 
 /// One variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EnvVar {
     /// Without `=`.
+    #[serde(with = "serial::text")]
     pub name: OsString,
     /// Any bytes but NUL.
+    #[serde(with = "serial::text")]
     pub value: OsString,
 }
 

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use monocore_protocol::Tmpfs;
+use serde::{Deserialize, Serialize};
 
 use super::text::parse_name;
 use super::{ParseError, parse_size};
 
 /// Something mounted in the guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MountSpec {
     /// Where, absolute.
     pub target: String,
@@ -19,7 +21,8 @@ pub struct MountSpec {
 }
 
 /// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MountSource {
     /// A directory or file of the host.
     Bind {

@@ -7,11 +7,13 @@ use monocore_spec::{
     Action, Cidr, Direction, NetLimits, NetRule, NetTarget, PolicySpec, PortRange, Protocol, PublishedPort,
     Reach,
 };
+use serde::{Deserialize, Serialize};
 
 use super::ParseError;
 
 /// How a sandbox reaches others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
     /// By what.
     pub mode: NetworkMode,
@@ -32,7 +34,8 @@ pub struct NetworkSpec {
 }
 
 /// By what a sandbox reaches others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NetworkMode {
     /// It does not.
     #[default]

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::ParseError;
 
 /// Names and numbers (Linux on x86_64 and aarch64, signal(7)).
@@ -85,6 +88,23 @@ fn real_time(name: &str) -> Option<u8> {
         RTMAX.checked_sub(offset)?
     };
     (RTMIN..=RTMAX).contains(&number).then_some(number)
+}
+
+impl Serialize for Signal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The display form of a real-time signal is for people; its number can be parsed again.
+        match NAMES.iter().any(|(_, number)| *number == self.0) {
+            true => serializer.collect_str(self),
+            false => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Signal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
 }
 
 impl fmt::Display for Signal {

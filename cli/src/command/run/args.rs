@@ -10,6 +10,7 @@ use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, Signa
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
+use super::image::Wanted;
 use crate::command::args::RegistryArgs;
 
 /// More connections than anybody's limit of descriptors.
@@ -29,9 +30,15 @@ pub(crate) struct RunArgs {
     /// Give the command a terminal
     #[arg(short, long)]
     pub(super) tty: bool,
-    /// Accepted for Docker's sake: a sandbox always goes when its command ends
+    /// Run in the background and print the sandbox's ID; the sandbox is kept when its command ends
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// Remove the sandbox when its command ends; in the foreground this is always so
     #[arg(long)]
-    pub(super) rm: bool,
+    pub(in crate::command) rm: bool,
+    /// Write the sandbox's ID to a new file
+    #[arg(long, value_name = "FILE", requires = "detach")]
+    pub(in crate::command) cidfile: Option<PathBuf>,
     /// Accepted for Docker's sake: the guest always has an init process
     #[arg(long)]
     pub(super) init: bool,
@@ -124,6 +131,13 @@ pub(crate) struct RunArgs {
     /// The image, then the command and its arguments, which are passed on untouched
     #[arg(value_name = "IMAGE", trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// How a missing image is fetched.
+    pub(in crate::command) fn wanted(&self) -> Wanted {
+        Wanted { quiet: self.quiet, registry: self.registry.clone() }
+    }
 }
 
 /// The flags about the network.

@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
     DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, NetworkMode,
-    NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, SandboxSpec, StopSpec, parse_env,
-    read_env_file,
+    NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec,
+    parse_env, read_env_file,
 };
 
 use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};
@@ -18,7 +18,7 @@ impl RunArgs {
     ///
     /// # Errors
     /// A flag that does not fit the others, or a file it names that cannot be read; the text begins with the flag.
-    pub(super) fn into_spec(
+    pub(in crate::command) fn into_spec(
         mut self,
         host: impl Fn(&OsStr) -> Option<OsString>,
     ) -> anyhow::Result<SandboxSpec> {
@@ -33,6 +33,7 @@ impl RunArgs {
             }
         }
         Ok(SandboxSpec {
+            version: SpecVersion,
             name: self.name,
             root: RootSpec { source, read_only: self.read_only, disk_bytes: self.root_disk },
             process: ProcessSpec {

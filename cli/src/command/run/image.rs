@@ -9,7 +9,7 @@ use crate::command::output::Bars;
 use crate::command::store;
 
 /// How a missing image is fetched.
-pub(super) struct Wanted {
+pub(in crate::command) struct Wanted {
     pub(super) quiet: bool,
     pub(super) registry: RegistryArgs,
 }

@@ -143,6 +143,7 @@ fn make_streams(
     let made = match stdio {
         Stdio::Pipes { stdin } => make_pipes(*stdin, identity).map(|(child, ends)| (child, ends, None)),
         Stdio::Terminal(size) => make_terminal(*size, identity),
+        Stdio::Null => no_streams().map(|child| (child, Vec::new(), None)),
     };
     made.map_err(|errno| Failure::system("cannot make the standard streams", errno))
 }
@@ -165,6 +166,11 @@ fn make_pipes(stdin: Stdin, identity: &Identity) -> Result<(ChildStreams, Vec<En
     own(&errors, identity)?;
     ends.push(Ends::Stderr(unblocked(ours)?));
     Ok((ChildStreams::Pipes([input, output, errors]), ends))
+}
+
+fn no_streams() -> Result<ChildStreams, Errno> {
+    let null = || open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    Ok(ChildStreams::Pipes([null()?, null()?, null()?]))
 }
 
 fn make_terminal(

@@ -4,7 +4,7 @@ use monocore_protocol::{
     Answer, Configure, Event, Exec, FileKind, FileStat, Opening, Purpose, Request, Root, StreamId, VERSION,
 };
 use rustix::fs::{FileType, lstat};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Signal, kill_process, kill_process_group};
 
 use super::child::{self, Failure, Started};
 use super::command::Command;
@@ -31,6 +31,13 @@ impl Agent {
                 if let (Some(command), Some(signal)) = (running, Signal::from_named_raw(i32::from(signal))) {
                     // Its end may be on its way here.
                     let _ = kill_process(command.pid, signal);
+                }
+            }
+            Request::KillGroup { exec } => {
+                let running = self.commands.get(&exec).filter(|command| command.ended.is_none());
+                if let Some(command) = running {
+                    // Every command leads a session and so a group of its own.
+                    let _ = kill_process_group(command.pid, Signal::KILL);
                 }
             }
             Request::Resize { exec, size } => {

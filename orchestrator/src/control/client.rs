@@ -1,0 +1,280 @@
+//! The asking side: commands in a running sandbox, its end, its use of resources.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use monocore_protocol::{Stats, Stdin, Stdio, Stream};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::message::{ControlReply, ControlRequest, ExecCall};
+use super::socket;
+use super::wire::{self, Received};
+use crate::session::{
+    Endpoint, Input, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal, spawn_pump,
+};
+use crate::{Error, Home, Record};
+
+/// A connection to a running sandbox's supervisor; one request at a time.
+#[derive(Debug)]
+pub struct ControlClient {
+    socket: OwnedFd,
+    name: String,
+}
+
+impl ControlClient {
+    /// Connects to the supervisor of the sandbox with this record.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when nobody listens any more.
+    pub fn connect(home: &Home, record: &Record) -> Result<Self, Error> {
+        match socket::connect(&home.run().join(&record.id)) {
+            Ok(socket) => Ok(Self { socket, name: record.name.clone() }),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    Err(Error::NotRunning(record.name.clone()))
+                }
+                _ => Err(Error::Control { name: record.name.clone(), problem: error.to_string() }),
+            },
+        }
+    }
+
+    /// Starts one more command, which goes on when this process ends. Its output is discarded.
+    ///
+    /// # Errors
+    /// [`Error::NotStarted`] when the command could not be started, else the connection's.
+    pub fn exec_detached(&self, call: ExecCall) -> Result<u32, Error> {
+        self.send(&ControlRequest::Exec(Box::new(ExecCall { detach: true, ..call })))?;
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Started { pid }, _)) => return Ok(pid),
+                Some((ControlReply::NotStarted { code, message }, _)) => {
+                    return Err(Error::NotStarted { code, message });
+                }
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    /// Starts one more command with these streams; it is killed when this process ends before it.
+    ///
+    /// # Errors
+    /// The connection's. That the command could not be started is told by [`RemoteCommand::run_to_end`].
+    pub fn exec(self, mut call: ExecCall, streams: Streams) -> Result<RemoteCommand, Error> {
+        call.detach = false;
+        let progress = Arc::new(Progress::new(None)?);
+        let (stdio, awaited) = endpoints(streams, &progress);
+        call.stdio = stdio;
+        self.send(&ControlRequest::Exec(Box::new(call)))?;
+        Ok(RemoteCommand { client: self, progress, awaited })
+    }
+
+    /// Stops the sandbox and waits for its end; its exit code. `None` for what the sandbox itself says about signal and
+    /// time.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn stop(&self, signal: Option<u8>, grace_ms: Option<u64>) -> Result<Option<u8>, Error> {
+        self.send(&ControlRequest::Stop { signal, grace_ms })?;
+        self.ended()
+    }
+
+    /// Sends a signal to the sandbox's command.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn kill(&self, signal: u8) -> Result<(), Error> {
+        self.send(&ControlRequest::Signal(signal))?;
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) | None => return Ok(()),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    /// Waits for the sandbox's end; its exit code, or nothing if its supervisor went without a word.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn wait(&self) -> Result<Option<u8>, Error> {
+        self.send(&ControlRequest::Wait)?;
+        self.ended()
+    }
+
+    /// The guest's use of resources.
+    ///
+    /// # Errors
+    /// The guest's or the connection's.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.send(&ControlRequest::Stats)?;
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Stats(stats), _)) => return Ok(stats),
+                None => return Err(Error::NotRunning(self.name.clone())),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn ended(&self) -> Result<Option<u8>, Error> {
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Ended { code }, _)) => return Ok(Some(code)),
+                None => return Ok(None),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn send(&self, request: &ControlRequest) -> Result<(), Error> {
+        wire::send(&self.socket, request, None, SendFlags::empty()).map_err(|error| self.failed(&error))
+    }
+
+    fn receive(&self) -> Result<Option<(ControlReply, Option<OwnedFd>)>, Error> {
+        match wire::receive(&self.socket, RecvFlags::empty()) {
+            Ok(Received::Message(reply, descriptor)) => Ok(Some((reply, descriptor))),
+            Ok(Received::Closed | Received::Nothing) => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// A reply to something else is passed over; a refusal and the connection's end are errors.
+    fn unexpected(&self, reply: Option<ControlReply>) -> Result<(), Error> {
+        match reply {
+            Some(ControlReply::Refused(problem)) => Err(Error::Control { name: self.name.clone(), problem }),
+            Some(_) => Ok(()),
+            None => Err(Error::NotRunning(self.name.clone())),
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::Control { name: self.name.clone(), problem: error.to_string() }
+    }
+}
+
+/// A command in a running sandbox that this process carries the streams of.
+#[derive(Debug)]
+pub struct RemoteCommand {
+    client: ControlClient,
+    progress: Arc<Progress>,
+    /// What the streams that have not arrived yet will be connected to.
+    awaited: BTreeMap<Stream, Endpoint>,
+}
+
+impl RemoteCommand {
+    /// Waits for the command's end and meanwhile passes signals on, as
+    /// [`run_to_end`](crate::session::run_to_end) does.
+    ///
+    /// # Errors
+    /// [`SessionError::Exec`] when the command could not be started; [`SessionError::Lost`] when the sandbox ended
+    /// first.
+    pub fn run_to_end(
+        mut self,
+        signals: &Signals,
+        terminal: Option<Terminal<'_>>,
+    ) -> Result<Outcome, SessionError> {
+        let mut asked = false;
+        let mut connected = true;
+        loop {
+            if let Some(result) = self.progress.result() {
+                return result.map(Outcome::Exited);
+            }
+            while let Some(signal) = signals.take() {
+                match SignalKind::of(signal) {
+                    SignalKind::WindowChange => {
+                        if let Some(size) = terminal.and_then(Terminal::size) {
+                            self.tell(&ControlRequest::Resize(size));
+                        }
+                    }
+                    SignalKind::End if asked => return Ok(Outcome::Insisted(signal)),
+                    kind => {
+                        asked |= kind == SignalKind::End;
+                        self.tell(&ControlRequest::Signal(signal));
+                    }
+                }
+            }
+            let mut fds = vec![
+                PollFd::from_borrowed_fd(self.progress.ended(), PollFlags::IN),
+                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            ];
+            if connected {
+                fds.push(PollFd::new(&self.client.socket, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(SessionError::io("waiting for the command", error)),
+            }
+            if fds.get(2).is_some_and(|socket| !socket.revents().is_empty()) {
+                connected = self.take_reply()?;
+            }
+        }
+    }
+
+    /// Takes in one reply; false when there will be no more.
+    fn take_reply(&mut self) -> Result<bool, SessionError> {
+        let received = wire::receive::<ControlReply>(&self.client.socket, RecvFlags::DONTWAIT);
+        match received.map_err(|error| SessionError::io("asking the sandbox", error))? {
+            Received::Nothing => {}
+            Received::Closed => {
+                self.fail(SessionError::Lost);
+                return Ok(false);
+            }
+            Received::Message(ControlReply::Stream(stream), Some(connection)) => {
+                if let Some(endpoint) = self.awaited.remove(&stream) {
+                    spawn_pump(endpoint, connection)
+                        .map_err(|error| SessionError::io("spawning a stream's thread", error))?;
+                }
+            }
+            Received::Message(ControlReply::Exited(status), _) => self.progress.ends(Ok(status)),
+            Received::Message(ControlReply::NotStarted { code, message }, _) => {
+                self.fail(SessionError::Exec { code, message });
+            }
+            Received::Message(ControlReply::Refused(problem), _) => self.fail(SessionError::Refused(problem)),
+            Received::Message(_, _) => {}
+        }
+        Ok(true)
+    }
+
+    /// The command's result, and no stream that has not arrived will.
+    fn fail(&mut self, error: SessionError) {
+        self.progress.ends(Err(error));
+        for endpoint in std::mem::take(&mut self.awaited).into_values() {
+            endpoint.abandon();
+        }
+    }
+
+    fn tell(&self, request: &ControlRequest) {
+        // When the supervisor is gone, its socket says so at the next look.
+        let _ = wire::send(&self.client.socket, request, None, SendFlags::DONTWAIT);
+    }
+}
+
+/// What a command's streams are, and where each of them leads.
+fn endpoints(streams: Streams, progress: &Arc<Progress>) -> (Stdio, BTreeMap<Stream, Endpoint>) {
+    let shared = || Arc::clone(progress);
+    let mut awaited = BTreeMap::new();
+    let stdio = match streams {
+        Streams::Pipes { stdin, stdout, stderr } => {
+            let reads = if matches!(stdin, Input::Empty) { Stdin::Empty } else { Stdin::Stream };
+            if reads == Stdin::Stream {
+                awaited.insert(Stream::Stdin, Endpoint::Stdin(stdin, shared()));
+            }
+            for (stream, output) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+                progress.output_opens();
+                awaited.insert(stream, Endpoint::Output(output, shared()));
+            }
+            Stdio::Pipes { stdin: reads }
+        }
+        Streams::Terminal { size, input, output } => {
+            progress.output_opens();
+            awaited.insert(Stream::Terminal, Endpoint::Terminal(input, output, shared()));
+            Stdio::Terminal(size)
+        }
+        Streams::Remote { stdio, .. } => stdio,
+    };
+    (stdio, awaited)
+}

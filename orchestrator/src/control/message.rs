@@ -1,0 +1,76 @@
+//! What travels on a control socket.
+
+use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize};
+use serde::{Deserialize, Serialize};
+
+/// What a client asks of a sandbox's supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ControlRequest {
+    /// Run one more command. Replies: [`ControlReply::Stream`] for each stream and [`ControlReply::Started`] in any
+    /// order, then [`ControlReply::Exited`]; or [`ControlReply::NotStarted`].
+    Exec(Box<ExecCall>),
+    /// Send a signal, 1 to 64, to the command of this connection, or to the main command if there is none.
+    Signal(u8),
+    /// Give the terminal of this connection's command a new size.
+    Resize(TermSize),
+    /// Stop the sandbox: its stop signal, then SIGKILL. The reply is [`ControlReply::Ended`].
+    Stop {
+        /// The signal instead of the sandbox's own.
+        signal: Option<u8>,
+        /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
+        grace_ms: Option<u64>,
+    },
+    /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
+    Wait,
+    /// The guest's use of resources. The reply is [`ControlReply::Stats`].
+    Stats,
+}
+
+/// A command to run beside the main one. What is absent is as it is for the main command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecCall {
+    /// Program and arguments.
+    pub argv: Vec<ByteString>,
+    /// `NAME=value`, over the main command's variables.
+    pub env: Vec<ByteString>,
+    /// The directory it starts in.
+    pub workdir: Option<ByteString>,
+    /// `name|uid[:group|gid]`.
+    pub user: Option<String>,
+    /// What its standard streams are.
+    pub stdio: Stdio,
+    /// The command goes on when its client goes away, and its output is discarded.
+    pub detach: bool,
+}
+
+/// What a supervisor says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ControlReply {
+    /// The command runs.
+    Started {
+        /// Its process, in the guest's numbering.
+        pid: u32,
+    },
+    /// A stream of the command; the message carries its connection.
+    Stream(Stream),
+    /// The command ended.
+    Exited(ExitStatus),
+    /// The command could not be started, or its guest was lost.
+    NotStarted {
+        /// What a shell would report: 127 not found, 126 not executable, 125 otherwise.
+        code: u8,
+        /// Why.
+        message: String,
+    },
+    /// The sandbox has ended.
+    Ended {
+        /// Its exit code.
+        code: u8,
+    },
+    /// The guest's use of resources.
+    Stats(Stats),
+    /// It is done.
+    Done,
+    /// It cannot be done.
+    Refused(String),
+}

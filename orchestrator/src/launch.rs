@@ -1,0 +1,110 @@
+//! From a description to a running sandbox: ports, directory, disks, machine, command.
+
+use std::path::{Path, PathBuf};
+
+use crate::kept::KeptSandbox;
+use crate::plan::DiskPlace;
+use crate::session::Streams;
+use crate::spec::{MountSource, NetworkMode, RootSource, SandboxSpec};
+use crate::{Error, Home, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, Sandbox};
+
+/// Starts sandboxes below one state directory.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// The state directory.
+    pub home: Home,
+    /// The program that becomes the virtual machine and the supervisor: `monocore`.
+    pub program: PathBuf,
+}
+
+impl Launcher {
+    /// Starts a sandbox that ends with its command and leaves nothing. `root_name` is what listings call `root`.
+    ///
+    /// # Errors
+    /// A port or the name is taken, or something the sandbox needs cannot be opened or made.
+    pub fn start(
+        &self,
+        spec: &SandboxSpec,
+        root_name: &str,
+        root: &RootFiles<'_>,
+        streams: Streams,
+    ) -> Result<Sandbox, Error> {
+        let published = Published::bind(&spec.network, exposed(root))?;
+        let run = RunRecord {
+            root: root_name.to_owned(),
+            command: command_line(spec, root),
+            labels: spec.labels.clone(),
+            network: NetworkRecord::new(&spec.network, &published),
+        };
+        let run_dir = RunDir::claim(&self.home, spec.name.as_deref(), run)?;
+        let disk = DiskPlace::Nameless(run_dir.path().to_owned());
+        let plan = Plan::make_with(&self.home, &run_dir, spec, root, published, &disk)?;
+        Sandbox::start(plan, run_dir, &self.program, spec.stop.clone(), streams)
+    }
+
+    /// Starts a kept sandbox in this process.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; or it runs already.
+    pub(crate) fn start_kept(
+        &self,
+        kept: &KeptSandbox,
+        root: &RootFiles<'_>,
+        streams: Streams,
+    ) -> Result<Sandbox, Error> {
+        let spec = &kept.record().spec;
+        let published = Published::bind(&spec.network, exposed(root))?;
+        let network = NetworkRecord::new(&spec.network, &published);
+        let run_dir = RunDir::claim_kept(&self.home, kept, network)?;
+        let disk = DiskPlace::Named(kept.disk());
+        let plan = Plan::make_with(&self.home, &run_dir, spec, root, published, &disk)?;
+        Sandbox::start(plan, run_dir, &self.program, spec.stop.clone(), streams)
+    }
+}
+
+impl SandboxSpec {
+    /// Makes every path of the host absolute: a description that is kept must not depend on a current directory.
+    ///
+    /// # Errors
+    /// The current directory is gone.
+    pub fn make_absolute(&mut self) -> Result<(), Error> {
+        let mut paths: Vec<&mut PathBuf> = Vec::new();
+        if let RootSource::Directory(path) = &mut self.root.source {
+            paths.push(path);
+        }
+        paths.extend(self.machine.kernel.as_mut());
+        paths.extend(self.machine.timeline.as_mut());
+        paths.extend(self.network.log.as_mut());
+        if let NetworkMode::Passt(path) = &mut self.network.mode {
+            paths.push(path);
+        }
+        for mount in &mut self.mounts {
+            if let MountSource::Bind { path, .. } = &mut mount.source {
+                paths.push(path);
+            }
+        }
+        for path in paths {
+            *path = std::path::absolute(&*path).map_err(Error::file("find", &*path))?;
+        }
+        Ok(())
+    }
+}
+
+/// The command line that `spec` and its image make together, for listings.
+#[must_use]
+pub fn command_line(spec: &SandboxSpec, root: &RootFiles<'_>) -> Vec<String> {
+    crate::process::argv(&spec.process, root.config()).iter().map(ToString::to_string).collect()
+}
+
+fn exposed<'a>(root: &'a RootFiles<'_>) -> &'a [String] {
+    match root {
+        RootFiles::Image(config, _) => &config.exposed_ports,
+        RootFiles::Directory(_) => &[],
+    }
+}
+
+/// This program, as the kernel has it open: also when its file was replaced.
+#[must_use]
+pub fn this_program() -> &'static Path {
+    Path::new("/proc/self/exe")
+}

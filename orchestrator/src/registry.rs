@@ -1,0 +1,264 @@
+//! All sandboxes of a state directory: those that run and those that are kept.
+//!
+//! A sandbox runs while somebody holds the lock on its record below `run/`; it is kept when it has a directory below
+//! `sandboxes/`. Whatever changes which sandboxes there are, or who has a name, happens under one lock
+//! (`run/.lock`). Looking at one sandbox by name or id takes no lock and costs the same however many there are.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+use crate::home::make_private_dir;
+use crate::id::SandboxId;
+use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
+use crate::run_dir::{self, Record};
+use crate::{Error, Home, names};
+
+/// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
+const KILLED: u8 = 137;
+
+/// A sandbox as listings show it.
+#[derive(Clone, Debug)]
+pub struct SandboxEntry {
+    /// The identity.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The image as the user wrote it, or the root directory.
+    pub root: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: u64,
+    /// How it is.
+    pub state: SandboxState,
+    /// Its record below `run/`; there while it runs.
+    pub running: Option<Record>,
+    /// Its directory; there if it is kept.
+    pub kept: Option<KeptSandbox>,
+}
+
+/// All sandboxes, oldest first. What killed processes left behind is removed or put right before.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
+    let _alone = lock(home)?;
+    let running = run_dir::reconcile(home)?;
+    let mut entries = Vec::new();
+    for id in ids(&home.sandboxes())? {
+        let dir = home.sandboxes().join(id.as_str());
+        if !kept::is_whole(&dir) {
+            // Half made or half removed by a process that was killed.
+            std::fs::remove_dir_all(&dir).map_err(Error::file("remove", &dir))?;
+        } else if let Some(entry) = entry(home, &id)? {
+            correct(&entry)?;
+            entries.push(entry);
+        }
+    }
+    let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
+    let others: Vec<_> = others.map(ephemeral).collect();
+    entries.extend(others);
+    entries.sort_by_key(|entry| entry.created_ms);
+    Ok(entries.into_iter().map(truthful).collect())
+}
+
+/// The sandbox with this name, this id, or the only id that begins so.
+///
+/// # Errors
+/// There is none, or there are several.
+pub fn find(home: &Home, wanted: &str) -> Result<SandboxEntry, Error> {
+    for id in names::look_up(home, wanted).into_iter().chain(SandboxId::parse(wanted)) {
+        if let Some(entry) = entry(home, &id)?
+            && (entry.name == wanted || entry.id == wanted)
+            && !is_outdated(&entry)
+        {
+            return Ok(entry);
+        }
+    }
+    let all = list(home)?;
+    if let Some(exact) = all.iter().find(|entry| entry.name == wanted || entry.id == wanted) {
+        return Ok(exact.clone());
+    }
+    let mut similar = all.into_iter().filter(|entry| !wanted.is_empty() && entry.id.starts_with(wanted));
+    match (similar.next(), similar.next()) {
+        (Some(entry), None) => Ok(entry),
+        (Some(_), Some(_)) => Err(Error::Ambiguous(wanted.to_owned())),
+        (None, _) => Err(Error::NoSandbox(wanted.to_owned())),
+    }
+}
+
+/// The record of the running sandbox with this name, this id, or the only id that begins so.
+///
+/// # Errors
+/// There is none, there are several, or it does not run.
+pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
+    let entry = find(home, wanted)?;
+    entry.running.ok_or(Error::NotRunning(entry.name))
+}
+
+/// Writes a new sandbox down, under its name or one that is made up.
+///
+/// # Errors
+/// The name is taken, or the records cannot be written.
+pub fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
+    let _alone = lock(home)?;
+    let (id, name) = new_identity(home, made.spec.name.as_deref())?;
+    let kept = KeptSandbox::write(home, KeptRecord::new(&id, name.clone(), made))?;
+    names::assign(home, &name, &id)?;
+    Ok(kept)
+}
+
+/// Removes a kept sandbox that does not run, with its disk and logs.
+///
+/// # Errors
+/// The sandbox runs, or something of it cannot be removed.
+pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
+    let _alone = lock(home)?;
+    let record = kept.record();
+    if run_dir::is_held(&home.run().join(&record.id)) {
+        return Err(Error::StillRunning(record.name.clone()));
+    }
+    kept.remove()?;
+    release_name(home, &record.name, &record.id)
+}
+
+/// The kept sandbox with this id, written out in full.
+///
+/// # Errors
+/// There is none, or its record cannot be read.
+pub fn open_kept(home: &Home, id: &str) -> Result<KeptSandbox, Error> {
+    let id = SandboxId::parse(id).ok_or_else(|| Error::NoSandbox(id.to_owned()))?;
+    KeptSandbox::open(home, &id)
+}
+
+/// An id that nobody has, and the name asked for or one that is made up.
+pub(crate) fn new_identity(home: &Home, name: Option<&str>) -> Result<(SandboxId, String), Error> {
+    if let Some(name) = name
+        && let Some(id) = names::look_up(home, name)
+        && let Some(entry) = entry(home, &id)?
+        && entry.name == name
+    {
+        return Err(Error::NameInUse { name: name.to_owned(), id: entry.id });
+    }
+    loop {
+        let (id, made_up) = SandboxId::generate()?;
+        let name = name.map_or(made_up, str::to_owned);
+        let name_is_free = names::look_up(home, &name).is_none_or(|owner| {
+            // A link whose sandbox is gone counts as free.
+            !matches!(entry(home, &owner), Ok(Some(entry)) if entry.name == name)
+        });
+        let id_is_free =
+            !home.sandboxes().join(id.as_str()).exists() && !home.run().join(id.as_str()).exists();
+        if name_is_free && id_is_free {
+            return Ok((id, name));
+        }
+    }
+}
+
+/// Frees `name` if it still leads to `id`.
+pub(crate) fn release_name(home: &Home, name: &str, id: &str) -> Result<(), Error> {
+    match names::look_up(home, name) {
+        Some(owner) if owner.as_str() == id => names::release(home, name),
+        _ => Ok(()),
+    }
+}
+
+/// Whoever holds the returned file is alone with the directories.
+pub(crate) fn lock(home: &Home) -> Result<File, Error> {
+    let run = home.run();
+    let path = run.join(".lock");
+    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = match open() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            make_private_dir(&run)?;
+            open()
+        }
+        other => other,
+    };
+    let file = file.map_err(Error::file("open", &path))?;
+    file.lock().map_err(Error::file("lock", &path))?;
+    Ok(file)
+}
+
+/// The sandbox with this id, if it runs or is kept.
+fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
+    let running = run_dir::held_record(&home.run().join(id.as_str()));
+    let kept = match KeptSandbox::open(home, id) {
+        Err(Error::NoSandbox(_)) => return Ok(running.map(ephemeral)),
+        other => other?,
+    };
+    let record = kept.record();
+    Ok(Some(SandboxEntry {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        root: record.root.clone(),
+        command: record.command.clone(),
+        labels: record.spec.labels.clone(),
+        created_ms: record.created_ms,
+        state: kept.state()?,
+        running,
+        kept: Some(kept),
+    }))
+}
+
+fn ephemeral(record: Record) -> SandboxEntry {
+    SandboxEntry {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        root: record.root.clone(),
+        command: record.command.clone(),
+        labels: record.labels.clone(),
+        created_ms: record.created_ms(),
+        state: SandboxState {
+            status: SandboxStatus::Running,
+            started_ms: Some(record.created_ms()),
+            pid: Some(record.pid),
+            ..SandboxState::default()
+        },
+        running: Some(record),
+        kept: None,
+    }
+}
+
+/// The state says that the sandbox runs, and nobody supervises it.
+fn is_outdated(entry: &SandboxEntry) -> bool {
+    entry.state.status == SandboxStatus::Running && entry.running.is_none()
+}
+
+/// What is true of a sandbox whose supervisor was killed.
+fn truthful(mut entry: SandboxEntry) -> SandboxEntry {
+    if is_outdated(&entry) {
+        entry.state = SandboxState {
+            status: SandboxStatus::Exited,
+            exit_code: Some(KILLED),
+            error: Some("its supervisor was killed".to_owned()),
+            finished_ms: Some(kept::now_ms()),
+            pid: None,
+            ..entry.state
+        };
+    }
+    entry
+}
+
+/// Writes down what is true where the state says something else.
+fn correct(entry: &SandboxEntry) -> Result<(), Error> {
+    match &entry.kept {
+        Some(kept) if is_outdated(entry) => kept.write_state(&truthful(entry.clone()).state),
+        _ => Ok(()),
+    }
+}
+
+fn ids(dir: &Path) -> Result<Vec<SandboxId>, Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::file("read", dir))?,
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter_map(|name| SandboxId::parse(&name)).collect())
+}
+
+#[cfg(test)]
+mod tests;

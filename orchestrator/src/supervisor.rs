@@ -1,0 +1,235 @@
+//! The event loop of whoever supervises a sandbox: the command line for a foreground `run`, `monocore supervise` for
+//! one in the background.
+//!
+//! One thread and one `poll`: the main command's end, this process's signals, the control socket, its clients, and
+//! at most one point in time. It wakes up for nothing else.
+
+mod clients;
+
+use std::time::{Duration, Instant};
+
+use monocore_protocol::ExitStatus;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+
+use crate::sandbox::{Ended, Sandbox};
+use crate::session::{SessionError, SignalKind, Signals, Terminal};
+use clients::Clients;
+pub(crate) use clients::Waiting;
+
+/// From SIGKILL in the guest to the machine's end.
+const KILL_GRACE: Duration = Duration::from_secs(3);
+const SIGKILL: u8 = 9;
+
+/// Who supervises.
+pub enum Front<'a> {
+    /// A process whose signals are the command's; a second request to end ends the machine.
+    Foreground {
+        /// This process's signals.
+        signals: &'a Signals,
+        /// The terminal whose size the command's terminal follows.
+        terminal: Option<Terminal<'a>>,
+    },
+    /// A process in the background; a request to end stops the sandbox.
+    Background {
+        /// This process's signals.
+        signals: &'a Signals,
+        /// Called once, when the command runs.
+        started: &'a mut dyn FnMut(),
+    },
+}
+
+impl Front<'_> {
+    fn signals(&self) -> &Signals {
+        match self {
+            Self::Foreground { signals, .. } | Self::Background { signals, .. } => signals,
+        }
+    }
+}
+
+impl std::fmt::Debug for Front<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Foreground { .. } => "Foreground",
+            Self::Background { .. } => "Background",
+        })
+    }
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Running,
+    /// The stop signal was sent.
+    Stopping {
+        kill_at: Option<Instant>,
+    },
+    /// SIGKILL was sent.
+    Killing {
+        end_at: Option<Instant>,
+    },
+}
+
+/// The state of the loop.
+#[derive(Debug)]
+pub(crate) struct Supervisor<'a, 'f> {
+    sandbox: &'a Sandbox,
+    front: Front<'f>,
+    clients: Clients,
+    phase: Phase,
+    /// When the sandbox is stopped because its time is up.
+    deadline: Option<Instant>,
+    timed_out: bool,
+    /// A signal has asked for the end.
+    asked: bool,
+    /// It was told that the command runs.
+    told_start: bool,
+}
+
+type Outcome = Result<Ended, SessionError>;
+
+impl<'a, 'f> Supervisor<'a, 'f> {
+    pub(crate) fn new(sandbox: &'a Sandbox, front: Front<'f>, deadline: Option<Instant>) -> Self {
+        Self {
+            sandbox,
+            front,
+            clients: Clients::default(),
+            phase: Phase::Running,
+            deadline,
+            timed_out: false,
+            asked: false,
+            told_start: false,
+        }
+    }
+
+    /// Runs until the command has ended or the machine is to end without it; gives back the clients that wait for that.
+    pub(crate) fn run(mut self) -> (Outcome, Waiting) {
+        let outcome = loop {
+            match self.turn() {
+                Ok(None) => {}
+                Ok(Some(ended)) => break Ok(ended),
+                Err(error) => break Err(error),
+            }
+        };
+        let outcome = match outcome {
+            Ok(_) if self.timed_out => Ok(Ended::TimedOut),
+            other => other,
+        };
+        (outcome, self.clients.into_waiting())
+    }
+
+    fn turn(&mut self) -> Result<Option<Ended>, SessionError> {
+        if let Some(result) = self.sandbox.process.result() {
+            return result.map(|status: ExitStatus| Some(Ended::Command(status)));
+        }
+        if let Some(ended) = self.look_at_clock()? {
+            return Ok(Some(ended));
+        }
+        self.wait()?;
+        self.notice_start();
+        while let Some(signal) = self.front.signals().take() {
+            if let Some(ended) = self.signal(signal)? {
+                return Ok(Some(ended));
+            }
+        }
+        self.clients.accept(&self.sandbox.control);
+        for request in self.clients.serve(self.sandbox) {
+            let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
+            self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
+        }
+        Ok(None)
+    }
+
+    fn wait(&self) -> Result<(), SessionError> {
+        let process = &self.sandbox.process;
+        let mut fds = vec![PollFd::from_borrowed_fd(process.ended_fd(), PollFlags::IN)];
+        let mut read = |fd| fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        if matches!(self.front, Front::Background { .. }) && !self.told_start {
+            read(process.started_fd());
+        }
+        if self.clients.has_room() {
+            read(self.sandbox.control.as_fd());
+        }
+        fds.push(PollFd::from_borrowed_fd(self.front.signals().as_fd(), PollFlags::IN));
+        fds.extend(self.clients.sockets().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
+        let left = self.next_time().map(|time| time.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(SessionError::io("waiting for the sandbox", error)),
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Running => self.deadline,
+            Phase::Stopping { kill_at } => kill_at,
+            Phase::Killing { end_at } => end_at,
+        }
+    }
+
+    /// Does what is due.
+    fn look_at_clock(&mut self) -> Result<Option<Ended>, SessionError> {
+        if self.next_time().is_none_or(|time| time > Instant::now()) {
+            return Ok(None);
+        }
+        match self.phase {
+            Phase::Running => {
+                self.timed_out = true;
+                self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+                Ok(None)
+            }
+            Phase::Stopping { .. } => self.begin_kill().map(|()| None),
+            Phase::Killing { .. } => Ok(Some(Ended::Killed)),
+        }
+    }
+
+    fn notice_start(&mut self) {
+        let Front::Background { started, .. } = &mut self.front else { return };
+        if !self.told_start && self.sandbox.process.pid().is_some() {
+            self.told_start = true;
+            started();
+        }
+    }
+
+    fn signal(&mut self, signal: u8) -> Result<Option<Ended>, SessionError> {
+        let process = &self.sandbox.process;
+        match (&self.front, SignalKind::of(signal)) {
+            (Front::Foreground { terminal, .. }, SignalKind::WindowChange) => {
+                if let Some(size) = terminal.and_then(Terminal::size) {
+                    process.resize(size)?;
+                }
+            }
+            (Front::Foreground { .. }, SignalKind::End) if self.asked => return Ok(Some(Ended::Killed)),
+            (Front::Foreground { .. }, kind) => {
+                self.asked |= kind == SignalKind::End;
+                process.signal(signal)?;
+            }
+            (Front::Background { .. }, SignalKind::End) => {
+                self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+            }
+            (Front::Background { .. }, _) => {}
+        }
+        Ok(None)
+    }
+
+    /// Sends `signal` and lets the command have `grace`. Whoever asks again can only shorten that.
+    fn begin_stop(&mut self, signal: u8, grace: Duration) -> Result<(), SessionError> {
+        if matches!(self.phase, Phase::Killing { .. }) {
+            return Ok(());
+        }
+        if signal == SIGKILL || grace.is_zero() {
+            return self.begin_kill();
+        }
+        let earlier = self.next_time().filter(|_| matches!(self.phase, Phase::Stopping { .. }));
+        let kill_at = Instant::now().checked_add(grace);
+        self.phase = Phase::Stopping { kill_at: [earlier, kill_at].into_iter().flatten().min() };
+        self.sandbox.process.signal(signal)
+    }
+
+    fn begin_kill(&mut self) -> Result<(), SessionError> {
+        self.phase = Phase::Killing { end_at: Instant::now().checked_add(KILL_GRACE) };
+        self.sandbox.process.signal(SIGKILL)
+    }
+}
