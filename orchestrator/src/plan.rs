@@ -243,6 +243,7 @@ fn machine(
         serial: if boot.foreign { Sink::Fd(2) } else { Sink::Discard },
         network: Network::None,
         timeline: Sink::Discard,
+        jail: spec.machine.jail,
     }
 }
 

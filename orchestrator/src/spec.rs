@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use monocore_protocol::Rlimit;
+use monocore_spec::JailMode;
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
@@ -142,6 +143,8 @@ pub struct MachineSpec {
     pub kernel: Option<PathBuf>,
     /// A file to which the points of the run are appended ([`crate::Timeline`]); init adds its own.
     pub timeline: Option<PathBuf>,
+    /// What happens where this machine's kernel lacks a part of the jail.
+    pub jail: JailMode,
 }
 
 impl Default for MachineSpec {
@@ -152,6 +155,7 @@ impl Default for MachineSpec {
             shm_bytes: DEFAULT_SHM_BYTES,
             kernel: None,
             timeline: None,
+            jail: JailMode::default(),
         }
     }
 }

@@ -150,6 +150,7 @@ fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<Vm
         serial: Sink::Discard,
         network: Network::None,
         timeline: Sink::Path(timeline.to_path_buf()),
+        jail: monocore_spec::JailMode::default(),
     })
 }
 

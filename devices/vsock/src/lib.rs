@@ -17,8 +17,8 @@
 //! connection.
 //!
 //! System calls of the worker: `sendmsg`, `recvmsg`, `sendto`, `shutdown`, `close`, `epoll_create1`,
-//! `epoll_ctl`, `epoll_wait`, `write` (eventfd), `socketpair`, and for [`UnixSockets`] `socket`, `connect`,
-//! `accept4`, `recvfrom`. Of a vCPU's thread: `sendmsg`, `recvmsg`, `sendto`, `setsockopt`, `shutdown`, `close`,
+//! `epoll_ctl`, `epoll_wait`, `write` (eventfd), `socketpair`. [`UnixSockets`] connect and accept; a jailed process leaves
+//! that to a [`Broker`]. Of a vCPU's thread: `sendmsg`, `recvmsg`, `sendto`, `setsockopt`, `shutdown`, `close`,
 //! `epoll_ctl`.
 
 mod backend;
@@ -39,6 +39,7 @@ mod shared;
 mod tests;
 mod throttle;
 
+pub use backend::broker::{Broker, Brokered, broker};
 pub use backend::handlers::{Dialer, Handlers};
 pub use backend::handoff::{Handoff, HandoffKind, HandoffMessage};
 pub use backend::unix::UnixSockets;

@@ -10,7 +10,7 @@ use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, Signa
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
-use crate::command::args::RegistryArgs;
+use crate::command::args::{JailArg, RegistryArgs};
 
 /// More connections than anybody's limit of descriptors.
 const MAX_CONNECTIONS: i64 = 1 << 18;
@@ -108,6 +108,10 @@ pub(crate) struct RunArgs {
     /// Boot another kernel: an ELF vmlinux with a PVH note
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(super) kernel: Option<PathBuf>,
+    /// What to do where this machine's kernel lacks a part of the jail of the sandbox's process: refuse to run, or warn and
+    /// run with the parts there are; `monocore doctor` names them
+    #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Machine")]
+    pub(super) jail: JailArg,
     /// Append the points of the run and their times to a file, for benchmarks
     #[arg(long, value_name = "FILE", help_heading = "Machine", hide = true)]
     pub(super) timeline: Option<PathBuf>,

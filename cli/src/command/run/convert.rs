@@ -51,6 +51,7 @@ impl RunArgs {
                 shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
                 kernel: self.kernel,
                 timeline: self.timeline,
+                jail: self.jail.into(),
             },
             mounts,
             hostname: self.network.hostname.take(),

@@ -64,6 +64,17 @@ impl UnixSockets {
         })
     }
 
+    /// The descriptors it needs, in whatever process.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.listener.as_fd(), self.ready.as_fd()]
+    }
+
+    /// Closes the listener of this process and leaves the path: another process has the same listener.
+    pub(super) fn leave(mut self) {
+        // Dropping removes nothing then.
+        self.path = PathBuf::new();
+    }
+
     fn welcome(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
             let token = self.next_token;
