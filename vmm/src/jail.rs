@@ -197,7 +197,7 @@ impl Jail {
 ///
 /// # Errors
 /// [`JailError`]; the process must end then.
-pub(crate) fn enter_as_broker(path: &Path) -> Result<(), JailError> {
+pub fn enter_as_broker(path: &Path) -> Result<(), JailError> {
     capabilities::drop_all(false)?;
     filesystem::restrict_broker(path)?;
     seccompiler::apply_filter(&filters::broker()?).map_err(|error| JailError::Seccomp(error.to_string()))

@@ -137,7 +137,7 @@ pub(super) fn restrict_broker(path: &Path) -> Result<(), JailError> {
     let folder = PathFd::new(folder).map_err(|e| error(&e))?;
     let confine = || {
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?;
-        let ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?;
+        let ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?.scope(Scope::from_all(NEWEST))?;
         ruleset.create()?.add_rule(PathBeneath::new(folder, AccessFs::RemoveFile))?.restrict_self()
     };
     confine().map(drop).map_err(|e: landlock::RulesetError| error(&e))

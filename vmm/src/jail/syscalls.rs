@@ -145,7 +145,6 @@ pub(super) const VHOST_USER: &[Rule] = &[
     when(SYS_recvmsg, &[flags(2, RECEIVING)]),
     when(SYS_sendmsg, &[flags(2, SENDING)]),
     when(SYS_sendto, &[flags(3, SENDING)]),
-    any(SYS_statx),
 ];
 
 /// What the broker of a socket device does, a process of its own outside the machine's: it is the only one that connects to
