@@ -13,6 +13,8 @@ use anyhow::Context;
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
 use monocore_orchestrator::spec::{ProcessSpec, RootSource, SandboxSpec};
 use monocore_orchestrator::{Ended, Home, NetworkRecord, Plan, Published, RootFiles, RunDir, Sandbox};
+use monocore_spec::JailMode;
+use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
 
 use super::terminal::RawMode;
 use super::{OUR_FAILURE, output, store};
@@ -40,6 +42,7 @@ pub(super) fn main(args: RunArgs) -> ExitCode {
 fn run(args: RunArgs) -> anyhow::Result<u8> {
     let wanted = Wanted { quiet: args.quiet, registry: args.registry.clone() };
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    warn_of_gaps(spec.machine.jail);
     let home = Home::locate()?;
     match &spec.root.source {
         RootSource::Directory(path) => {
@@ -51,6 +54,16 @@ fn run(args: RunArgs) -> anyhow::Result<u8> {
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
             start(&home, &spec, &image.reference, &RootFiles::Image(&found.config, root))
         }
+    }
+}
+
+/// Tells what the machine's process would tell, which has nowhere to tell it.
+fn warn_of_gaps(mode: JailMode) {
+    let version = landlock_version();
+    if mode == JailMode::BestEffort && version < NEED_OF_READ_ONLY.version {
+        tracing::warn!(
+            "Landlock version {version}: the sandbox's jail may have gaps; `monocore doctor` names them"
+        );
     }
 }
 
