@@ -62,17 +62,6 @@ impl<D: VirtioDevice> TestDriver<D> {
         Self { device, ram, queues, interrupt, features, next_free: BUFFERS }
     }
 
-    /// The driver whose kicks the device serves on the driver's own thread, where it offers to: as a machine does.
-    #[must_use]
-    pub fn served_at_once(mut self) -> Self {
-        if let Some(server) = self.device.ring_server() {
-            for (index, queue) in (0..).zip(&mut self.queues).filter(|(index, _)| server.serves(*index)) {
-                queue.served_by(Arc::clone(&server), index);
-            }
-        }
-        self
-    }
-
     /// A started driver with all features.
     ///
     /// # Panics

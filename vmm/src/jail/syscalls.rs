@@ -201,22 +201,17 @@ const BLOCK: &[Rule] = &[
     any(SYS_pwritev),
 ];
 
-/// Bytes of stream sockets that are open, and their end.
-const STREAMS: &[Rule] = &[
-    any(SYS_epoll_ctl),
-    when(SYS_recvmsg, &[flags(2, RECEIVING)]),
-    when(SYS_sendmsg, &[flags(2, SENDING)]),
-    when(SYS_sendto, &[flags(3, SENDING)]),
-    when(SYS_setsockopt, &[arg(1, &[SOL_SOCKET]), arg(2, &[SO_LINGER])]),
-    any(SYS_shutdown),
-];
-
 /// A connection for each of the guest's: made as a pair, one end of which is handed over. A pair is connected for good, so
 /// neither end can be connected to anything else.
 const VSOCK: &[Rule] = &[
     when(SYS_getsockopt, &[arg(1, &[SOL_SOCKET]), arg(2, &[SO_ERROR])]),
     any(SYS_readv),
     when(SYS_recvfrom, &[flags(3, RECEIVING)]),
+    when(SYS_recvmsg, &[flags(2, RECEIVING)]),
+    when(SYS_sendmsg, &[flags(2, SENDING)]),
+    when(SYS_sendto, &[flags(3, SENDING)]),
+    when(SYS_setsockopt, &[arg(1, &[SOL_SOCKET]), arg(2, &[SO_LINGER])]),
+    any(SYS_shutdown),
     PAIR,
 ];
 
@@ -306,10 +301,9 @@ const FS: &[Rule] = &[
 /// What a thread of `kind` does beyond [`EVERY_THREAD`].
 pub(super) fn of(kind: ThreadKind) -> &'static [&'static [Rule]] {
     match kind {
-        // A guest's exits for its queues are the same request, so nothing comes before it.
-        ThreadKind::Vcpu => &[VCPU, RAISE, STREAMS],
-        ThreadKind::Vsock => &[RAISE, WORKER, STREAMS, VSOCK],
-        ThreadKind::Tsi => &[RAISE, WORKER, STREAMS, VSOCK, INTERNET],
+        ThreadKind::Vcpu => &[VCPU, RAISE],
+        ThreadKind::Vsock => &[RAISE, WORKER, VSOCK],
+        ThreadKind::Tsi => &[RAISE, WORKER, VSOCK, INTERNET],
         ThreadKind::Block => &[RAISE, WORKER, BLOCK],
         ThreadKind::Fs => &[RAISE, WORKER, FS],
         ThreadKind::Console => &[RAISE, WORKER, CONSOLE],
