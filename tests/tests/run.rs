@@ -5,6 +5,8 @@
 mod command;
 #[path = "run/exit.rs"]
 mod exit;
+#[path = "run/jailed.rs"]
+mod jailed;
 #[path = "run/lifetime.rs"]
 mod lifetime;
 #[path = "run/machine.rs"]
