@@ -161,8 +161,6 @@ pub(super) const BROKER: &[Rule] = &[
     when(SYS_sendmsg, &[flags(2, SENDING)]),
     when(SYS_sendto, &[flags(3, SENDING)]),
     when(SYS_socket, &[arg(0, &[AF_UNIX]), besides(1, SOCK_FLAGS, &[SOCK_STREAM]), arg(2, &[0])]),
-    #[cfg(target_arch = "x86_64")]
-    any(libc::SYS_unlink),
     any(SYS_unlinkat),
 ];
 

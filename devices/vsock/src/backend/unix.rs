@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use monocore_virtio::{Interest, Ready, ReadySet};
+use rustix::fs::{AtFlags, CWD, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
@@ -147,8 +148,8 @@ impl Backend for UnixSockets {
 
 impl Drop for UnixSockets {
     fn drop(&mut self) {
-        // Best effort: a path somebody else removed is as good.
-        let _ = std::fs::remove_file(&self.path);
+        // Best effort: a path somebody else removed is as good. By `unlinkat`, which a jailed broker may call.
+        let _ = unlinkat(CWD, &self.path, AtFlags::empty());
     }
 }
 
