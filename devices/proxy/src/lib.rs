@@ -10,6 +10,7 @@ mod dns;
 mod engine;
 mod flows;
 pub mod hello;
+mod host;
 mod inbound;
 mod names;
 mod nat;
@@ -27,6 +28,7 @@ pub mod tsi;
 
 pub use dns::message;
 pub use dns::resolvers::host_resolvers;
+pub use host::HostAddresses;
 pub use engine::{Beginning, Engine, Route};
 pub use nat::Nat;
 pub use parts::ProxyError;

@@ -15,7 +15,7 @@ fn net(text: &str) -> NetTarget {
 fn policy(reach: Reach, rules: Vec<NetRule>) -> Policy {
     Policy::new(
         &PolicySpec { reach, rules },
-        vec!["192.168.7.7".parse().unwrap(), "8.8.4.4".parse().unwrap()],
+        HostAddresses::fixed(&["192.168.7.7".parse().unwrap(), "8.8.4.4".parse().unwrap()]),
     )
 }
 
@@ -27,6 +27,7 @@ fn question(address: &str) -> Question<'static> {
         port: 80,
         to_host: false,
         names: &[],
+        aliases: &[],
     }
 }
 
@@ -178,9 +179,9 @@ fn where_only_names_are_allowed_an_address_needs_one() {
         ["bad.example.com", "example.com", "notexample.com", "example.org.evil.net", "www.example.org"]
     {
         assert!(!by(name, "1.1.1.1"), "{name}");
-        assert!(!names.decide_name(name).allowed, "{name}");
+        assert!(!names.decide_name(name, &[]).allowed, "{name}");
     }
-    assert!(names.decide_name("example.org").allowed && names.decide_name("x.example.com").allowed);
+    assert!(names.decide_name("example.org", &[]).allowed && names.decide_name("x.example.com", &[]).allowed);
     // A name never opens what is guarded.
     assert!(!by("example.org", "10.0.0.1") && !by("example.org", "169.254.169.254"));
 }
@@ -190,7 +191,7 @@ fn a_denied_port_does_not_hide_its_name() {
     let mut smtp = rule(Action::Deny, NetTarget::Any);
     smtp.ports = Some(PortRange { first: 25, last: 25 });
     let policy = policy(Reach::Public, vec![smtp]);
-    assert!(policy.decide_name("example.org").allowed);
+    assert!(policy.decide_name("example.org", &[]).allowed);
     assert!(!policy.decide(&Question { port: 25, ..question("1.1.1.1") }).allowed);
 }
 
