@@ -178,8 +178,6 @@ pub struct PolicySpec {
 pub enum Reach {
     /// Nothing.
     None,
-    /// The members of its group.
-    Group,
     /// Public addresses.
     #[default]
     Public,

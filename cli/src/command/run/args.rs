@@ -137,7 +137,7 @@ pub(super) struct NetworkArgs {
     /// No network: the same as --network none
     #[arg(long)]
     pub(super) no_net: bool,
-    /// What it may reach where no rule says otherwise: none, group, public, or any (which means private addresses too,
+    /// What it may reach where no rule says otherwise: none, public, or any (which means private addresses too,
     /// but neither this machine nor cloud metadata)
     #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
     pub(super) reach: Reach,
