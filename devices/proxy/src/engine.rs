@@ -81,7 +81,8 @@ impl Engine {
         let to_host = self.is_gateway(address);
         let names = self.names.of(address, now);
         let aliases = self.aliases.of(address, now);
-        let question = Question { direction: Direction::Out, protocol, address, port, to_host, names, aliases };
+        let question =
+            Question { direction: Direction::Out, protocol, address, port, to_host, names, aliases };
         let mut decision = self.policy.decide(&question);
         if decision.allowed && self.connections >= self.max_connections {
             decision = Decision { allowed: false, reason: Reason::Limit };
@@ -163,7 +164,8 @@ impl Engine {
     pub fn may_answer(&mut self, name: &str, aliases: &[String]) -> bool {
         let decision = self.policy.decide_name(name, aliases);
         if !decision.allowed {
-            let names: Vec<String> = std::iter::once(name.to_owned()).chain(aliases.iter().cloned()).collect();
+            let names: Vec<String> =
+                std::iter::once(name.to_owned()).chain(aliases.iter().cloned()).collect();
             self.asked(&names, decision);
         }
         decision.allowed
@@ -184,7 +186,9 @@ impl Engine {
     pub(crate) fn begin(&self, poller: &Poller) -> Result<(), ServiceError> {
         let Some(changes) = self.policy.host_changes() else { return Ok(()) };
         let token = raw_token(TOKEN_HOST, 0);
-        poller.add(changes, token, Interest::Read).map_err(ServiceError::host("watching this host's addresses"))
+        poller
+            .add(changes, token, Interest::Read)
+            .map_err(ServiceError::host("watching this host's addresses"))
     }
 
     /// An address of this host has changed. Afterwards [`is_host`](Self::is_host) knows.

@@ -112,7 +112,8 @@ impl<O: Copy + Ord> Flows<O> {
                     // Else each comes by itself.
                     let _ = receive_together(&socket);
                 }
-                let flow = Flow { owner, remote, socket, until: now, answered: false, paused: false, turn: 1 };
+                let flow =
+                    Flow { owner, remote, socket, until: now, answered: false, paused: false, turn: 1 };
                 let id = self.flows.insert(flow);
                 self.by_ends.insert((owner, remote), id);
                 self.watch(poller, id)?;

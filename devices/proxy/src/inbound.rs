@@ -107,12 +107,7 @@ impl Inbound {
     }
 
     /// Watches port number `index` for clients, or leaves it alone.
-    pub(crate) fn watch(
-        &mut self,
-        poller: &Poller,
-        index: usize,
-        watched: bool,
-    ) -> Result<(), ServiceError> {
+    pub(crate) fn watch(&mut self, poller: &Poller, index: usize, watched: bool) -> Result<(), ServiceError> {
         let (Some(listener), Some(before)) = (self.listeners.get(index), self.watched.get_mut(index)) else {
             return Ok(());
         };

@@ -28,8 +28,8 @@ pub mod tsi;
 
 pub use dns::message;
 pub use dns::resolvers::host_resolvers;
-pub use host::HostAddresses;
 pub use engine::{Beginning, Engine, Route};
+pub use host::HostAddresses;
 pub use nat::Nat;
 pub use parts::ProxyError;
 pub use policy::{Class, Decision, Policy, Question, Reason};

@@ -35,7 +35,8 @@ use crate::engine::Engine;
 use crate::inbound::{Inbound, MAX_DATAGRAM};
 use crate::parts::{self, Parts, ProxyError};
 use crate::token::{
-    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, TOKEN_TCP, split,
+    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, TOKEN_TCP,
+    split,
 };
 use echo::Echoes;
 use io::Io;
@@ -345,7 +346,10 @@ impl Endpoint for Nat {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.tcp.deadline(), self.udp.deadline(), self.dns.deadline(), self.inbound.deadline()].into_iter().flatten().min()
+        [self.tcp.deadline(), self.udp.deadline(), self.dns.deadline(), self.inbound.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Connections belong to the guest that is gone; published ports stay.

@@ -27,6 +27,8 @@ pub struct NetworkSpec {
     pub dns_search: Vec<String>,
     /// A file to which decisions are appended, one JSON object a line.
     pub log: Option<PathBuf>,
+    /// Length at which that file is emptied, bytes; nothing for no limit.
+    pub log_max_bytes: Option<u64>,
     /// How much it may move, and of how many connections at a time, these in [`NetworkMode::Nat`] and [`NetworkMode::Tsi`].
     pub limits: NetLimits,
 }
@@ -81,7 +83,9 @@ pub fn parse_network(text: &str) -> Result<NetworkMode, ParseError> {
 pub fn parse_reach(text: &str) -> Result<Reach, ParseError> {
     match text {
         "none" => Ok(Reach::None),
-        "group" => Err(ParseError::new(text, "groups of sandboxes do not exist yet: use none, public or any")),
+        "group" => {
+            Err(ParseError::new(text, "groups of sandboxes do not exist yet: use none, public or any"))
+        }
         "public" => Ok(Reach::Public),
         "any" => Ok(Reach::Any),
         _ => Err(ParseError::new(text, "a reach is none, public or any")),

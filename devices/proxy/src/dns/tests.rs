@@ -131,11 +131,8 @@ impl World {
 
 #[test]
 fn an_alias_that_is_denied_is_denied_under_every_name() {
-    let denied = |ports| NetRule {
-        action: Action::Deny,
-        ports,
-        ..allow(NetTarget::Domain("good.example".into()))
-    };
+    let denied =
+        |ports| NetRule { action: Action::Deny, ports, ..allow(NetTarget::Domain("good.example".into())) };
     let allowed = || allow(NetTarget::Domain("alias.example".into()));
     let target = SocketAddr::from(([93, 184, 216, 34], 443));
     let port = Some(monocore_spec::PortRange { first: 443, last: 443 });

@@ -41,7 +41,8 @@ pub(crate) fn enable(socket: impl AsFd, is_v4: bool) -> io::Result<()> {
     let on: libc::c_int = 1;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: both options read one int.
-    let result = unsafe { libc::setsockopt(fd, level, option, (&raw const on).cast(), length_of::<libc::c_int>()) };
+    let result =
+        unsafe { libc::setsockopt(fd, level, option, (&raw const on).cast(), length_of::<libc::c_int>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
