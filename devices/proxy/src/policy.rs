@@ -199,7 +199,7 @@ impl Policy {
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         let inner = class::inner(address);
         self.host_addresses.contains(address)
-            || inner.is_some_and(|inner| self.host_addresses.contains(inner))
+            || inner.into_iter().any(|inner| self.host_addresses.contains(inner))
     }
 }
 

@@ -223,3 +223,23 @@ proptest! {
         prop_assert_eq!(decision.allowed, !inside && form < 3 && !own);
     }
 }
+
+#[test]
+fn an_operators_own_translator_leads_to_nothing_that_is_guarded() {
+    let open = policy(Reach::Any, vec![rule(Action::Allow, net("64:ff9b:1::/48"))]);
+    // The metadata service and an address of this host behind prefixes of 48, 56, 64 and 96 bits.
+    for address in [
+        "64:ff9b:1:a9fe:00a9:fe00::",
+        "64:ff9b:1:00a9:00fe:a9fe::",
+        "64:ff9b:1:0:00a9:fea9:fe00:0",
+        "64:ff9b:1::169.254.169.254",
+        "64:ff9b:1:808:0004:0400::",
+        "64:ff9b:1:1:0008:0804:0400:0",
+        "64:ff9b:1:2::8.8.4.4",
+    ] {
+        assert!(!reaches(&open, address), "{address}");
+    }
+    for address in ["64:ff9b:1::10.1.1.1", "64:ff9b:1::1.1.1.1"] {
+        assert!(reaches(&open, address), "{address} is allowed by the rule");
+    }
+}
