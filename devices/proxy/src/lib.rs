@@ -3,6 +3,8 @@
 //! [`Engine`] is the policy, the names that were resolved, and the receipts. It has two front ends: [`Nat`], a user-mode network
 //! stack at the other end of a network card, and [`Tsi`], which carries the guest's own sockets over its socket device.
 //!
+//! Design decisions: `docs/design/network.md`.
+//!
 //! Everything runs on the worker thread of the device in front. Nobody outside is trusted: packets, questions and
 //! answers are hostile bytes, copied once, checked in the copy, and dropped where they make no sense.
 
