@@ -28,8 +28,8 @@ pub(super) fn rights() -> String {
         listener.accept()?;
         Ok(())
     };
-    let tcp6 = || -> Result<()> { Ok(drop(TcpListener::bind("[::]:443")?)) };
-    let udp = || -> Result<()> { Ok(drop(UdpSocket::bind("0.0.0.0:53")?)) };
+    let tcp6 = || Ok(TcpListener::bind("[::]:443").map(drop)?);
+    let udp = || Ok(UdpSocket::bind("0.0.0.0:53").map(drop)?);
     format!("tcp {}, tcp6 {}, udp {}, ping {}", says(tcp()), says(tcp6()), says(udp()), says(ping()))
 }
 

@@ -120,8 +120,8 @@ fn guard_v6(address: Ipv6Addr) -> Option<Guard> {
     });
     if is_local_translators(address) {
         // Most readings are wrong ones, with zeroes in them, so only metadata services count here. The rest stays private.
-        let guards = local_embedded_v4(address).into_iter().filter_map(guard_v4);
-        if let Some(worst) = guards.filter(|guard| guard.class == Class::Metadata).last() {
+        let mut guards = local_embedded_v4(address).into_iter().filter_map(guard_v4);
+        if let Some(worst) = guards.find(|guard| guard.class == Class::Metadata) {
             // Nobody knows how much of the address belongs to the translator, so only a rule for all of it opens it.
             return Some(Guard { prefix: 128, ..worst });
         }

@@ -5,6 +5,10 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 
+/// AF_INET and AF_INET6 as socket addresses hold them.
+const INET: libc::sa_family_t = 2;
+const INET6: libc::sa_family_t = 10;
+
 /// An address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Local {
@@ -176,7 +180,7 @@ fn length_of<T>() -> libc::socklen_t {
 
 fn inet(address: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_family: INET,
         sin_port: address.port().to_be(),
         sin_addr: libc::in_addr { s_addr: address.ip().to_bits().to_be() },
         sin_zero: [0; 8],
@@ -185,7 +189,7 @@ fn inet(address: SocketAddrV4) -> libc::sockaddr_in {
 
 fn inet6(address: SocketAddrV6) -> libc::sockaddr_in6 {
     libc::sockaddr_in6 {
-        sin6_family: libc::AF_INET6 as libc::sa_family_t,
+        sin6_family: INET6,
         sin6_port: address.port().to_be(),
         sin6_flowinfo: address.flowinfo(),
         sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },

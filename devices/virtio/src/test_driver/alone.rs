@@ -73,6 +73,6 @@ impl NoDescriptors {
 
 impl Drop for NoDescriptors {
     fn drop(&mut self) {
-        let _ = setrlimit(Resource::Nofile, self.limit.clone());
+        let _ = setrlimit(Resource::Nofile, self.limit);
     }
 }
