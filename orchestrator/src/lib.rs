@@ -8,6 +8,7 @@ mod boot;
 mod error;
 mod home;
 mod id;
+mod log_file;
 mod mounts;
 mod network;
 mod plan;

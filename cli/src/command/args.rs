@@ -328,7 +328,7 @@ pub(super) struct BlkArgs {
 pub(super) struct NetArgs {
     #[command(flatten)]
     pub(super) server: ServerArgs,
-    /// What the guest may reach where no rule says otherwise: none, group, public, or any
+    /// What the guest may reach where no rule says otherwise: none, public, or any
     #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
     pub(super) reach: Reach,
     /// Let it reach something or keep it from it; see `monocore run --help`

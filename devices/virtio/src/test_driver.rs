@@ -3,6 +3,7 @@
 //! It behaves as Linux does (EVENT_IDX in both directions, interrupts awaited, never polled), and lets a test
 //! write rings that no driver writes.
 
+mod alone;
 mod interrupt;
 mod queue;
 
@@ -12,6 +13,7 @@ use monocore_hypervisor::{Event, GuestRam};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{Activation, DeviceError, Interrupt, QueueState, ThreadSetup, VirtioDevice};
+pub use alone::{NoDescriptors, alone, cpu_in_a_second};
 pub use interrupt::TestInterrupt;
 pub use queue::{DriverQueue, Part};
 

@@ -141,7 +141,7 @@ pub(super) struct NetworkArgs {
     /// No network: the same as --network none
     #[arg(long)]
     pub(super) no_net: bool,
-    /// What it may reach where no rule says otherwise: none, group, public, or any (which means private addresses too,
+    /// What it may reach where no rule says otherwise: none, public, or any (which means private addresses too,
     /// but neither this machine nor cloud metadata)
     #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
     pub(super) reach: Reach,
@@ -162,9 +162,13 @@ pub(super) struct NetworkArgs {
     /// Let it have no more than so many connections at a time, TCP and UDP together, both ways [default: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     pub(super) net_limit_connections: Option<u32>,
-    /// Append what was let through and what was not to a file, one JSON object a line
+    /// Append allow and deny decisions to a file, one JSON object a line. FILE is a regular file, a FIFO with a reader or a
+    /// character device; a symbolic link is not followed
     #[arg(long, value_name = "FILE")]
     pub(super) net_log: Option<PathBuf>,
+    /// Empty the file of --net-log before it gets longer than SIZE; 0 for no limit
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = spec::parse_size)]
+    pub(super) net_log_size: u64,
     /// Publish a port of the sandbox, on loopback unless an address is given; 0 or nothing for HOST takes a free port
     #[arg(short, long, value_name = "[ADDRESS:][HOST]:GUEST[/udp]", value_parser = spec::parse_publish)]
     pub(super) publish: Vec<Vec<PublishedPort>>,

@@ -149,6 +149,7 @@ impl NetworkArgs {
             dns: self.dns,
             dns_search: self.dns_search,
             log: self.net_log,
+            log_max_bytes: (self.net_log_size > 0).then_some(self.net_log_size),
             limits: NetLimits { connections, rates },
         })
     }

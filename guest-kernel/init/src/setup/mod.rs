@@ -69,11 +69,20 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     if let Some(interface) = &configure.interface {
         network::configure(interface)?;
     }
+    for (name, value) in ORDINARY_USERS {
+        if let Err(error) = set_kernel_parameter(name, value) {
+            log::complain(&format!("ordinary users have less of the network: {error}"));
+        }
+    }
     for (name, value) in &configure.sysctls {
         set_kernel_parameter(name, value)?;
     }
     Ok(system)
 }
+
+/// What Docker gives ordinary users: they listen below port 1024, and ping.
+const ORDINARY_USERS: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
 
 /// Sets the wall clock, nanoseconds since 1970.
 pub(crate) fn set_time(unix_time_ns: u64) -> Result<(), Error> {
