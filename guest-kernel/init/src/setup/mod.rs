@@ -54,10 +54,10 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     let generated = files::generate(configure)?;
     root::switch()?;
     standard::mount(early, configure.shm_bytes)?;
-    files::place(generated);
     for wanted in &configure.mounts {
         mounts::mount(wanted, &mut system)?;
     }
+    files::place(generated, &configure.mounts);
     if read_only {
         // Docker makes it before it closes the root. Where it cannot be made, the command's start says why.
         let _ = target::ensure(configure.workdir.as_bytes(), target::Kind::Directory);
