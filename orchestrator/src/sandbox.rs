@@ -7,13 +7,15 @@ use monocore_protocol::ExitStatus;
 use monocore_spec::VmExit;
 
 use crate::session::{
-    Handoff, Outcome, Process, Session, SessionError, Signals, Streams, Terminal, run_to_end,
+    Handoff, Outcome, Process, Session, SessionError, Signals, Streams, Terminal, printable, run_to_end,
 };
 use crate::spec::StopSpec;
 use crate::{Error, Plan, RunDir, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// Most bytes shown of a kernel's last words.
+const PANIC_BYTES: usize = 16 << 10;
 
 /// How a sandbox came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +103,8 @@ impl Sandbox {
             VmExit::Killed => Err(Error::Machine("it was ended from outside".into())),
             VmExit::TripleFault => Err(Error::Machine("the guest's kernel crashed (triple fault)".into())),
             VmExit::Panic { text } => {
-                Err(Error::Machine(format!("the guest's kernel panicked:\n{}", text.trim_end())))
+                let text = printable(text.trim_end(), PANIC_BYTES);
+                Err(Error::Machine(format!("the guest's kernel panicked:\n{text}")))
             }
             VmExit::InternalError { detail } => Err(Error::Machine(detail)),
         }

@@ -14,6 +14,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::complaints::{Complaints, MESSAGE_BYTES, printable};
 use super::connections::Connections;
 use super::opening::{Opened, Unopened};
 use super::process::Progress;
@@ -57,6 +58,7 @@ pub(super) struct Driver {
     awaited: BTreeMap<StreamId, Endpoint>,
     running: BTreeMap<ExecId, Arc<Progress>>,
     questions: BTreeMap<RequestId, Sender<Reply>>,
+    complaints: Complaints,
     timeline: Timeline,
 }
 
@@ -85,6 +87,7 @@ impl Driver {
             awaited: BTreeMap::new(),
             running: BTreeMap::new(),
             questions: BTreeMap::new(),
+            complaints: Complaints::default(),
             timeline,
         })
     }
@@ -282,6 +285,7 @@ impl Driver {
                 }
             }
             Event::ExecFailed { exec, code, message } => {
+                let message = printable(&message, MESSAGE_BYTES);
                 self.end(exec, Err(SessionError::Exec { code, message }));
                 self.forget_streams(exec);
             }
@@ -295,11 +299,14 @@ impl Driver {
                 }
                 if let Some(reply) = self.questions.remove(&id) {
                     // Who asked may have stopped waiting.
-                    let _ = reply.send(result.map_err(SessionError::Refused));
+                    let _ = reply
+                        .send(result.map_err(|text| SessionError::Refused(printable(&text, MESSAGE_BYTES))));
                 }
             }
-            Event::Failed { message, fatal: true } => return Err(SessionError::Setup(message)),
-            Event::Failed { message, fatal: false } => tracing::warn!(message, "the guest's agent complains"),
+            Event::Failed { message, fatal: true } => {
+                return Err(SessionError::Setup(printable(&message, MESSAGE_BYTES)));
+            }
+            Event::Failed { message, fatal: false } => self.complaints.warn(&message),
         }
         Ok(())
     }

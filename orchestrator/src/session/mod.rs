@@ -10,6 +10,7 @@
 //! The guest is not trusted: what it dials without being asked for is closed, what it says is bounded, and nothing
 //! it does can block more than its own session.
 
+mod complaints;
 mod connections;
 mod driver;
 mod error;
@@ -33,6 +34,7 @@ use monocore_protocol::{
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
+pub(crate) use complaints::printable;
 pub use connections::{Connections, Handoff, Listener};
 pub use error::SessionError;
 pub use process::{Process, Waited};
