@@ -82,6 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode> {
+    project::require_root()?;
     match command {
         Command::Kernel(args) => kernel::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Guest => guest::build().map(|()| ExitCode::SUCCESS),
