@@ -16,6 +16,7 @@ mod process;
 mod project;
 mod registry;
 mod scratch;
+mod space;
 mod stock_guest;
 mod test;
 mod testbed;

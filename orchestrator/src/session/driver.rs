@@ -261,9 +261,11 @@ impl Driver {
                     // A second one is the guest's mistake: it is closed.
                     self.control.get_or_insert_with(|| (socket, Decoder::default()));
                 }
-                Opened::As(Opening::Stream(StreamId::Socket(id)), socket) => self.sockets.to_host(id, socket),
+                Opened::As(Opening::Stream(StreamId::Socket(id)), socket) => {
+                    self.sockets.connect_out(id, socket)
+                }
                 Opened::As(Opening::Stream(StreamId::Connection(id)), socket) => {
-                    self.sockets.to_guest(id, socket)
+                    self.sockets.connect_in(id, socket)
                 }
                 Opened::As(Opening::Stream(id), socket) => {
                     if let Some(endpoint) = self.awaited.remove(&id) {

@@ -91,14 +91,14 @@ impl Sockets {
     }
 
     /// A program of the guest connected to the place of a socket. What was never offered, or is too much, is closed.
-    pub(super) fn to_host(&self, id: SocketId, stream: OwnedFd) {
+    pub(super) fn connect_out(&self, id: SocketId, stream: OwnedFd) {
         if let Some(socket) = self.offered.get(&id).filter(|_| !self.count.is_full()) {
             report(relay::spawn_to_host(stream, Arc::clone(socket), self.count.enter()));
         }
     }
 
     /// The guest's end of a connection that was asked for.
-    pub(super) fn to_guest(&mut self, id: ConnectionId, stream: OwnedFd) {
+    pub(super) fn connect_in(&mut self, id: ConnectionId, stream: OwnedFd) {
         if let Some((near, counted)) = self.awaited.remove(&id) {
             report(relay::spawn(stream, near, counted));
         }

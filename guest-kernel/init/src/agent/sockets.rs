@@ -17,7 +17,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Counts connections: each of its pumps has a part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    _connection: Rc<Rc<()>>,
+    _connection: Rc<Connection>,
+}
+
+/// A connection that is counted as long as it exists.
+#[derive(Debug)]
+struct Connection {
+    _counted: Rc<()>,
 }
 
 /// Whether connections are accepted.
@@ -31,7 +37,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// The part of a new connection.
     pub(crate) fn enter(&self) -> Part {
-        Part { _connection: Rc::new(Rc::clone(&self.connections)) }
+        Part { _connection: Rc::new(Connection { _counted: Rc::clone(&self.connections) }) }
     }
 
     pub(crate) fn is_full(&self) -> bool {
