@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use monocore_protocol::ByteString;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 
@@ -162,7 +162,10 @@ fn below(folder: &File, name: &OsStr) -> io::Result<SocketAddrUnix> {
 fn is_stale(folder: &File, name: &OsStr) -> bool {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty()).is_ok_and(|found| {
-        matches!(HostSocket::new(found).connect(), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+        // Linux refuses a connection to any other file in the same way.
+        let is_socket = fstat(&found)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+        is_socket && matches!(HostSocket::new(found).connect(), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     })
 }
 
@@ -175,7 +178,9 @@ mod tests {
     #[test]
     fn a_published_socket_is_private_and_goes_with_its_value() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x".repeat(120));
+        let folder = dir.path().join("x".repeat(120));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("s");
         let published = PublishedSocket::bind(&path, "/guest.sock").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert!(PublishedSocket::bind(&path, "/guest.sock").is_err(), "somebody listens");
