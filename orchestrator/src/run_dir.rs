@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -189,7 +190,7 @@ impl Drop for RunDir {
 /// Whoever holds the returned file is alone with the directories.
 fn lock(run: &Path) -> Result<File, Error> {
     let path = run.join(".lock");
-    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let open = || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = match open() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             make_private_dir(run)?;
@@ -239,7 +240,7 @@ fn read_record(dir: &Path) -> Option<Record> {
 
 fn write_record(path: &Path, record: &Record) -> Result<File, Error> {
     let write = || {
-        let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
         file.lock()?;
         file.write_all(&serde_json::to_vec(record)?)?;
         Ok(file)

@@ -1,19 +1,23 @@
 //! A running sandbox: its machine, the session with its agent, and how both end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_protocol::ExitStatus;
 use monocore_spec::VmExit;
 
 use crate::session::{
-    Handoff, Outcome, Process, Session, SessionError, Signals, Streams, Terminal, run_to_end,
+    Handoff, Outcome, Process, Session, SessionError, Signals, Streams, Terminal, printable, run_to_end,
 };
+use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
 use crate::{Error, Plan, RunDir, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// Most bytes shown of a kernel's last words.
+const PANIC_BYTES: usize = 16 << 10;
 
 /// How a sandbox came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,7 @@ pub struct Sandbox {
     session: Session,
     vmm: VmmProcess,
     _run_dir: RunDir,
+    _published: PublishedSockets,
     stop: StopSpec,
     stop_signal: u8,
 }
@@ -59,9 +64,11 @@ impl Sandbox {
         // The machine has the files now; a pipe's or socket's end is seen only when this copy of it is closed too.
         drop(plan.files);
         let session = Session::start_timed(Handoff::new(plan.handoff), plan.configure, plan.timeline)?;
+        let published = PublishedSockets(plan.published_sockets.into_iter().map(Arc::new).collect());
+        session.connect_sockets(plan.sockets, &published.0)?;
         let process = session.exec(plan.exec, streams)?;
         let stop_signal = plan.stop_signal.number();
-        Ok(Self { process, session, vmm, _run_dir: run_dir, stop, stop_signal })
+        Ok(Self { process, session, vmm, _run_dir: run_dir, _published: published, stop, stop_signal })
     }
 
     /// Waits for the command, passing on the signals that arrive, and ends the machine.
@@ -101,7 +108,8 @@ impl Sandbox {
             VmExit::Killed => Err(Error::Machine("it was ended from outside".into())),
             VmExit::TripleFault => Err(Error::Machine("the guest's kernel crashed (triple fault)".into())),
             VmExit::Panic { text } => {
-                Err(Error::Machine(format!("the guest's kernel panicked:\n{}", text.trim_end())))
+                let text = printable(text.trim_end(), PANIC_BYTES);
+                Err(Error::Machine(format!("the guest's kernel panicked:\n{text}")))
             }
             VmExit::InternalError { detail } => Err(Error::Machine(detail)),
         }

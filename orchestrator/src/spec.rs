@@ -24,7 +24,9 @@ use monocore_spec::JailMode;
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
-pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
+pub use mount::{
+    MountSource, MountSpec, PublishSocket, parse_mount, parse_publish_socket, parse_tmpfs, parse_volume,
+};
 pub use network::{
     NetworkMode, NetworkSpec, parse_guest_ports, parse_net_rule, parse_network, parse_publish, parse_reach,
 };
@@ -54,6 +56,8 @@ pub struct SandboxSpec {
     pub machine: MachineSpec,
     /// Host directories, volumes and memory file systems, in the order they were asked for.
     pub mounts: Vec<MountSpec>,
+    /// Sockets of the guest that are reached from the host.
+    pub publish_sockets: Vec<PublishSocket>,
     /// How it reaches others, and others it.
     pub network: NetworkSpec,
     /// The host name in the guest; the sandbox's id when there is none.

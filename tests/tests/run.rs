@@ -29,3 +29,5 @@ mod streams;
 mod tap;
 #[path = "run/terminal.rs"]
 mod terminal;
+#[path = "run/unix_sockets.rs"]
+mod unix_sockets;

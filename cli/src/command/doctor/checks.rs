@@ -43,7 +43,7 @@ fn guest() -> Check {
 /// Whether the state directory can be made and written.
 fn state() -> Check {
     let tried = Home::locate().map_err(anyhow::Error::from).and_then(|home| {
-        std::fs::create_dir_all(home.root())?;
+        home.create()?;
         let probe = home.root().join(format!(".doctor-{}", std::process::id()));
         std::fs::write(&probe, b"x")?;
         std::fs::remove_file(&probe)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, Signal};
+use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, PublishSocket, Signal};
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
@@ -77,10 +77,16 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(super) network: NetworkArgs,
 
-    /// Share a directory or file of this machine, or a named volume
+    /// Share a directory, file or Unix socket of this machine, or a named volume
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]", help_heading = "Storage", value_parser = spec::parse_volume)]
     pub(super) volume: Vec<MountSpec>,
-    /// The same, by keys: type=bind|volume|tmpfs,source=…,target=…,readonly
+    /// Let the command use this user's ssh-agent ($SSH_AUTH_SOCK)
+    #[arg(long, help_heading = "Storage")]
+    pub(super) ssh_agent: bool,
+    /// Make a Unix socket of the sandbox reachable at a path of this machine, for this user only
+    #[arg(long, value_name = "GUEST:HOST", help_heading = "Storage", value_parser = spec::parse_publish_socket)]
+    pub(super) publish_socket: Vec<PublishSocket>,
+    /// The same as --volume, by keys: type=bind|volume|tmpfs,source=…,target=…,readonly
     #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Storage", value_parser = spec::parse_mount)]
     pub(super) mount: Vec<MountSpec>,
     /// A file system in memory
