@@ -105,6 +105,7 @@ impl MicroVm {
         // The machine has descriptors of its own; ours would keep its ends of sockets open.
         drop(plan.files);
         let session = Session::start(Handoff::new(plan.handoff), plan.configure).map_err(Error::Session)?;
+        session.connect_sockets(plan.sockets, &[]).map_err(Error::Session)?;
         let process = session.exec(plan.exec, self.streams).map_err(Error::Session)?;
         match process.wait() {
             Ok(status) => Ok(status),

@@ -64,7 +64,7 @@ fn device(kept: &Arc<Mutex<Vec<UnixStream>>>) -> Vsock {
 fuzz_target!(|input: &[u8]| {
     let mut input = input;
     let kept = Arc::new(Mutex::new(Vec::new()));
-    let mut driver = TestDriver::new(device(&kept)).served_at_once();
+    let mut driver = TestDriver::new(device(&kept));
     let mut states: Vec<_> = driver.queues.iter().map(|queue| queue.fresh_state()).collect();
     let mut packets = 0;
     while !input.is_empty() && packets < MOST_PACKETS {

@@ -29,6 +29,11 @@ struct Shared {
     thread: Mutex<Option<libc::pid_t>>,
 }
 
+/// The signal that makes a vCPU's thread leave the guest, for whoever confines the thread that sends it.
+pub fn kick_signal() -> u32 {
+    SIGRTMIN().unsigned_abs()
+}
+
 /// Kicks one vCPU.
 #[derive(Clone, Debug, Default)]
 pub struct KvmVcpuHandle(Arc<Shared>);

@@ -23,7 +23,7 @@ mod arch;
 
 pub use arch::{BIND_REQUESTS, RAISE_REQUESTS, RUN_REQUESTS, VcpuState, VmState};
 pub use error::Error;
-pub use kick::KvmVcpuHandle;
+pub use kick::{KvmVcpuHandle, kick_signal};
 pub use probe::{HostFacts, Unusable, probe};
 pub use system::Kvm;
 pub use vcpu::{KvmVcpu, UnboundVcpu};

@@ -26,9 +26,7 @@ pub enum Error {
         reason: String,
     },
     /// The registry refused access.
-    #[error(
-        "registry {registry} denies access to {what}: {reason} (`monocore login {registry}` if it is private)"
-    )]
+    #[error("registry {registry} denies access to {what}: {reason}{}", login_hint(registry))]
     Denied {
         /// Host and port.
         registry: String,
@@ -89,6 +87,14 @@ pub enum Error {
         /// What is wrong with it.
         source: monocore_erofs::Error,
     },
+    /// The image's layers together are larger than the store's limit.
+    #[error("the image has more than {limit_bytes} bytes {what}")]
+    TooLarge {
+        /// Whether compressed or not.
+        what: &'static str,
+        /// [`Limits::image_bytes`](crate::Limits::image_bytes).
+        limit_bytes: u64,
+    },
     /// The store has no such image.
     #[error("no such image: {0}")]
     NoSuchImage(String),
@@ -130,6 +136,14 @@ pub enum Error {
     /// A task on another thread did not come back.
     #[error("internal task failed: {0}")]
     Task(String),
+}
+
+/// What to do about a registry that denies access. monocore reads Docker's credentials and keeps none of its own.
+fn login_hint(registry: &str) -> String {
+    format!(
+        "; if it is private, run `docker login {registry}` or `skopeo login --authfile ~/.docker/config.json \
+         {registry}`, or name a credential helper in that file"
+    )
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -138,8 +138,9 @@ impl Image {
         }
         let _in_use = self.shared.paths.lock_use()?;
         let diff_ids: Vec<Digest> = self.layers.iter().map(|layer| layer.diff_id).collect();
+        let budget = Arc::new(layer::Budget::new(&self.shared));
         for info in &self.layers {
-            layer::convert_stored(&self.shared, info)?;
+            layer::convert_stored(&self.shared, info, &budget)?;
         }
         layer::build(&self.shared, &self.id, &diff_ids)?;
         self.ready()?.ok_or_else(|| Error::Document {

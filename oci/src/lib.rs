@@ -13,6 +13,8 @@
 //! `rename`. So a crash or a full disk leaves what was there before, or all of the new. Any number of processes may
 //! use a store at once; the same layer is fetched by one of them while the others wait.
 //!
+//! `docs/design/images.md` has the reasons.
+//!
 //! Knows nothing of virtual machines. Asynchronous on the outside (tokio); hashing, inflating and converting run on
 //! threads that may block. Registries and images are not trusted: every size is bounded.
 //!

@@ -104,6 +104,7 @@ impl Store {
         config: &ConfigDocument,
         progress: &(impl Progress + Clone + 'static),
     ) -> Result<()> {
+        let budget = Arc::new(layer::Budget::new(&self.shared));
         let mut jobs: Vec<Job> = Vec::new();
         for (layer, diff_id) in manifest.layers.iter().zip(config.diff_ids()) {
             let info = LayerInfo {
@@ -113,9 +114,10 @@ impl Store {
                 media_type: layer.media_type.clone(),
             };
             if jobs.iter().all(|job| job.info.digest != info.digest || job.info.diff_id != info.diff_id) {
-                jobs.push(Job { shared: Arc::clone(&self.shared), info });
+                jobs.push(Job { shared: Arc::clone(&self.shared), info, budget: Arc::clone(&budget) });
             }
         }
+        layer::check_fetched(&self.shared, jobs.iter().map(|job| &job.info))?;
         let fetches = jobs.into_iter().map(|job| fetch_layer(client, job, progress.clone()));
         stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<()>().await
     }
@@ -187,13 +189,13 @@ async fn fetch_config(
 
 /// Brings one layer into the store, unless it is there or another process is already bringing it.
 async fn fetch_layer(client: &Client, job: Job, progress: impl Progress + 'static) -> Result<()> {
-    if job.missing().is_none() {
+    if job.missing_or_count()?.is_none() {
         return Ok(());
     }
     let (download, feed) = client.download(job.info.digest, job.info.size);
     let take = blocking(move || {
         let _lock = job.shared.paths.lock_content(&job.info.digest)?;
-        let Some(missing) = job.missing() else { return Ok(()) };
+        let Some(missing) = job.missing_or_count()? else { return Ok(()) };
         if missing.blob {
             return job.ingest(download, missing, &progress);
         }

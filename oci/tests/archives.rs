@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use monocore_oci::{Image, SaveFormat, Silent, Store};
-use monocore_test_images::image::{Compression, Layer, layout, pack};
+use monocore_test_images::image::{Compression, Layer, documents, layout, pack};
 use serde_json::json;
 use support::listing::{assert_same, of_folder, of_image};
 use support::run;
@@ -106,6 +106,35 @@ fn the_store_is_a_layout_that_others_read_and_write() {
     let bundle = work.path().join("again");
     run("umoci", &["unpack", "--image", &format!("{oci}:docker.io/library/app:1"), bundle.to_str().unwrap()]);
     assert_same(&expected, &of_folder(&bundle.join("rootfs")), "read by umoci");
+}
+
+/// Docker writes a layer that occurs again as a link to its first occurrence.
+#[test]
+fn layers_that_are_links_to_others_are_followed() {
+    let mut base = Layer::default();
+    base.file("d/x", b"1").file("d/a", b"");
+    let mut upper = Layer::default();
+    upper.file("d/x", b"2").file("d/b", b"");
+    let (base, upper) = (pack(&base, Compression::None), pack(&upper, Compression::None));
+    let documents = documents(&[base.clone(), upper.clone(), base.clone()], json!({}));
+    let manifest = json!([{ "Config": "c.json", "RepoTags": ["app:1"],
+        "Layers": ["l0/layer.tar", "l1/layer.tar", "l2/layer.tar"] }]);
+    for links in ["../l0/layer.tar", "../../../l0/layer.tar", "/l0/layer.tar"] {
+        let mut archive = Layer::default();
+        archive
+            .file("l0/layer.tar", &base.blob)
+            .file("l1/layer.tar", &upper.blob)
+            .symlink("l2/layer.tar", links);
+        archive
+            .file("c.json", &documents.config)
+            .file("manifest.json", &serde_json::to_vec(&manifest).unwrap());
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x.tar").display().to_string();
+        std::fs::write(&path, archive.finish()).unwrap();
+        let listing = of_image(&load(home.path(), &path)[0].root().unwrap());
+        let paths: Vec<_> = listing.keys().map(|path| String::from_utf8_lossy(path)).collect();
+        assert_eq!(paths, ["", "d", "d/a", "d/b", "d/x"], "{links}");
+    }
 }
 
 #[test]

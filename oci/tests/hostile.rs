@@ -231,3 +231,58 @@ fn bombs_stop_at_the_limit() {
         assert!(matches!(error, Error::Layer { source: monocore_erofs::Error::Limit { .. }, .. }), "{error}");
     }
 }
+
+/// Layers that are each within the bounds.
+fn layers(count: u8, bytes: usize) -> Vec<Packed> {
+    let layer = |fill| {
+        let mut layer = Layer::default();
+        layer.file("file", &vec![fill; bytes]);
+        pack(&layer, Compression::Gzip)
+    };
+    (0..count).map(layer).collect()
+}
+
+#[test]
+fn an_images_layers_together_are_bounded() {
+    let limits = Limits { image_bytes: 5 << 20, ..Limits::default() };
+    let home = tempfile::tempdir().unwrap();
+    pull_layers(home.path(), &layers(4, 1 << 20), limits.clone()).unwrap();
+    // Four of the six are in the store by now and count all the same.
+    let error = pull_layers(home.path(), &layers(6, 1 << 20), limits.clone()).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { what: "uncompressed", limit_bytes: 5_242_880 }), "{error}");
+    let other = tempfile::tempdir().unwrap();
+    let error = pull_layers(other.path(), &layers(6, 1 << 20), limits).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert!(error.to_string().contains("more than 5242880 bytes uncompressed"), "{error}");
+}
+
+#[test]
+fn what_is_too_large_to_fetch_is_not_fetched() {
+    let limits = Limits { image_bytes: 100, ..Limits::default() };
+    let home = tempfile::tempdir().unwrap();
+    let error = pull_layers(home.path(), &layers(2, 100), limits).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { what: "compressed", .. }), "{error}");
+    assert_eq!(std::fs::read_dir(home.path().join("oci/erofs/layers")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(home.path().join("oci/tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn links_that_cost_more_than_they_bring_are_refused() {
+    // Every entry below `l0` walks through two hundred links of eighty components each.
+    let mut layer = Layer::default();
+    layer.dir("end");
+    for count in 0..200 {
+        let next = if count == 199 { "end".to_owned() } else { format!("l{}", count + 1) };
+        layer.symlink(&format!("l{count}"), &format!("{}{next}", "../".repeat(80)));
+    }
+    for count in 0..100 {
+        layer.file(&format!("l0/{count}"), b"");
+    }
+    let packed = [pack(&layer, Compression::Gzip)];
+    let home = tempfile::tempdir().unwrap();
+    let limits = Limits { lookups: 1_000_000, ..Limits::default() };
+    let error = pull_layers(home.path(), &packed, limits).unwrap_err();
+    assert!(matches!(error, Error::Layer { source: monocore_erofs::Error::Limit { .. }, .. }), "{error}");
+    assert!(error.to_string().contains("limit of 1000000 path components"), "{error}");
+    pull_layers(home.path(), &packed, Limits::default()).unwrap();
+}

@@ -79,10 +79,11 @@ impl SandboxSpec {
             paths.push(path);
         }
         for mount in &mut self.mounts {
-            if let MountSource::Bind { path, .. } = &mut mount.source {
+            if let MountSource::Bind { path, .. } | MountSource::Socket(path) = &mut mount.source {
                 paths.push(path);
             }
         }
+        paths.extend(self.publish_sockets.iter_mut().map(|socket| &mut socket.host));
         for path in paths {
             *path = std::path::absolute(&*path).map_err(Error::file("find", &*path))?;
         }

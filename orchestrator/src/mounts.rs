@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use monocore_protocol::{Mount, MountSource as GuestSource};
+use monocore_protocol::{Mount, MountSource as GuestSource, SocketId};
 use rustix::fs::{Mode, OFlags};
 
 use crate::spec::{MountSource, MountSpec};
-use crate::{Error, Home, volume};
+use crate::{Error, Home, HostSocket, volume};
 
 /// A directory or file of the host that the guest is to see.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct OpenShare {
 pub(crate) enum Kind {
     Directory,
     File,
+    Socket,
 }
 
 /// What the guest mounts, and what of the host it needs for that.
@@ -34,6 +36,8 @@ pub(crate) struct Mounts {
     /// In an order in which no mount hides an earlier one's target.
     pub(crate) requests: Vec<Mount>,
     pub(crate) shares: Vec<OpenShare>,
+    /// Sockets of the host; each one's place here is its name in `requests`.
+    pub(crate) sockets: Vec<HostSocket>,
 }
 
 impl Mounts {
@@ -62,6 +66,9 @@ impl Mounts {
     /// It is missing, or neither a directory nor a file.
     pub(crate) fn share(&mut self, name: String, path: &Path, read_only: bool) -> Result<Kind, Error> {
         let (root, kind) = open_root(path)?;
+        if kind == Kind::Socket {
+            return Err(Error::Mount { path: path.to_owned(), problem: "it is a socket".into() });
+        }
         self.shares.push(OpenShare { name, root, read_only });
         Ok(kind)
     }
@@ -71,10 +78,14 @@ impl Mounts {
             MountSource::Tmpfs(options) => return Ok(GuestSource::Tmpfs(options.clone())),
             MountSource::Anonymous => return Ok(GuestSource::Volume),
             MountSource::Volume(name) => (volume::directory(home, name)?, true),
+            MountSource::Socket(path) => return self.socket(path, Some(0o666)),
             MountSource::Bind { path, create } => {
                 let path = std::path::absolute(path).map_err(Error::file("find", path))?;
                 if *create && !path.exists() {
                     std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
+                }
+                if std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+                    return self.socket(&path, None);
                 }
                 (path, false)
             }
@@ -82,8 +93,24 @@ impl Mounts {
         let name = format!("m{}", self.shares.len());
         match self.share(name.clone(), &path, spec.read_only)? {
             Kind::Directory => Ok(GuestSource::Share { name, populate }),
-            Kind::File => Ok(GuestSource::SharedFile { name }),
+            Kind::File | Kind::Socket => Ok(GuestSource::SharedFile { name }),
         }
+    }
+
+    /// A socket of the host. In the guest it has the host's owner and mode, as a shared file has, or `mode` for everybody.
+    fn socket(&mut self, path: &Path, mode: Option<u32>) -> Result<GuestSource, Error> {
+        let (found, kind) = open_root(path)?;
+        if kind != Kind::Socket {
+            return Err(Error::Mount { path: path.to_owned(), problem: "it is not a socket".into() });
+        }
+        let id = u32::try_from(self.sockets.len())
+            .map(SocketId)
+            .map_err(|_| Error::Spawn(io::ErrorKind::Other.into()))?;
+        let file = File::from(found);
+        let seen = file.metadata().map_err(Error::file("look at", path))?;
+        self.sockets.push(HostSocket::new(file.into()));
+        let (uid, gid) = owner(seen.uid(), seen.gid());
+        Ok(GuestSource::Socket { id, mode: mode.unwrap_or(seen.mode() & 0o777), uid, gid })
     }
 
     fn request(&mut self, source: GuestSource, target: &str, read_only: bool) {
@@ -102,8 +129,22 @@ fn open_root(path: &Path) -> Result<(OwnedFd, Kind), Error> {
         Ok((file.into(), Kind::Directory))
     } else if found.is_file() {
         Ok((file.into(), Kind::File))
+    } else if found.file_type().is_socket() {
+        Ok((file.into(), Kind::Socket))
     } else {
-        Err(problem("it is neither a directory nor a regular file".into()))
+        Err(problem("it is neither a directory, a regular file nor a socket".into()))
+    }
+}
+
+/// An owner as the guest sees it, by the rule for shared files: root sees the host's; of anybody else's sockets, their own
+/// are the guest's root's and all others nobody's.
+fn owner(uid: u32, gid: u32) -> (u32, u32) {
+    const NOBODY: u32 = 65534;
+    let own = rustix::process::geteuid();
+    match own.is_root() {
+        true => (uid, gid),
+        false if own.as_raw() == uid => (0, 0),
+        false => (NOBODY, NOBODY),
     }
 }
 

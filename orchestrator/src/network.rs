@@ -1,6 +1,5 @@
 //! A sandbox's network, made into the machine's and the guest's part of it.
 
-use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -9,7 +8,7 @@ use monocore_protocol::{Configure, HostEntry, Interface, Resolver};
 use monocore_spec::{LinkSpec, NatSpec, NetTarget, Network, PasstSpec, ProxySpec, Sink, TapRef, TapSpec};
 
 use crate::spec::{NetworkMode, NetworkSpec};
-use crate::{Error, Published, RunDir};
+use crate::{Error, Published, RunDir, log_file};
 
 /// The card's address where there is nobody it could be taken for.
 const NAT_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
@@ -59,14 +58,13 @@ fn proxy(
     keep: &mut impl FnMut(OwnedFd) -> i32,
 ) -> Result<ProxySpec, Error> {
     let path = spec.log.clone().unwrap_or_else(|| run_dir.path().join(LOG));
-    let log = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::file("open", &path))?;
+    let log = log_file::open(&path, false).map_err(Error::file("open", &path))?;
     Ok(ProxySpec {
         policy: spec.policy.clone(),
         resolvers: spec.dns.clone(),
         bound: published.hand_over(&mut *keep),
         receipts: Sink::Fd(keep(log.into())),
-        // What the user named is the user's.
-        receipts_max_bytes: spec.log.is_none().then_some(LOG_MAX_BYTES),
+        receipts_max_bytes: if spec.log.is_some() { spec.log_max_bytes } else { Some(LOG_MAX_BYTES) },
         limits: spec.limits,
         ..ProxySpec::default()
     })

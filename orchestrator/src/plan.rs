@@ -19,8 +19,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::boot::BootFiles;
 use crate::mounts::{Kind, Mounts};
 use crate::scratch::{self, Scratch};
-use crate::spec::{SandboxSpec, Signal};
-use crate::{Error, Home, Published, RunDir, Timeline, network, process};
+use crate::spec::{PublishSocket, SandboxSpec, Signal};
+use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timeline, network, process};
 
 /// The name under which a directory that is the root is shared.
 const ROOT_SHARE: &str = "root";
@@ -73,6 +73,10 @@ pub struct Plan {
     pub configure: Configure,
     /// The command.
     pub exec: Exec,
+    /// Sockets of the host that the guest may connect to, by the numbers that `configure` gives them.
+    pub sockets: Vec<HostSocket>,
+    /// Sockets of the host that lead into the guest.
+    pub published_sockets: Vec<PublishedSocket>,
     /// What asks the command to end.
     pub stop_signal: Signal,
     /// Where the points of the run go.
@@ -133,6 +137,9 @@ impl Plan {
         };
         let mut configure = configure(spec, run_dir, guest_root, &mut mounts)?;
         configure.workdir = exec.cwd.clone();
+        let sockets = std::mem::take(&mut mounts.sockets);
+        let publish = |wanted: &PublishSocket| PublishedSocket::bind(&wanted.host, &wanted.guest);
+        let published_sockets = spec.publish_sockets.iter().map(publish).collect::<Result<_, _>>()?;
         if !mounts.shares.is_empty() {
             devices.push(shares(mounts, &mut files));
         }
@@ -146,7 +153,18 @@ impl Plan {
         let stop_signal = process::stop_signal(&spec.stop, image);
         timeline.record("planned");
         let keeps_disk = matches!(place, DiskPlace::Named(_));
-        Ok(Self { vm, files: files.0, handoff, configure, exec, stop_signal, timeline, keeps_disk })
+        Ok(Self {
+            vm,
+            files: files.0,
+            handoff,
+            configure,
+            exec,
+            sockets,
+            published_sockets,
+            stop_signal,
+            timeline,
+            keeps_disk,
+        })
     }
 
     /// The descriptors `vm` names.
@@ -282,6 +300,7 @@ fn machine(
         serial: if boot.foreign { Sink::Fd(2) } else { Sink::Discard },
         network: Network::None,
         timeline: Sink::Discard,
+        jail: spec.machine.jail,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The machine appends them to a file whether or not anybody looks. A follower sleeps until the file changes (inotify) or the
 //! sandbox ends, which releases the lock on its record; so a follower costs the machine nothing, and there may be many.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::network::LOG;
 use crate::run_dir::RECORD;
-use crate::{Error, Home, NetworkRecord, Record};
+use crate::{Error, Home, NetworkRecord, Record, log_file};
 
 /// How much is read at a time, bytes.
 const CHUNK: usize = 64 << 10;
@@ -58,7 +58,7 @@ impl Receipts {
         }
         let end = end_of(&dir).map_err(gone)?;
         // The machine makes it in the same way; whoever comes first does.
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(gone)?;
+        let file = log_file::open(path, true).map_err(gone)?;
         let changes = watch(path).map_err(|errno| gone(errno.into()))?;
         Ok(Self { file, at, rest: Vec::new(), changes, end, ended: false })
     }
@@ -149,6 +149,7 @@ pub(crate) fn end_of(dir: &Path) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
     use std::io::Write;
     use std::path::PathBuf;
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use monocore_spec::PublishedPort;
@@ -255,7 +256,7 @@ fn read_record(dir: &Path) -> Option<Record> {
 
 fn write_record(path: &Path, record: &Record) -> Result<File, Error> {
     let write = || {
-        let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
         file.lock()?;
         file.write_all(&serde_json::to_vec(record)?)?;
         Ok(file)

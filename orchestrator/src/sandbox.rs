@@ -1,13 +1,15 @@
 //! A running sandbox: its machine, the session with its agent, its control socket, and how all of them end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
 use crate::control::ControlSocket;
-use crate::session::{Handoff, Process, Session, SessionError, Streams};
+use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
+use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
 use crate::supervisor::{Front, Supervisor};
 use crate::{Error, Plan, RunDir, VmmProcess};
@@ -22,6 +24,8 @@ const TIMED_OUT: u8 = 124;
 const KILLED: u8 = 137;
 /// The status of a sandbox that failed: Docker's for failures that are not the command's.
 const FAILED: u8 = 125;
+/// Most bytes shown of a kernel's last words.
+const PANIC_BYTES: usize = 16 << 10;
 
 /// How a sandbox came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub struct Sandbox {
     vmm: VmmProcess,
     pub(crate) control: ControlSocket,
     run_dir: RunDir,
+    _published: PublishedSockets,
     pub(crate) stop: StopSpec,
     pub(crate) stop_signal: u8,
     /// What further commands are like where they say nothing else.
@@ -92,11 +97,22 @@ impl Sandbox {
         // The machine has the files now; a pipe's or socket's end is seen only when this copy of it is closed too.
         drop(plan.files);
         let session = Session::start_timed(Handoff::new(plan.handoff), plan.configure, plan.timeline)?;
+        let published = PublishedSockets(plan.published_sockets.into_iter().map(Arc::new).collect());
+        session.connect_sockets(plan.sockets, &published.0)?;
         let main = plan.exec.clone();
         let process = session.exec(plan.exec, streams)?;
-        let stop_signal = plan.stop_signal.number();
-        let keeps_disk = plan.keeps_disk;
-        Ok(Self { process, session, vmm, control, run_dir, stop, stop_signal, main, keeps_disk })
+        Ok(Self {
+            process,
+            session,
+            vmm,
+            control,
+            run_dir,
+            _published: published,
+            stop,
+            stop_signal: plan.stop_signal.number(),
+            main,
+            keeps_disk: plan.keeps_disk,
+        })
     }
 
     /// Supervises the sandbox until it ends: passes signals on, serves its control socket, ends the machine. `record`
@@ -138,7 +154,8 @@ fn explain(exit: VmExit) -> Result<Ended, Error> {
         VmExit::Killed => Err(Error::Machine("it was ended from outside".into())),
         VmExit::TripleFault => Err(Error::Machine("the guest's kernel crashed (triple fault)".into())),
         VmExit::Panic { text } => {
-            Err(Error::Machine(format!("the guest's kernel panicked:\n{}", text.trim_end())))
+            let text = printable(text.trim_end(), PANIC_BYTES);
+            Err(Error::Machine(format!("the guest's kernel panicked:\n{text}")))
         }
         VmExit::InternalError { detail } => Err(Error::Machine(detail)),
     }

@@ -21,11 +21,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use monocore_protocol::Rlimit;
+use monocore_spec::JailMode;
 use serde::{Deserialize, Serialize};
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
-pub use mount::{MountSource, MountSpec, parse_mount, parse_tmpfs, parse_volume};
+pub use mount::{
+    MountSource, MountSpec, PublishSocket, parse_mount, parse_publish_socket, parse_tmpfs, parse_volume,
+};
 pub use network::{
     NetworkMode, NetworkSpec, parse_guest_ports, parse_net_rule, parse_network, parse_publish, parse_reach,
 };
@@ -60,6 +63,8 @@ pub struct SandboxSpec {
     pub machine: MachineSpec,
     /// Host directories, volumes and memory file systems, in the order they were asked for.
     pub mounts: Vec<MountSpec>,
+    /// Sockets of the guest that are reached from the host.
+    pub publish_sockets: Vec<PublishSocket>,
     /// How it reaches others, and others it.
     pub network: NetworkSpec,
     /// The host name in the guest; the sandbox's id when there is none.
@@ -157,6 +162,8 @@ pub struct MachineSpec {
     pub kernel: Option<PathBuf>,
     /// A file to which the points of the run are appended ([`crate::Timeline`]); init adds its own.
     pub timeline: Option<PathBuf>,
+    /// What happens where this machine's kernel lacks a part of the jail.
+    pub jail: JailMode,
 }
 
 impl Default for MachineSpec {
@@ -167,6 +174,7 @@ impl Default for MachineSpec {
             shm_bytes: DEFAULT_SHM_BYTES,
             kernel: None,
             timeline: None,
+            jail: JailMode::default(),
         }
     }
 }

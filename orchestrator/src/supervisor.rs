@@ -196,11 +196,10 @@ impl<'a, 'f> Supervisor<'a, 'f> {
     fn signal(&mut self, signal: u8) -> Result<Option<Ended>, SessionError> {
         let process = &self.sandbox.process;
         match (&self.front, SignalKind::of(signal)) {
-            (Front::Foreground { terminal, .. }, SignalKind::WindowChange) => {
-                if let Some(size) = terminal.and_then(Terminal::size) {
-                    process.resize(size)?;
-                }
-            }
+            (Front::Foreground { terminal, .. }, SignalKind::WindowChange) => match terminal {
+                Some(terminal) => terminal.size().map_or(Ok(()), |size| process.resize(size))?,
+                None => process.signal(signal)?,
+            },
             (Front::Foreground { .. }, SignalKind::End) if self.asked => return Ok(Some(Ended::Killed)),
             (Front::Foreground { .. }, kind) => {
                 self.asked |= kind == SignalKind::End;

@@ -2,7 +2,7 @@
 //!
 //! This process and the machine's append to the same file, so its lines are in order of time only once sorted.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use monocore_spec::TimelineEntry;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::Error;
+use crate::{Error, log_file};
 
 /// Where the points of a run are written, one [`TimelineEntry`] as JSON a line; the default is nowhere.
 ///
@@ -26,7 +26,7 @@ impl Timeline {
     /// # Errors
     /// The file system's.
     pub(crate) fn append_to(path: &Path) -> Result<Self, Error> {
-        let file = OpenOptions::new().append(true).create(true).open(path);
+        let file = log_file::open(path, false);
         Ok(Self(Some(Arc::new(file.map_err(Error::file("write", path))?))))
     }
 

@@ -34,6 +34,8 @@ mod limits;
 mod load;
 #[path = "net/names.rs"]
 mod names;
+#[path = "net/ordinary.rs"]
+mod ordinary;
 #[path = "net/sockets.rs"]
 mod sockets;
 #[path = "net/tools.rs"]

@@ -5,6 +5,8 @@
 mod command;
 #[path = "run/exit.rs"]
 mod exit;
+#[path = "run/jailed.rs"]
+mod jailed;
 #[path = "run/lifetime.rs"]
 mod lifetime;
 #[path = "run/machine.rs"]
@@ -27,3 +29,5 @@ mod streams;
 mod tap;
 #[path = "run/terminal.rs"]
 mod terminal;
+#[path = "run/unix_sockets.rs"]
+mod unix_sockets;

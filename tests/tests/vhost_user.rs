@@ -1,4 +1,5 @@
-//! Our disks and sockets behind vhost-user, with QEMU as the front end and a stock Debian kernel as the driver.
+//! Our disks and sockets behind vhost-user, with QEMU as the front end and a stock Debian kernel as the driver. One disk is of
+//! this process, the other devices are `monocore vhost-user`, each in its jail.
 //! Software emulation; no KVM.
 
 mod support;
@@ -9,15 +10,17 @@ use std::net::Shutdown;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use monocore_blk::{Block, Concat, Part, Raw};
+use monocore_blk::{Block, Concat, Part};
 use monocore_tests::stock_guest::devices::{ANSWER, ECHO, ECHO_BYTES, LISTENING};
 use monocore_vhost_user::Server;
 use monocore_virtio::VirtioDevice;
-use monocore_vsock::{Limits, UnixSockets, Vsock};
 use sha2::{Digest, Sha256};
+use support::served::Served;
 use support::stock_guest::StockGuest;
 
 const SCRATCH_BYTES: u64 = 32 << 20;
@@ -25,7 +28,7 @@ const SCRATCH_BYTES: u64 = 32 << 20;
 /// Serves `device` to one front end at `name` in `dir`.
 fn serve(dir: &Path, name: &str, device: impl VirtioDevice + 'static) -> Result<(PathBuf, JoinHandle<()>)> {
     let path = dir.join(name);
-    let server = Server::bind(&path, Box::new(device))?;
+    let server = Server::bind(&path, Box::new(device), Arc::new(|| Ok(())))?;
     let serving = std::thread::spawn(move || server.serve_one().expect("a front end"));
     Ok((path, serving))
 }
@@ -93,14 +96,15 @@ fn a_stock_kernel_reads_a_whole_disk_writes_another_and_echoes_100_mb() -> Resul
     let scratch_path = dir.path().join("scratch.img");
     let scratch = File::create_new(&scratch_path)?;
     scratch.set_len(SCRATCH_BYTES)?;
-    let scratch = Raw::new(File::options().read(true).write(true).open(&scratch_path)?, false)?;
     let vsock_path = dir.path().join("guest");
-    let vsock = Vsock::new(3, Box::new(UnixSockets::bind(&vsock_path)?), Limits::default());
-    let answer = host_side(&vsock_path)?;
 
     let (root, root_thread) = serve(dir.path(), "root.sock", root)?;
-    let (scratch, scratch_thread) = serve(dir.path(), "scratch.sock", Block::new(scratch, "scratch")?)?;
-    let (vsock, vsock_thread) = serve(dir.path(), "vsock.sock", vsock.without_event_queue())?;
+    let (scratch, vsock) = (dir.path().join("scratch.sock"), dir.path().join("vsock.sock"));
+    let file = scratch_path.to_str().context("a path")?;
+    let mut scratch_served = Served::start(&scratch, None, &["blk", "--serial", "scratch", "--file", file]);
+    let uds_path = vsock_path.to_str().context("a path")?;
+    let mut vsock_served = Served::start(&vsock, None, &["vsock", "--uds-path", uds_path]);
+    let answer = host_side(&vsock_path)?;
     let mut guest = StockGuest::new("devices");
     guest.shared_memory();
     for (id, kind, socket) in [
@@ -116,10 +120,22 @@ fn a_stock_kernel_reads_a_whole_disk_writes_another_and_echoes_100_mb() -> Resul
     assert!(said.contains(&format!("echo {ECHO_BYTES}")), "{said}");
     let answer = answer.join().expect("the host's side")?;
     assert!(answer.starts_with("OK ") && answer.ends_with("\nHOW ARE YOU\n"), "{answer:?}");
-    for thread in [root_thread, scratch_thread, vsock_thread] {
-        thread.join().expect("a device's server");
-    }
+    root_thread.join().expect("a device's server");
+    scratch_served.assert_running();
+    vsock_served.assert_running();
+    drop(vsock_served);
+    wait_until_gone(&vsock_path)?;
     check_scratch(&scratch_path)
+}
+
+/// The broker of the sockets outlives its device for as long as it takes to remove their path.
+fn wait_until_gone(path: &Path) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    while path.exists() {
+        ensure!(Instant::now() < end, "{} is still there", path.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// 8 MiB were written at 1 MiB, and the first of them discarded.

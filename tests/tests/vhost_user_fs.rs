@@ -1,19 +1,19 @@
-//! virtio-fs in a real guest: QEMU in software emulation, a distribution's kernel, our device at a vhost-user socket.
+//! virtio-fs in a real guest: QEMU in software emulation, a distribution's kernel, our device at a vhost-user socket, once
+//! of this process and once of `monocore vhost-user`, in its jail.
 //! Needs root and no KVM.
 
 mod support;
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::thread;
 
-use monocore_fs::{CachePolicy, FILE_ENTRY, Fs, FsConfig, FsHandle, FsShare, OwnerPolicy, ServerConfig};
+use monocore_fs::{CachePolicy, FILE_ENTRY, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
 use monocore_tests::stock_guest::fs::{LARGE_BYTES, MANY};
 use monocore_vhost_user::Server;
-use rustix::fs::{Gid, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use sha2::{Digest, Sha256};
+use support::served::Served;
 use support::stock_guest::StockGuest;
 use tempfile::TempDir;
 
@@ -67,7 +67,7 @@ fn a_stock_kernel_mounts_the_device_and_finds_a_file_system() {
     let device = Fs::new(config).unwrap();
     let (handle, metrics) = (device.handle(), device.metrics());
     let socket = sockets.path().join("fs");
-    let server = Server::bind(&socket, Box::new(device)).unwrap();
+    let server = Server::bind(&socket, Box::new(device), Arc::new(|| Ok(()))).unwrap();
     // Ends with the front end.
     let serving = thread::spawn(move || server.serve_one());
 
@@ -111,30 +111,12 @@ fn a_host_without_root_serves_a_guest_that_has_it() {
     std::os::unix::fs::chown(host.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     std::os::unix::fs::chown(sockets.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let (work, socket) = (host.path().join("work"), sockets.path().join("fs"));
-    let (bound, ready) = mpsc::channel();
-    let path = socket.clone();
-    // Users are threads' to Linux: this one, and the device's own below it, lose every right of root.
-    let serving = thread::spawn(move || {
-        become_nobody();
-        fs::create_dir(&work).unwrap();
-        let server = ServerConfig { max_descriptors: 256, ..ServerConfig::for_this_process() };
-        assert_eq!(server.owners, OwnerPolicy::Mapped { uid: 0, gid: 0 });
-        let shares = vec![share(&work, "work", false)];
-        let config = FsConfig { tag: "monocore".into(), request_queues: 1, shares, server };
-        let server = Server::bind(&path, Box::new(Fs::new(config).unwrap())).unwrap();
-        bound.send(()).unwrap();
-        server.serve_one()
-    });
-    ready.recv().unwrap();
+    fs::create_dir(&work).unwrap();
+    std::os::unix::fs::chown(&work, Some(NOBODY), Some(NOBODY)).unwrap();
+    let share = format!("work={}", work.display());
+    let mut served = Served::start(&socket, Some(NOBODY), &["fs", "--share", &share]);
     let lines = guest("fs-rootless", &socket).run(|_| {});
-    serving.join().unwrap().unwrap();
+    served.assert_running();
     assert!(assertions(&lines) >= 300);
     assert_eq!(fs::read_dir(host.path().join("work")).unwrap().count(), 0);
-}
-
-fn become_nobody() {
-    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    set_thread_groups(&[]).expect("root's right");
-    set_thread_res_gid(gid, gid, gid).expect("root's right");
-    set_thread_res_uid(uid, uid, uid).expect("root's right");
 }

@@ -5,15 +5,14 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monocore_tests::names::name_server;
 use monocore_tests::net_load::{Stream, Sum, peer};
 use monocore_tests::stock_guest::net::{NAMES, PUBLISHED, STREAM_BYTES};
-use monocore_tests::world::binary;
+use support::served::Served;
 use support::stock_guest::StockGuest;
 
 /// The card and its stack ask this server for names.
@@ -21,16 +20,6 @@ const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 53, 77);
 const ADDRESSES: &[(&str, [u8; 4])] = &[(NAMES[0], [93, 184, 216, 34])];
 /// Both ends of a connection, twice.
 const CONNECTIONS: usize = 4;
-
-/// Ends the device when the test does.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Other ends for every connection of the guest's, one after the other: `bytes` bytes are sent to each.
 fn peers(bytes: u64) -> u16 {
@@ -81,15 +70,9 @@ fn a_stock_kernel_uses_the_card() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, published) = (dir.path().join("net.sock"), free_port());
     name_server(NAME_SERVER, ADDRESSES).unwrap();
-    let mut serve = Command::new(binary());
-    serve.args(["vhost-user", "net", "--net-rule", "allow:host", "--dns", &NAME_SERVER.to_string()]);
-    serve.args(["-p", &format!("{published}:{PUBLISHED}"), "--socket"]).arg(&socket).stdin(Stdio::null());
-    let _serving = Running(serve.spawn().unwrap());
-    let end = Instant::now() + Duration::from_secs(30);
-    while !socket.exists() {
-        assert!(Instant::now() < end, "no socket");
-        thread::sleep(Duration::from_millis(20));
-    }
+    let (dns, port) = (NAME_SERVER.to_string(), format!("{published}:{PUBLISHED}"));
+    let arguments = ["net", "--net-rule", "allow:host", "--dns", &dns, "-p", &port];
+    let mut served = Served::start(&socket, None, &arguments);
 
     let mut guest = StockGuest::new(format!("net:{},{},{}", peers(0), peers(STREAM_BYTES), echo()));
     guest.shared_memory().character_device("net", &socket);
@@ -105,6 +88,7 @@ fn a_stock_kernel_uses_the_card() {
         }
     });
 
+    served.assert_running();
     let (mut source, mut sum) = (Stream::new(STREAM_BYTES), Sum::default());
     while let Some(block) = source.next_block() {
         sum.add(block);

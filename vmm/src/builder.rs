@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink, VmSpec};
+use monocore_spec::{
+    DeviceSpec, FileRef, JailMode, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink, VmSpec,
+};
 
 use crate::attachments::Attachments;
 use crate::{Error, HostHypervisor, Machine};
@@ -42,6 +44,7 @@ impl Builder {
             serial: Sink::Discard,
             network: Network::None,
             timeline: Sink::Discard,
+            jail: JailMode::default(),
         };
         Self::from_spec(spec)
     }

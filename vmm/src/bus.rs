@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::{CpuIo, Gpa, layout};
 use monocore_legacy::PortDevice;
-use monocore_virtio::{MmioTransport, RingServer};
+use monocore_virtio::MmioTransport;
 
 use crate::outcome::Outcome;
 
@@ -39,30 +39,12 @@ struct PortRange {
     device: Mutex<Box<dyn PortDevice>>,
 }
 
-/// A virtio device behind its registers.
-struct Window {
-    transport: Mutex<MmioTransport>,
-    /// Serves queues without the transport's lock.
-    server: Option<Arc<dyn RingServer>>,
-}
-
-impl Window {
-    /// The driver wrote `queue` to where queues' doorbells are.
-    fn ring(&self, queue: u32) {
-        let served =
-            |server: &Arc<dyn RingServer>| u16::try_from(queue).is_ok_and(|queue| server.ring(queue));
-        if !self.server.as_ref().is_some_and(served) {
-            lock(&self.transport).ring(queue);
-        }
-    }
-}
-
 /// The machine's devices, found by address; one lock per device and none beyond.
 pub(crate) struct Bus {
     /// Sorted by port.
     ports: Vec<PortRange>,
     /// By window.
-    virtio: Vec<Window>,
+    virtio: Vec<Mutex<MmioTransport>>,
     outcome: Arc<Outcome>,
     counters: Counters,
 }
@@ -88,18 +70,18 @@ impl Bus {
         self.ports.insert(at, PortRange { first, count, device: Mutex::new(device) });
     }
 
-    /// Puts a device behind the next virtio-mmio window, and what serves its queues at once, if anything does.
-    pub(crate) fn add_virtio(&mut self, transport: MmioTransport, server: Option<Arc<dyn RingServer>>) {
-        self.virtio.push(Window { transport: Mutex::new(transport), server });
+    /// Puts a device behind the next virtio-mmio window.
+    pub(crate) fn add_virtio(&mut self, transport: MmioTransport) {
+        self.virtio.push(Mutex::new(transport));
     }
 
     pub(crate) fn virtio(&self) -> impl Iterator<Item = MutexGuard<'_, MmioTransport>> {
-        self.virtio.iter().map(|window| lock(&window.transport))
+        self.virtio.iter().map(lock)
     }
 
     /// The device behind window `index`; no other is touched.
     pub(crate) fn virtio_at(&self, index: usize) -> Option<MutexGuard<'_, MmioTransport>> {
-        self.virtio.get(index).map(|window| lock(&window.transport))
+        self.virtio.get(index).map(lock)
     }
 
     pub(crate) fn counts(&self) -> BusCounts {
@@ -121,14 +103,14 @@ impl Bus {
     }
 
     /// The device whose queues are kicked at `port`.
-    fn rung_at(&self, port: u16) -> Option<&Window> {
+    fn rung_at(&self, port: u16) -> Option<&Mutex<MmioTransport>> {
         self.virtio.get(layout::virtio_window_of(port)?)
     }
 
-    fn window(&self, gpa: Gpa) -> Option<(&Window, u64)> {
+    fn window(&self, gpa: Gpa) -> Option<(MutexGuard<'_, MmioTransport>, u64)> {
         let offset = gpa.0.checked_sub(layout::VIRTIO_MMIO_START.0)?;
         let index = usize::try_from(offset / layout::VIRTIO_MMIO_LEN).ok()?;
-        Some((self.virtio.get(index)?, offset % layout::VIRTIO_MMIO_LEN))
+        Some((lock(self.virtio.get(index)?), offset % layout::VIRTIO_MMIO_LEN))
     }
 }
 
@@ -136,7 +118,7 @@ impl CpuIo for Bus {
     fn mmio_read(&self, gpa: Gpa, data: &mut [u8]) {
         count(&self.counters.mmio_reads);
         match self.window(gpa) {
-            Some((window, offset)) => lock(&window.transport).read(offset, data),
+            Some((device, offset)) => device.read(offset, data),
             None => {
                 count(&self.counters.unanswered);
                 data.fill(0xff);
@@ -147,12 +129,7 @@ impl CpuIo for Bus {
     fn mmio_write(&self, gpa: Gpa, data: &[u8]) {
         count(&self.counters.mmio_writes);
         match self.window(gpa) {
-            Some((window, offset)) => match <[u8; 4]>::try_from(data) {
-                Ok(queue) if offset == MmioTransport::NOTIFY_OFFSET_BYTES => {
-                    window.ring(u32::from_le_bytes(queue))
-                }
-                _ => lock(&window.transport).write(offset, data),
-            },
+            Some((mut device, offset)) => device.write(offset, data),
             None => count(&self.counters.unanswered),
         }
     }
@@ -172,7 +149,7 @@ impl CpuIo for Bus {
         count(&self.counters.port_writes);
         // Kicks the kernel has no doorbell for come first: they are many, all else on ports is rare.
         if let (Ok(queue), Some(window)) = (<[u8; 4]>::try_from(data), self.rung_at(port)) {
-            return window.ring(u32::from_le_bytes(queue));
+            return lock(window).ring(u32::from_le_bytes(queue));
         }
         match self.port(port) {
             Some((mut device, offset)) => device.write(offset, data),
@@ -237,7 +214,7 @@ mod tests {
             let ram = GuestRam::from_ranges(&[(vm_memory::GuestAddress(0), 0x1000)]).unwrap();
             let transport =
                 MmioTransport::new(device, ram, Arc::new(NoLine), doorbells, None, Arc::new(|| Ok(())));
-            bus.add_virtio(transport.unwrap(), None);
+            bus.add_virtio(transport.unwrap());
         }
         let port = |index| layout::virtio_port(index).unwrap();
         bus.port_write(port(1), &0u32.to_le_bytes());

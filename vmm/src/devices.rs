@@ -53,19 +53,14 @@ pub(crate) fn add<V: Vm>(
         };
         let notify = BusAddress::Memory(Gpa(base + MmioTransport::NOTIFY_OFFSET_BYTES));
         let register = port.map_or(notify, BusAddress::Port);
-        let server = device.ring_server();
         let doorbells = (0u16..)
             .zip(device.queue_max_sizes())
-            .map(|(queue, _)| match &server {
-                // Its kicks arrive on the bus, where the server is asked first.
-                Some(server) if server.serves(queue) => plain_doorbell(),
-                _ => doorbell(vm, DoorbellAddress { register, value: queue.into() }),
-            })
+            .map(|(queue, _)| doorbell(vm, DoorbellAddress { register, value: queue.into() }))
             .collect::<Result<_, _>>()?;
         let line = vm.irq_line(gsi).map_err(Error::hypervisor)?;
         let transport = MmioTransport::new(device, ram.clone(), line, doorbells, port, setup)
             .map_err(|error| Error::Device { index, kind: kind.name(), source: Box::new(error) })?;
-        bus.add_virtio(transport, server);
+        bus.add_virtio(transport);
     }
     Ok(())
 }
@@ -75,12 +70,8 @@ fn doorbell<V: Vm>(vm: &V, address: DoorbellAddress) -> Result<Doorbell, Error> 
     let made = vm.doorbell(address).map_err(Error::hypervisor)?;
     match made {
         Some(doorbell) => Ok(doorbell),
-        None => plain_doorbell(),
+        None => Event::new().map(Doorbell).map_err(Error::os("eventfd")),
     }
-}
-
-fn plain_doorbell() -> Result<Doorbell, Error> {
-    Event::new().map(Doorbell).map_err(Error::os("eventfd"))
 }
 
 /// Windows on the bus are as long as the transport's registers.

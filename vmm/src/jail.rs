@@ -1,9 +1,9 @@
 //! The jail of a machine's process, entered after everything is open and before the first thread starts.
 //!
 //! In order: inherited descriptors nobody needs are closed, capabilities dropped, privileges can no longer be gained,
-//! Landlock takes away every path but the shares of the file device (where the kernel has it), and seccomp leaves
-//! each thread the system calls it needs. A violation ends the process. Every step that fails ends it too; only a
-//! kernel without Landlock is let through, and that is logged.
+//! Landlock takes away every path but the shares of the file device, and seccomp leaves each thread the system calls it
+//! needs, with the arguments it needs. A violation ends the process. Every step that fails ends the process too. A kernel that
+//! lacks a part is refused, unless the specification says [`JailMode::BestEffort`].
 //!
 //! Threads inherit the main thread's filter and add their own, so the main thread may do what any of them may.
 //!
@@ -13,28 +13,34 @@
 //!
 //! The user is not changed: without root there is no other one to become, and with root the files a machine was given open
 //! may belong to anyone. What is left of root is a user without capabilities whom Landlock denies every path.
+//!
+//! Design: `docs/design/jail.md`.
 
 mod capabilities;
 mod descriptors;
 mod filesystem;
 mod filters;
 mod keeper;
+mod rules;
+mod streams;
 mod syscalls;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use monocore_fs::FsHandle;
-use monocore_spec::{DeviceSpec, VmSpec};
+use monocore_spec::{DeviceSpec, JailMode, VmSpec};
 use monocore_virtio::ThreadSetup;
 use seccompiler::BpfProgram;
 
 use crate::attachments::{Confinement, StartsOn, ThreadKind};
 use crate::devices::{StartQueue, Starter};
 pub use descriptors::{close_named, close_others, named_descriptors};
-pub use filesystem::has_landlock;
+pub use filesystem::{LandlockNeed, NEED_OF_ALL, NEED_OF_READ_ONLY, NEED_OF_SHARES, landlock_version};
+pub use streams::restrict_streams;
 
 /// Why a process could not be jailed; it must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +48,30 @@ pub enum JailError {
     /// Descriptors could not be closed.
     #[error("close inherited descriptors: {0}")]
     Descriptors(#[source] io::Error),
+    /// The standard streams could not be replaced.
+    #[error("replace the standard streams: {0}")]
+    Streams(#[source] io::Error),
     /// Capabilities could not be dropped.
     #[error("drop capabilities: {0}")]
     Capabilities(#[source] io::Error),
     /// Landlock is there and refuses.
     #[error("Landlock: {0}")]
     Landlock(String),
+    /// This kernel's Landlock is missing or too old.
+    #[error(
+        "{} needs Landlock version {}, which Linux {} and later have: without it, {}. \
+         `--jail best-effort` runs it all the same",
+        shown(*version),
+        need.version,
+        need.linux,
+        need.risk
+    )]
+    LandlockVersion {
+        /// The kernel's, 0 for none.
+        version: u32,
+        /// What is needed.
+        need: LandlockNeed,
+    },
     /// A filter cannot be compiled or installed.
     #[error("seccomp: {0}")]
     Seccomp(String),
@@ -64,16 +88,25 @@ pub enum JailError {
     },
 }
 
+/// What this kernel has, as an error says it.
+fn shown(version: u32) -> String {
+    match version {
+        0 => "this kernel has no Landlock, and the jail".to_owned(),
+        version => format!("this kernel has Landlock version {version}, and the jail"),
+    }
+}
+
 /// The jail of one process.
 pub struct Jail {
     main: BpfProgram,
     threads: Arc<ThreadFilters>,
     /// What all threads may reach.
-    shares: Vec<(File, bool)>,
+    shares: Vec<(OwnedFd, bool)>,
     keeper: Option<Keeper>,
     keep_fs: bool,
     /// A thread connects to others over the network.
     connects: bool,
+    mode: JailMode,
 }
 
 /// A thread that is to be started before Landlock holds the process.
@@ -86,7 +119,7 @@ impl Jail {
     /// Prepares the jail of a machine like `spec`: compiles filters and opens what must stay reachable.
     ///
     /// # Errors
-    /// [`JailError`].
+    /// [`JailError`]; under [`JailMode::Strict`] also where the kernel lacks what the machine needs.
     pub fn prepare(spec: &VmSpec) -> Result<Self, JailError> {
         let kind = |device| ThreadKind::of(device, &spec.network);
         let mut kinds: Vec<_> = spec.devices.iter().map(kind).collect();
@@ -94,13 +127,13 @@ impl Jail {
         kinds.extend(ThreadKind::of_network(&spec.network));
         kinds.sort_unstable();
         kinds.dedup();
-        let mut threads = HashMap::new();
-        for &kind in &kinds {
-            threads.insert(kind, Arc::new(filters::thread(kind)?));
-        }
+        let filters = thread_filters(&kinds)?;
         let keep_fs = kinds.contains(&ThreadKind::Fs);
         let (mut shares, mut keeper, mut starter) = (Vec::new(), None, None);
-        match spec.devices.iter().find_map(fs_spec) {
+        let fs = spec.devices.iter().find_map(fs_spec);
+        let need = fs.map_or(NEED_OF_ALL, |fs| filesystem::need(&fs.shares, fs.grows));
+        filesystem::check(landlock_version(), need, spec.jail)?;
+        match fs {
             Some(fs) if fs.grows => {
                 let (starts, to_keeper) = StartQueue::new().map_err(JailError::Keeper)?;
                 keeper = Some(Keeper { starts, filter: filters::keeper()? });
@@ -111,12 +144,35 @@ impl Jail {
             Some(fs) => shares = filesystem::open_shares(&fs.shares)?,
             None => {}
         }
-        let connects = kinds.iter().any(|kind| matches!(kind, ThreadKind::Nat | ThreadKind::Tsi));
-        let threads = Arc::new(ThreadFilters { filters: threads, keeper: starter });
-        Ok(Self { main: filters::main(&kinds)?, threads, shares, keeper, keep_fs, connects })
+        let threads = Arc::new(ThreadFilters { filters, keeper: starter, mode: spec.jail });
+        let connects = connects(&kinds);
+        Ok(Self { main: filters::main(&kinds)?, threads, shares, keeper, keep_fs, connects, mode: spec.jail })
     }
 
-    /// What confines the machine's threads; it needs the process to [`enter`](Self::enter) the jail before they start.
+    /// Prepares the jail of a process that serves one device to another virtual machine monitor (vhost-user): the device's
+    /// threads are of `kind`, and `shares` are the roots of a file device, each with whether it is read-only.
+    ///
+    /// # Errors
+    /// Those of [`prepare`](Self::prepare).
+    pub fn prepare_server(
+        kind: ThreadKind,
+        shares: Vec<(OwnedFd, bool)>,
+        mode: JailMode,
+    ) -> Result<Self, JailError> {
+        filesystem::check(landlock_version(), filesystem::need(&shares, false), mode)?;
+        let threads = ThreadFilters { filters: thread_filters(&[kind])?, keeper: None, mode };
+        Ok(Self {
+            main: filters::server(kind)?,
+            threads: Arc::new(threads),
+            shares,
+            keeper: None,
+            keep_fs: kind == ThreadKind::Fs,
+            connects: connects(&[kind]),
+            mode,
+        })
+    }
+
+    /// What confines the process's threads; it needs the process to [`enter`](Self::enter) the jail before they start.
     pub fn confinement(&self) -> Arc<dyn Confinement> {
         Arc::clone(&self.threads) as Arc<dyn Confinement>
     }
@@ -132,9 +188,28 @@ impl Jail {
             keeper::spawn(starts, filter)?;
             capabilities::drop_all(false)?;
         }
-        filesystem::restrict(self.shares, self.connects)?;
+        filesystem::restrict(self.shares, self.connects, self.mode)?;
         seccompiler::apply_filter(&self.main).map_err(|error| JailError::Seccomp(error.to_string()))
     }
+}
+
+/// Confines the calling process, which is the broker of a socket at `path`.
+///
+/// # Errors
+/// [`JailError`]; the process must end then.
+pub fn enter_as_broker(path: &Path) -> Result<(), JailError> {
+    capabilities::drop_all(false)?;
+    filesystem::restrict_broker(path)?;
+    seccompiler::apply_filter(&filters::broker()?).map_err(|error| JailError::Seccomp(error.to_string()))
+}
+
+/// Whether a thread of one of `kinds` connects to others over the network.
+fn connects(kinds: &[ThreadKind]) -> bool {
+    kinds.iter().any(|kind| matches!(kind, ThreadKind::Nat | ThreadKind::Tsi))
+}
+
+fn thread_filters(kinds: &[ThreadKind]) -> Result<HashMap<ThreadKind, Arc<BpfProgram>>, JailError> {
+    kinds.iter().map(|kind| Ok((*kind, Arc::new(filters::thread(*kind)?)))).collect()
 }
 
 fn fs_spec(device: &DeviceSpec) -> Option<&monocore_spec::FsSpec> {
@@ -149,6 +224,7 @@ struct ThreadFilters {
     filters: HashMap<ThreadKind, Arc<BpfProgram>>,
     /// The way to the thread that starts the file server's.
     keeper: Option<Starter>,
+    mode: JailMode,
 }
 
 impl Confinement for ThreadFilters {
@@ -166,9 +242,9 @@ impl Confinement for ThreadFilters {
             // Landlock holds the whole process.
             return filter;
         }
-        let shares = shares.clone();
+        let (shares, mode) = (shares.clone(), self.mode);
         Arc::new(move || {
-            filesystem::restrict(shares.roots(), false).map_err(io::Error::other)?;
+            filesystem::restrict(shares.roots(), false, mode).map_err(io::Error::other)?;
             filter()
         })
     }

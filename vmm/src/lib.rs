@@ -8,6 +8,7 @@
 
 mod attachments;
 mod boot;
+mod broker;
 mod builder;
 mod bus;
 mod devices;
@@ -21,6 +22,7 @@ pub mod process;
 mod sys;
 
 pub use attachments::{Attachments, Confinement, StartsOn, ThreadKind, Unconfined};
+pub use broker::{BrokerError, start_broker};
 pub use builder::Builder;
 pub use bus::BusCounts;
 pub use devices::Starter;

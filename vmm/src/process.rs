@@ -9,11 +9,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
-use monocore_spec::{NatSpec, Network, TimelineEntry, VmExit, VmSpec};
+use monocore_spec::{DeviceSpec, NatSpec, Network, TimelineEntry, VmExit, VmSpec, VsockBackend, VsockSpec};
+use monocore_vsock::Backend as VsockConnections;
 use rustix::net::{SendFlags, send};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::attachments::Attachments;
+use crate::broker::{BrokerError, start_broker};
 use crate::jail::{self, Jail, JailError};
 use crate::{Error, HostHypervisor, Machine, files, sys};
 
@@ -30,6 +32,8 @@ enum ProcessError {
     ParseSpec(#[from] serde_json::Error),
     #[error("jail: {0}")]
     Jail(#[from] JailError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     #[error(transparent)]
     Machine(#[from] Error),
 }
@@ -60,13 +64,15 @@ pub fn main(spec_fd: RawFd, lifeline_fd: RawFd) -> ExitCode {
 }
 
 fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
-    let spec = read_spec(spec_fd)?;
+    let mut spec = read_spec(spec_fd)?;
     let named = jail::named_descriptors(&spec);
     jail::close_others(&[&named[..], &[lifeline.as_raw_fd()]].concat())?;
+    jail::restrict_streams()?;
+    let connections = broker(&mut spec)?;
     let mut timeline = files::open_sink(&spec.timeline)?;
     allow_connections(&spec.network);
     let jail = Jail::prepare(&spec)?;
-    let attachments = Attachments { confinement: jail.confinement(), ..Attachments::default() };
+    let attachments = Attachments { confinement: jail.confinement(), vsock: connections };
     let hypervisor = HostHypervisor::open().map_err(Error::hypervisor)?;
     let machine = Machine::build(&hypervisor, &spec, attachments)?;
     drop(hypervisor);
@@ -80,6 +86,20 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     // Not dropped: the process ends with its threads where they are.
     std::mem::forget(running);
     Ok(exit)
+}
+
+/// Starts the broker of a socket device whose ports are Unix sockets; what it serves is attached to the device instead.
+fn broker(spec: &mut VmSpec) -> Result<Option<Box<dyn VsockConnections>>, BrokerError> {
+    for device in &mut spec.devices {
+        if let DeviceSpec::Vsock(VsockSpec { backend, .. }) = device
+            && let VsockBackend::Unix { path } = backend
+        {
+            let connections = start_broker(path)?;
+            *backend = VsockBackend::Attached;
+            return Ok(Some(connections));
+        }
+    }
+    Ok(None)
 }
 
 /// Lets the process have as many descriptors as its guest may have connections. The usual limit, 1,024, is kept low for the

@@ -33,6 +33,43 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
+/// Which side of a [`fork`] this is.
+pub(crate) enum Forked {
+    Parent,
+    Child,
+}
+
+/// Makes a second process of this one. Called while the process has one thread.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn fork() -> io::Result<Forked> {
+    // SAFETY: the process has one thread, so no lock is held by a thread that the child lacks.
+    match unsafe { libc::fork() } {
+        0 => Ok(Forked::Child),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(Forked::Parent),
+    }
+}
+
+/// Ends the process without destructors or handlers of its exit.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: takes a number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// LANDLOCK_CREATE_RULESET_VERSION (include/uapi/linux/landlock.h).
+const LANDLOCK_VERSION: u32 = 1;
+
+/// The version of the kernel's Landlock, 0 where it has none or has it turned off.
+pub(crate) fn landlock_version() -> u32 {
+    // SAFETY: with this flag the call takes no attributes, makes nothing, and returns a number.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, LANDLOCK_VERSION)
+    };
+    u32::try_from(version).unwrap_or(0)
+}
+
 /// Has all threads allocate from one heap. Each other heap would be a mapping of its own, and to make one smaller the C library reads
 /// a file below /proc, which no jailed thread may.
 pub(crate) fn one_heap() {

@@ -16,6 +16,7 @@ mod process;
 mod project;
 mod registry;
 mod scratch;
+mod space;
 mod stock_guest;
 mod test;
 mod testbed;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode> {
+    project::require_root()?;
     match command {
         Command::Kernel(args) => kernel::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Guest => guest::build().map(|()| ExitCode::SUCCESS),

@@ -2,20 +2,23 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use monocore_benches::exits::{Counting, Exits};
 use monocore_spec::{
     BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, Kicks, Network,
     RamSpec, SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
 };
+use monocore_vsock::HandoffMessage;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::footprint::{self, Footprint};
@@ -49,20 +52,17 @@ pub(crate) struct Boot {
 /// Boots once; with `idle`, watches the guest for so long after it has settled.
 pub(crate) fn boot(files: &Files, work: &Path, idle: Option<Duration>) -> Result<Boot> {
     let timeline = work.join("timeline");
-    let socket = work.join("vsock");
-    let agent_socket = work.join(format!("vsock_{AGENT_PORT}"));
-    for stale in [&timeline, &socket, &agent_socket] {
-        if stale.exists() {
-            fs::remove_file(stale)?;
-        }
+    if timeline.exists() {
+        fs::remove_file(&timeline)?;
     }
-    let listener = UnixListener::bind(&agent_socket)?;
-    let spec = serde_json::to_vec(&spec(files, work, &socket, &timeline)?)?;
+    let (handoff, far_end) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let spec = serde_json::to_vec(&spec(files, work, &far_end, &timeline)?)?;
     let counting = Counting::start()?;
     let began = monotonic_ms();
-    let (child, lifeline) = spawn(&files.monocore, &spec, work)?;
+    let (child, lifeline) = spawn(&files.monocore, &spec, far_end, work)?;
     let mut child = Ended(child);
-    let (agent, _) = listener.accept().context("wait for the agent")?;
+    let agent = agent(&handoff)?;
     let agent_ms = monotonic_ms() - began;
     let exits = counting.read()?;
     let footprint = footprint::of(child.0.id(), u64::from(RAM_MIB) << 20)?;
@@ -85,6 +85,15 @@ pub(crate) fn boot(files: &Files, work: &Path, idle: Option<Duration>) -> Result
     })
 }
 
+/// The agent's connection, once the guest has dialled.
+fn agent(handoff: &OwnedFd) -> Result<OwnedFd> {
+    poll(&mut [PollFd::new(handoff, PollFlags::IN)], None)?;
+    let received = HandoffMessage::receive(handoff).context("wait for the agent")?;
+    let (message, agent) = received.context("the machine ended before its agent dialled")?;
+    ensure!(message.port == AGENT_PORT, "the guest dialled port {}", message.port);
+    Ok(agent)
+}
+
 /// A child that does not outlive its measurement.
 struct Ended(Child);
 
@@ -103,14 +112,15 @@ fn watch_idle(counting: &Counting, span: Duration) -> Result<f64> {
     Ok((counting.read()?.total() - before) / span.as_secs_f64())
 }
 
-/// Starts `monocore vmm` with its specification and lifeline as inherited descriptors.
-fn spawn(monocore: &Path, spec: &[u8], work: &Path) -> Result<(Child, UnixStream)> {
+/// Starts `monocore vmm` with its specification, lifeline and handoff socket as inherited descriptors.
+fn spawn(monocore: &Path, spec: &[u8], handoff: OwnedFd, work: &Path) -> Result<(Child, UnixStream)> {
     let path = work.join("spec.json");
     fs::File::create(&path)?.write_all(spec)?;
     let spec = File::open(&path)?;
     let (lifeline, other) = UnixStream::pair()?;
     fcntl_setfd(&spec, FdFlags::empty())?;
     fcntl_setfd(&other, FdFlags::empty())?;
+    fcntl_setfd(&handoff, FdFlags::empty())?;
     let child = Command::new(monocore)
         .arg("vmm")
         .args([spec.as_raw_fd().to_string(), other.as_raw_fd().to_string()])
@@ -120,14 +130,14 @@ fn spawn(monocore: &Path, spec: &[u8], work: &Path) -> Result<(Child, UnixStream
     Ok((child, lifeline))
 }
 
-fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<VmSpec> {
+fn spec(files: &Files, work: &Path, handoff: &OwnedFd, timeline: &Path) -> Result<VmSpec> {
     let root = work.join("root.img");
     File::create(&root)?.set_len(1 << 20)?;
     let part = BlockPart { file: Some(FileRef::Path(root)), offset_bytes: 0, len_bytes: 1 << 20 };
     let devices = vec![
         DeviceSpec::Vsock(VsockSpec {
             guest_cid: 3,
-            backend: VsockBackend::Unix { path: socket.to_path_buf() },
+            backend: VsockBackend::Handoff { fd: handoff.as_raw_fd() },
         }),
         DeviceSpec::Block(BlockSpec {
             serial: "root".into(),
@@ -150,6 +160,7 @@ fn spec(files: &Files, work: &Path, socket: &Path, timeline: &Path) -> Result<Vm
         serial: Sink::Discard,
         network: Network::None,
         timeline: Sink::Path(timeline.to_path_buf()),
+        jail: monocore_spec::JailMode::default(),
     })
 }
 

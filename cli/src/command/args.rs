@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::spec;
-use monocore_spec::{NetRule, Protocol, PublishedPort, Reach};
+use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
 
 use super::run::RunArgs;
 
@@ -211,6 +211,25 @@ pub(super) enum Format {
     Json,
 }
 
+/// What happens where the kernel lacks a part of the jail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JailArg {
+    /// Refuse.
+    #[default]
+    Strict,
+    /// Warn, and go on with the parts there are.
+    BestEffort,
+}
+
+impl From<JailArg> for JailMode {
+    fn from(arg: JailArg) -> Self {
+        match arg {
+            JailArg::Strict => Self::Strict,
+            JailArg::BestEffort => Self::BestEffort,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct FormatArgs {
     /// How to write the result
@@ -391,11 +410,22 @@ pub(super) enum VhostUserCommand {
     Net(NetArgs),
 }
 
+/// What every device's process is told.
 #[derive(Debug, Args)]
-pub(super) struct FsArgs {
+pub(super) struct ServerArgs {
     /// The socket to listen on
     #[arg(long, value_name = "PATH")]
     pub(super) socket: PathBuf,
+    /// What to do where this machine's kernel lacks a part of the jail of this process: refuse to run, or warn and run with the
+    /// parts there are; `monocore doctor` names them
+    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
+    pub(super) jail: JailArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FsArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
     /// A directory or file, and its name below the device's root
     #[arg(long, value_name = "NAME=PATH[:ro]", required = true, value_parser = parse_share)]
     pub(super) share: Vec<ShareArg>,
@@ -414,9 +444,8 @@ pub(super) struct ShareArg {
 
 #[derive(Debug, Args)]
 pub(super) struct VsockArgs {
-    /// The socket to listen on
-    #[arg(long, value_name = "PATH")]
-    pub(super) socket: PathBuf,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
     /// Where this machine's programs connect to and say "CONNECT port"; the guest's connections to port P arrive at
     /// this path with _P
     #[arg(long, value_name = "PATH")]
@@ -428,9 +457,8 @@ pub(super) struct VsockArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BlkArgs {
-    /// The socket to listen on
-    #[arg(long, value_name = "PATH")]
-    pub(super) socket: PathBuf,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
     /// Its content, a raw file; several make one read-only disk, one after the other
     #[arg(long, value_name = "FILE", required = true)]
     pub(super) file: Vec<PathBuf>,
@@ -444,10 +472,9 @@ pub(super) struct BlkArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct NetArgs {
-    /// The socket to listen on
-    #[arg(long, value_name = "PATH")]
-    pub(super) socket: PathBuf,
-    /// What the guest may reach where no rule says otherwise: none, group, public, or any
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// What the guest may reach where no rule says otherwise: none, public, or any
     #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
     pub(super) reach: Reach,
     /// Let it reach something or keep it from it; see `monocore run --help`

@@ -12,6 +12,8 @@ use anyhow::Context;
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
 use monocore_orchestrator::spec::{RootSource, SandboxSpec};
 use monocore_orchestrator::{Ended, Front, Home, Launcher, RootFiles, start_in_background, this_program};
+use monocore_spec::JailMode;
+use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
 
 use super::terminal::RawMode;
 use super::{OUR_FAILURE, create, output, store};
@@ -39,6 +41,7 @@ fn run(args: RunArgs) -> anyhow::Result<u8> {
     let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
     let wanted = args.wanted();
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    warn_of_gaps(spec.machine.jail);
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     if detach {
         let kept = create::keep(&launcher.home, spec, &wanted, rm)?;
@@ -70,6 +73,16 @@ pub(super) fn with_root<T>(
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
             then(&RootFiles::Image(&found.config, root), &image.reference)
         }
+    }
+}
+
+/// Tells what the machine's process would tell, which has nowhere to tell it.
+fn warn_of_gaps(mode: JailMode) {
+    let version = landlock_version();
+    if mode == JailMode::BestEffort && version < NEED_OF_READ_ONLY.version {
+        tracing::warn!(
+            "Landlock version {version}: the sandbox's jail may have gaps; `monocore doctor` names them"
+        );
     }
 }
 

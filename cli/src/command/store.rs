@@ -1,18 +1,38 @@
 //! The image store of this user, and what several verbs do with it.
 
 use anyhow::Context;
-use monocore_oci::{Image, Platform, PullOptions, Reference, RegistryOptions, Store};
-use monocore_orchestrator::Home;
+use monocore_oci::{Error, Image, Limits, Platform, PullOptions, Reference, RegistryOptions, Store};
+use monocore_orchestrator::{Home, spec};
 
 use super::args::RegistryArgs;
 use super::output::Bars;
 
+/// The variable that replaces the bound on an image's size.
+const IMAGE_LIMIT: &str = "MONOCORE_IMAGE_LIMIT";
+
 /// Opens the store of `home`.
 ///
 /// # Errors
-/// It cannot be made or is of another version.
+/// It cannot be made or is of another version, or `MONOCORE_IMAGE_LIMIT` is not a size.
 pub(super) fn open(home: &Home) -> anyhow::Result<Store> {
-    Ok(Store::open(home.root())?)
+    let limits = match std::env::var_os(IMAGE_LIMIT).filter(|value| !value.is_empty()) {
+        Some(value) => {
+            let bytes = spec::parse_size(&value.to_string_lossy()).context(IMAGE_LIMIT)?;
+            Limits::with_image_bytes(bytes)
+        }
+        None => Limits::default(),
+    };
+    Ok(Store::open_with(home.root(), limits)?)
+}
+
+/// An error of the store, with what a user can do about an image that is too large.
+pub(super) fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::TooLarge { .. } => {
+            anyhow::anyhow!("{error}; if you trust it, set {IMAGE_LIMIT} to a larger size, such as 256G")
+        }
+        error => error.into(),
+    }
 }
 
 /// Reads a platform as flags give it.
@@ -47,7 +67,7 @@ pub(super) fn pull(
     options: &PullOptions,
     bars: &Bars,
 ) -> anyhow::Result<Image> {
-    Ok(runtime()?.block_on(store.pull(reference, options, bars))?)
+    runtime()?.block_on(store.pull(reference, options, bars)).map_err(explain)
 }
 
 /// Drives what is asynchronous.

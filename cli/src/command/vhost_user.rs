@@ -1,6 +1,10 @@
 //! `vhost-user fs|vsock|blk|net`: one of monocore's devices behind a socket, for QEMU and other front ends. No KVM is needed.
+//!
+//! The process is jailed as a machine's is, before it takes the first front end.
 
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -11,32 +15,53 @@ use monocore_proxy::Nat;
 use monocore_spec::{NatSpec, PolicySpec, ProxySpec};
 use monocore_vhost_user::Server;
 use monocore_virtio::VirtioDevice;
-use monocore_vsock::{Limits, UnixSockets, Vsock};
+use monocore_vmm::jail::{Jail, restrict_streams};
+use monocore_vmm::{ThreadKind, start_broker};
+use monocore_vsock::{Limits, Vsock};
 use rustix::fs::{Mode, OFlags};
 
-use super::args::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
+use super::args::{BlkArgs, FsArgs, JailArg, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 
 /// The card's Ethernet address, where the front end names none.
 const GUEST_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
 /// The unit of a disk's size, bytes.
 const SECTOR_BYTES: u64 = 512;
 
-/// Serves one front end after the other until the process is ended.
+/// A device, and what its process needs beside it.
+struct Served {
+    socket: PathBuf,
+    jail: JailArg,
+    kind: ThreadKind,
+    device: Box<dyn VirtioDevice>,
+    /// Roots of shared directories, each with whether it is read-only.
+    shares: Vec<(OwnedFd, bool)>,
+}
+
+/// Serves one front end after the other until the process is ended. The process has one thread until the device starts.
 pub(super) fn main(command: VhostUserCommand) -> anyhow::Result<()> {
-    let (socket, device): (PathBuf, Box<dyn VirtioDevice>) = match command {
-        VhostUserCommand::Fs(args) => (args.socket.clone(), Box::new(fs(args)?)),
-        VhostUserCommand::Vsock(args) => (args.socket.clone(), Box::new(vsock(&args)?)),
-        VhostUserCommand::Blk(args) => (args.socket.clone(), Box::new(blk(&args)?)),
-        VhostUserCommand::Net(args) => (args.socket.clone(), Box::new(net(args)?)),
+    restrict_streams()?;
+    let Served { socket, jail, kind, device, shares } = match command {
+        VhostUserCommand::Fs(args) => fs(args)?,
+        VhostUserCommand::Vsock(args) => vsock(args)?,
+        VhostUserCommand::Blk(args) => blk(args)?,
+        VhostUserCommand::Net(args) => net(args)?,
     };
-    let server = Server::bind(&socket, device).with_context(|| format!("--socket {}", socket.display()))?;
+    let jail = Jail::prepare_server(kind, shares, jail.into())?;
+    let setup = jail.confinement().thread_setup(kind);
+    let server =
+        Server::bind(&socket, device, setup).with_context(|| format!("--socket {}", socket.display()))?;
+    jail.enter()?;
     Ok(server.serve()?)
 }
 
-fn fs(args: FsArgs) -> anyhow::Result<Fs> {
-    let shares = args.share.into_iter().map(share).collect::<anyhow::Result<_>>()?;
+fn fs(args: FsArgs) -> anyhow::Result<Served> {
+    let shares: Vec<_> = args.share.into_iter().map(share).collect::<anyhow::Result<_>>()?;
+    let roots = shares.iter().map(|share| Ok((share.root.try_clone()?, share.read_only)));
+    let roots = roots.collect::<io::Result<_>>()?;
     let server = ServerConfig::for_this_process();
-    Ok(Fs::new(FsConfig { tag: args.tag, request_queues: 1, shares, server })?)
+    let device = Fs::new(FsConfig { tag: args.tag, request_queues: 1, shares, server })?;
+    let (socket, jail) = (args.server.socket, args.server.jail);
+    Ok(Served { socket, jail, kind: ThreadKind::Fs, device: Box::new(device), shares: roots })
 }
 
 fn share(arg: ShareArg) -> anyhow::Result<FsShare> {
@@ -46,13 +71,15 @@ fn share(arg: ShareArg) -> anyhow::Result<FsShare> {
 }
 
 /// The front end has the event queue: it, not this process, knows when the guest was moved.
-fn vsock(args: &VsockArgs) -> anyhow::Result<Vsock> {
-    let backend = UnixSockets::bind(&args.uds_path)
-        .with_context(|| format!("--uds-path {}", args.uds_path.display()))?;
-    Ok(Vsock::new(args.guest_cid, Box::new(backend), Limits::default()).without_event_queue())
+fn vsock(args: VsockArgs) -> anyhow::Result<Served> {
+    let connections =
+        start_broker(&args.uds_path).with_context(|| format!("--uds-path {}", args.uds_path.display()))?;
+    let device = Vsock::new(args.guest_cid, connections, Limits::default()).without_event_queue();
+    let (socket, jail) = (args.server.socket, args.server.jail);
+    Ok(Served { socket, jail, kind: ThreadKind::Vsock, device: Box::new(device), shares: Vec::new() })
 }
 
-fn blk(args: &BlkArgs) -> anyhow::Result<Block> {
+fn blk(args: BlkArgs) -> anyhow::Result<Served> {
     let disk: Disk = match &args.file[..] {
         [file] => {
             let opened = OpenOptions::new().read(true).write(!args.read_only).open(file);
@@ -64,11 +91,13 @@ fn blk(args: &BlkArgs) -> anyhow::Result<Block> {
             Concat::new(files.iter().map(|file| part(file)).collect::<anyhow::Result<Vec<_>>>()?)?.into()
         }
     };
-    Ok(Block::new(disk, &args.serial)?)
+    let device = Box::new(Block::new(disk, &args.serial)?);
+    let (socket, jail) = (args.server.socket, args.server.jail);
+    Ok(Served { socket, jail, kind: ThreadKind::Block, device, shares: Vec::new() })
 }
 
 /// The front end chooses the guest's Ethernet address; the stack learns it.
-fn net(args: NetArgs) -> anyhow::Result<Net> {
+fn net(args: NetArgs) -> anyhow::Result<Served> {
     let resolvers = if args.dns.is_empty() { monocore_proxy::host_resolvers() } else { args.dns };
     let proxy = ProxySpec {
         policy: PolicySpec { reach: args.reach, rules: args.net_rule },
@@ -77,7 +106,9 @@ fn net(args: NetArgs) -> anyhow::Result<Net> {
     };
     let spec = NatSpec { mac: GUEST_MAC, proxy };
     let stack = Nat::new(&spec, &resolvers, None)?;
-    Ok(Net::new(NetConfig { mac: GUEST_MAC }, Box::new(stack)))
+    let device = Box::new(Net::new(NetConfig { mac: GUEST_MAC }, Box::new(stack)));
+    let (socket, jail) = (args.server.socket, args.server.jail);
+    Ok(Served { socket, jail, kind: ThreadKind::Nat, device, shares: Vec::new() })
 }
 
 fn part(path: &Path) -> anyhow::Result<Part> {

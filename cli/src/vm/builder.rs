@@ -191,6 +191,7 @@ impl MicroVmBuilder {
             },
             machine,
             mounts: self.mounts.iter().map(|mount| existing(mount)).collect::<Result<_, _>>()?,
+            publish_sockets: Vec::new(),
             network: self.network,
             hostname: None,
             hosts: Vec::new(),

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use monocore_virtio::conformance::Subject;
-use monocore_virtio::test_driver::{Part, TestDriver};
+use monocore_virtio::test_driver::{Part, TestDriver, alone, cpu_in_a_second};
 use monocore_virtio::{Rate, Rates, VirtioDevice, virtio_conformance};
 
 use super::*;
@@ -247,4 +247,19 @@ fn a_buffer_without_room_is_the_drivers_fault() {
     driver.queues[RX].kick();
     far.write_all(&wire(&[1; 60])).unwrap();
     assert!(driver.interrupt.wait(|told| told.needs_reset));
+}
+
+#[test]
+fn a_hang_up_while_the_guest_has_no_buffers_costs_nothing() {
+    let name = "a_hang_up_while_the_guest_has_no_buffers_costs_nothing";
+    alone(module_path!(), name, || {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let _driver = TestDriver::started(card(near));
+        far.write_all(&[&60u32.to_be_bytes()[..], &[1; 60]].concat()).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        drop(far);
+        let cpu = cpu_in_a_second();
+        println!("{cpu:?} of CPU time in a second");
+        assert!(cpu < Duration::from_millis(200), "{cpu:?} of CPU time in a second");
+    });
 }

@@ -147,7 +147,10 @@ impl<D: Copy> Forwarder<D> {
                 let Some(read) =
                     Answer::parse(&answer).filter(|read| read.is_to(&pending.question, pending.upstream.id))
                 else {
-                    // Somebody else's answer; the right one may still come.
+                    // A datagram may be somebody else's, and the right one still come. Over a connection it is the server's.
+                    if pending.upstream.way() == Way::Stream {
+                        self.next_server(poller, id, now);
+                    }
                     return;
                 };
                 if let Some(pending) = self.pending.remove(id) {
@@ -212,8 +215,15 @@ impl<D: Copy> Forwarder<D> {
             tracing::info!(device = "net", name = pending.question.name, %address, "an answer leads inside and is not passed on");
             return self.reply(poller, pending.asker, message::failure(&pending.query, Code::NoError));
         }
+        if !engine.may_answer(&pending.question.name, &read.aliases) {
+            return self.reply(poller, pending.asker, message::failure(&pending.query, Code::Refused));
+        }
         for (address, ttl) in &read.addresses {
-            engine.learn(&pending.question.name, *address, Duration::from_secs((*ttl).into()), now);
+            let ttl = Duration::from_secs((*ttl).into());
+            engine.learn(&pending.question.name, *address, ttl, now);
+            for alias in &read.aliases {
+                engine.learn_alias(alias, *address, ttl, now);
+            }
         }
         if let (Some(to), Some(from)) = (answer.get_mut(..2), pending.query.get(..2)) {
             to.copy_from_slice(from);

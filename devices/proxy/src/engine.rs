@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use monocore_spec::{Direction, LinkSpec, Protocol};
 
+use monocore_virtio::{Interest, Poller, ServiceError};
+
 use crate::hello::Hello;
 use crate::names::Names;
 use crate::policy::{Decision, Policy, Question, Reason};
 use crate::receipt::{Receipts, Subject};
+use crate::token::{TOKEN_HOST, raw_token};
 
 /// Where what the guest may reach is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Beginning {
 pub struct Engine {
     policy: Policy,
     names: Names,
+    /// Names that stood in answers beside the one asked for.
+    aliases: Names,
     receipts: Receipts,
     link: LinkSpec,
     connections: u32,
@@ -51,6 +56,7 @@ impl Engine {
         Self {
             policy,
             names: Names::default(),
+            aliases: Names::default(),
             receipts,
             link: link.clone(),
             connections: 0,
@@ -70,10 +76,13 @@ impl Engine {
         target: SocketAddr,
         now: Instant,
     ) -> Result<Route, Decision> {
+        self.policy.refresh();
         let (address, port) = (target.ip(), target.port());
         let to_host = self.is_gateway(address);
         let names = self.names.of(address, now);
-        let question = Question { direction: Direction::Out, protocol, address, port, to_host, names };
+        let aliases = self.aliases.of(address, now);
+        let question =
+            Question { direction: Direction::Out, protocol, address, port, to_host, names, aliases };
         let mut decision = self.policy.decide(&question);
         if decision.allowed && self.connections >= self.max_connections {
             decision = Decision { allowed: false, reason: Reason::Limit };
@@ -110,6 +119,7 @@ impl Engine {
             port,
             to_host: self.is_gateway(address),
             names,
+            aliases: &[],
         };
         if !names.is_empty() && self.policy.decide(&question).allowed {
             return Beginning::Pass;
@@ -131,6 +141,7 @@ impl Engine {
             port: guest_port,
             to_host: false,
             names: &[],
+            aliases: &[],
         };
         let mut decision = self.policy.decide(&question);
         if decision.allowed && self.connections >= self.max_connections {
@@ -144,21 +155,60 @@ impl Engine {
 
     /// Decides whether a question for `name` (lower case, no dot at its end) is answered.
     pub fn ask(&mut self, name: &str) -> bool {
-        let decision = self.policy.decide_name(name);
-        let names = [name.to_owned()];
-        let subject = Subject { direction: Direction::Out, protocol: "dns", peer: None, names: &names };
-        self.receipts.write(subject, decision);
+        let decision = self.policy.decide_name(name, &[]);
+        self.asked(&[name.to_owned()], decision);
         decision.allowed
     }
 
+    /// Decides whether an answer about `name` is passed on in which the names `aliases` stand too.
+    pub fn may_answer(&mut self, name: &str, aliases: &[String]) -> bool {
+        let decision = self.policy.decide_name(name, aliases);
+        if !decision.allowed {
+            let names: Vec<String> =
+                std::iter::once(name.to_owned()).chain(aliases.iter().cloned()).collect();
+            self.asked(&names, decision);
+        }
+        decision.allowed
+    }
+
+    fn asked(&mut self, names: &[String], decision: Decision) {
+        let subject = Subject { direction: Direction::Out, protocol: "dns", peer: None, names };
+        self.receipts.write(subject, decision);
+    }
+
     /// Whether an answer may carry `address`.
-    pub fn may_resolve_to(&self, address: IpAddr) -> bool {
+    pub fn may_resolve_to(&mut self, address: IpAddr) -> bool {
+        self.policy.refresh();
         !self.is_gateway(address) && self.policy.may_resolve_to(address)
+    }
+
+    /// Watches for changes of this host's addresses.
+    pub(crate) fn begin(&self, poller: &Poller) -> Result<(), ServiceError> {
+        let Some(changes) = self.policy.host_changes() else { return Ok(()) };
+        let token = raw_token(TOKEN_HOST, 0);
+        poller
+            .add(changes, token, Interest::Read)
+            .map_err(ServiceError::host("watching this host's addresses"))
+    }
+
+    /// An address of this host has changed. Afterwards [`is_host`](Self::is_host) knows.
+    pub(crate) fn host_changed(&mut self) {
+        self.policy.refresh();
+    }
+
+    /// Whether `address` is one of this host's, or leads to one.
+    pub(crate) fn is_host(&self, address: IpAddr) -> bool {
+        self.policy.is_own(address)
     }
 
     /// An answer said that `name` is at `address`.
     pub fn learn(&mut self, name: &str, address: IpAddr, ttl: Duration, now: Instant) {
         self.names.record(name, address, ttl, now);
+    }
+
+    /// An answer with `address` had the name `alias` in it, which is not the one asked for.
+    pub fn learn_alias(&mut self, alias: &str, address: IpAddr, ttl: Duration, now: Instant) {
+        self.aliases.record(alias, address, ttl, now);
     }
 
     /// A connection begins to count.
@@ -208,10 +258,11 @@ fn loopback(like: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::HostAddresses;
     use monocore_spec::{Action, NetRule, NetTarget, PolicySpec, Reach};
 
     fn engine(reach: Reach, rules: Vec<NetRule>) -> Engine {
-        let policy = Policy::new(&PolicySpec { reach, rules }, Vec::new());
+        let policy = Policy::new(&PolicySpec { reach, rules }, HostAddresses::default());
         Engine::new(policy, Receipts::new(None), &LinkSpec::default(), 2)
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Flow<O> {
     pub(crate) socket: OwnedFd,
     until: Instant,
     answered: bool,
+    /// The poller does not watch the socket.
+    paused: bool,
     /// Datagrams to take at the next turn. One where they come one by one: another look would only find that there is none.
     pub(crate) turn: usize,
 }
@@ -110,7 +112,8 @@ impl<O: Copy + Ord> Flows<O> {
                     // Else each comes by itself.
                     let _ = receive_together(&socket);
                 }
-                let flow = Flow { owner, remote, socket, until: now, answered: false, turn: 1 };
+                let flow =
+                    Flow { owner, remote, socket, until: now, answered: false, paused: false, turn: 1 };
                 let id = self.flows.insert(flow);
                 self.by_ends.insert((owner, remote), id);
                 self.watch(poller, id)?;
@@ -140,10 +143,15 @@ impl<O: Copy + Ord> Flows<O> {
         self.flows.get_mut(id)
     }
 
-    /// The guest has no room: the flow's socket is left alone until it has.
+    /// The guest has no room: the flow's socket is left alone until it has. It leaves the poller, which would otherwise report
+    /// an error that waits in the socket without end.
     pub(crate) fn pause(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
         self.starved.push(id);
-        self.change(poller, id, Interest::None)
+        let Some(flow) = self.flows.get_mut(id) else { return Ok(()) };
+        if !std::mem::replace(&mut flow.paused, true) {
+            poller.remove(&flow.socket).map_err(ServiceError::host("leaving a flow"))?;
+        }
+        Ok(())
     }
 
     /// The flows that were paused; each is paused again or resumed.
@@ -153,7 +161,7 @@ impl<O: Copy + Ord> Flows<O> {
 
     /// Has the flow's socket watched again.
     pub(crate) fn resume(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
-        self.change(poller, id, Interest::Read)
+        if self.flows.get(id).is_some_and(|flow| flow.paused) { self.watch(poller, id) } else { Ok(()) }
     }
 
     /// Ends flows that are over.
@@ -171,6 +179,15 @@ impl<O: Copy + Ord> Flows<O> {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.sweep
+    }
+
+    /// Ends flows to addresses that have become this host's: they were allowed as somebody else's.
+    pub(crate) fn remove_host(&mut self, engine: &mut Engine) {
+        for id in self.flows.ids() {
+            if self.flows.get(id).is_some_and(|flow| engine.is_host(flow.remote.ip())) {
+                self.remove(engine, id);
+            }
+        }
     }
 
     /// Ends all flows of `owner`.
@@ -192,15 +209,9 @@ impl<O: Copy + Ord> Flows<O> {
 
     fn watch(&mut self, poller: &Poller, id: Id) -> Result<(), ServiceError> {
         let Some(flow) = self.flows.get_mut(id) else { return Ok(()) };
+        flow.paused = false;
         poller
             .add(&flow.socket, token(TOKEN_FLOW, id), Interest::Read)
-            .map_err(ServiceError::host("watching a flow"))
-    }
-
-    fn change(&mut self, poller: &Poller, id: Id, interest: Interest) -> Result<(), ServiceError> {
-        let Some(flow) = self.flows.get_mut(id) else { return Ok(()) };
-        poller
-            .modify(&flow.socket, token(TOKEN_FLOW, id), interest)
             .map_err(ServiceError::host("watching a flow"))
     }
 }

@@ -1,7 +1,8 @@
 //! What a TLS client says first, as far as it tells whom it wants (RFC 8446 §4.1.2 and §5.1; RFC 6066 §3).
 //!
-//! The bytes are hostile, and whoever reads them at the other end may be lenient. So what begins as a client's hello and then
-//! does not add up is [`Hello::Malformed`], never somebody else's protocol; and so is what some servers skip before a hello.
+//! The bytes are hostile, and the server that reads them may be lenient. Bytes that start like a TLS record must therefore be a
+//! well-formed ClientHello. Anything else that starts like one is [`Hello::Malformed`], because some servers skip a record that
+//! they do not expect and answer the hello behind it.
 
 /// The most bytes that are looked at: the longest record. A hello that is not whole by then is malformed.
 pub const MAX_HELLO_BYTES: usize = RECORD_HEADER_BYTES + MAX_FRAGMENT_BYTES;
@@ -10,12 +11,16 @@ const RECORD_HEADER_BYTES: usize = 5;
 const MAX_FRAGMENT_BYTES: usize = 1 << 14;
 /// The random value and the version before it.
 const FIXED_BYTES: usize = 2 + 32;
-/// Kinds of records, next to each other.
-const CHANGE_CIPHER_SPEC: u8 = 20;
+/// Record types: change_cipher_spec, alert, handshake, application_data, and heartbeat (RFC 8446 §5.1, RFC 6520 §3).
+const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-/// Every version of TLS has 3 here; there are servers that take others.
+/// The major version of every TLS record.
+const MAJOR: u8 = 3;
+/// The highest major version that any server accepts in the first record of a handshake or alert (Go's crypto/tls).
 const LAST_MAJOR: u8 = 0x0f;
+/// The longest first alert of a major version other than [`MAJOR`] that counts as TLS: two alerts.
+const MAX_ALERT_BYTES: u16 = 4;
 const CLIENT_HELLO: u8 = 1;
 /// The extension, and the only kind of name in it.
 const SERVER_NAME: u16 = 0;
@@ -31,7 +36,7 @@ pub enum Hello {
     Nameless,
     /// A hello for the server of this name: lower case, no dot at its end.
     Named(String),
-    /// TLS that no client begins with.
+    /// It starts like TLS and is not a well-formed ClientHello.
     Malformed,
 }
 
@@ -48,19 +53,31 @@ impl Hello {
 }
 
 fn first_record(bytes: &[u8]) -> Hello {
-    let kinds = CHANGE_CIPHER_SPEC..=HANDSHAKE;
-    if bytes.first().is_some_and(|kind| !kinds.contains(kind))
-        || bytes.get(1).is_some_and(|major| *major > LAST_MAJOR)
-    {
+    let Some(&kind) = bytes.first() else { return Hello::Incomplete };
+    if !RECORD_TYPES.contains(&kind) {
         return Hello::Nameless;
     }
-    let Some(&[kind, _, _, high, low, first]) = bytes.first_chunk() else { return Hello::Incomplete };
-    match (kind, u16::from_be_bytes([high, low]), first) {
-        (HANDSHAKE, _, CLIENT_HELLO) => message(bytes),
-        // Nothing, and another record; a warning; a change of ciphers: some servers skip them.
-        (HANDSHAKE, 0, first) if kinds.contains(&first) => Hello::Malformed,
-        (ALERT, 2, 1 | 2) | (CHANGE_CIPHER_SPEC, 1, 1) => Hello::Malformed,
-        _ => Hello::Nameless,
+    match bytes.get(1) {
+        None => Hello::Incomplete,
+        Some(&MAJOR) if kind != HANDSHAKE => Hello::Malformed,
+        Some(&MAJOR) => first_handshake(bytes, Hello::Malformed),
+        Some(0..=LAST_MAJOR) if kind == HANDSHAKE => first_handshake(bytes, Hello::Nameless),
+        Some(0..=LAST_MAJOR) if kind == ALERT => match bytes.get(3..RECORD_HEADER_BYTES) {
+            Some(length) if length <= &MAX_ALERT_BYTES.to_be_bytes()[..] => Hello::Malformed,
+            Some(_) => Hello::Nameless,
+            None => Hello::Incomplete,
+        },
+        Some(_) => Hello::Nameless,
+    }
+}
+
+/// Reads a first record of type handshake; `otherwise` is the answer when its first message is not a ClientHello.
+fn first_handshake(bytes: &[u8], otherwise: Hello) -> Hello {
+    match (bytes.get(3..RECORD_HEADER_BYTES), bytes.get(RECORD_HEADER_BYTES)) {
+        (Some([0, 0]), _) => Hello::Malformed,
+        (_, None) => Hello::Incomplete,
+        (_, Some(&CLIENT_HELLO)) => message(bytes),
+        _ => otherwise,
     }
 }
 

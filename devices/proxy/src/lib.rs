@@ -3,6 +3,8 @@
 //! [`Engine`] is the policy, the names that were resolved, and the receipts. It has two front ends: [`Nat`], a user-mode network
 //! stack at the other end of a network card, and [`Tsi`], which carries the guest's own sockets over its socket device.
 //!
+//! Design decisions: `docs/design/network.md`.
+//!
 //! Everything runs on the worker thread of the device in front. Nobody outside is trusted: packets, questions and
 //! answers are hostile bytes, copied once, checked in the copy, and dropped where they make no sense.
 
@@ -10,6 +12,7 @@ mod dns;
 mod engine;
 mod flows;
 pub mod hello;
+mod host;
 mod inbound;
 mod names;
 mod nat;
@@ -28,6 +31,7 @@ pub mod tsi;
 pub use dns::message;
 pub use dns::resolvers::host_resolvers;
 pub use engine::{Beginning, Engine, Route};
+pub use host::HostAddresses;
 pub use nat::Nat;
 pub use parts::ProxyError;
 pub use policy::{Class, Decision, Policy, Question, Reason};

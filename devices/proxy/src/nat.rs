@@ -35,7 +35,8 @@ use crate::engine::Engine;
 use crate::inbound::{Inbound, MAX_DATAGRAM};
 use crate::parts::{self, Parts, ProxyError};
 use crate::token::{
-    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_LISTENER, TOKEN_TCP, split,
+    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, TOKEN_TCP,
+    split,
 };
 use echo::Echoes;
 use io::Io;
@@ -266,6 +267,7 @@ impl Endpoint for Nat {
         self.udp.begin(offloads.udp_to_guest, poller)?;
         self.echoes.begin(&mut self.engine);
         self.inbound.begin(poller)?;
+        self.engine.begin(poller)?;
         self.dns.reset();
         Ok(())
     }
@@ -313,6 +315,11 @@ impl Endpoint for Nat {
             TOKEN_FLOW => parts.udp.ready(&mut io, bits),
             TOKEN_ECHO => parts.echoes.ready(&mut io, bits),
             TOKEN_LISTENER => inbound::ready(parts.inbound, &mut io, bits, parts.tcp),
+            TOKEN_HOST => {
+                io.engine.host_changed();
+                parts.udp.host_changed(io.engine);
+                Ok(())
+            }
             TOKEN_DNS_STREAM => {
                 io.dns.stream_ready(io.engine, io.poller, bits, ready, io.now);
                 Ok(())
@@ -330,6 +337,7 @@ impl Endpoint for Nat {
         let (mut io, parts) = parts!(nat, receiver, poller);
         parts.tcp.turn(&mut io)?;
         parts.udp.turn(&mut io)?;
+        parts.inbound.turn(io.poller, io.now)?;
         io.dns.turn(io.poller, io.now);
         for reply in std::mem::take(&mut io.dns.replies) {
             io.link.datagram(io.receiver, reply.to.server, reply.to.guest, &reply.bytes)?;
@@ -338,7 +346,10 @@ impl Endpoint for Nat {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.tcp.deadline(), self.udp.deadline(), self.dns.deadline()].into_iter().flatten().min()
+        [self.tcp.deadline(), self.udp.deadline(), self.dns.deadline(), self.inbound.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Connections belong to the guest that is gone; published ports stay.

@@ -8,11 +8,11 @@ use monocore_spec::{BoundPort, ProxySpec};
 
 use crate::dns::Forwarder;
 use crate::engine::Engine;
+use crate::host::HostAddresses;
 use crate::inbound::Inbound;
 use crate::policy::Policy;
 use crate::publish::{Listener, PublishError};
 use crate::receipt::Receipts;
-use crate::sys;
 
 /// Why a front end cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ impl<D: Copy> Parts<D> {
         resolvers: &[IpAddr],
         receipts: Option<File>,
     ) -> Result<Self, ProxyError> {
-        let own = sys::interface_addresses().map_err(ProxyError::HostAddresses)?;
+        let own = HostAddresses::watch().map_err(ProxyError::HostAddresses)?;
         let listeners = spec.publish.iter().map(Listener::open).collect::<Result<_, _>>()?;
         let receipts = Receipts::new(receipts).at_most(spec.receipts_max_bytes);
         let policy = Policy::new(&spec.policy, own);

@@ -6,9 +6,11 @@
 mod class;
 
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 
 use monocore_spec::{Action, Direction, NetRule, NetTarget, PolicySpec, Protocol, Reach};
 
+use crate::host::HostAddresses;
 pub use class::Class;
 use class::Guard;
 
@@ -27,6 +29,9 @@ pub struct Question<'a> {
     pub to_host: bool,
     /// The names that resolved to `address` and are still good.
     pub names: &'a [String],
+    /// Names that stood in the answers beside them. They count for rules that deny and for no others: whoever answers for a name
+    /// may call any other name its alias.
+    pub aliases: &'a [String],
 }
 
 /// A decision, and what it goes back to.
@@ -56,16 +61,16 @@ pub enum Reason {
 }
 
 /// Rules, and what is known of this host.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Policy {
     reach: Reach,
     rules: Vec<NetRule>,
-    host_addresses: Vec<IpAddr>,
+    host_addresses: HostAddresses,
 }
 
 impl Policy {
     /// `spec` on a host that has the addresses `host_addresses`. Names in rules are compared without regard to case.
-    pub fn new(spec: &PolicySpec, host_addresses: Vec<IpAddr>) -> Self {
+    pub fn new(spec: &PolicySpec, host_addresses: HostAddresses) -> Self {
         let mut rules = spec.rules.clone();
         for rule in &mut rules {
             if let NetTarget::Domain(name) | NetTarget::Suffix(name) = &mut rule.target {
@@ -73,6 +78,23 @@ impl Policy {
             }
         }
         Self { reach: spec.reach, rules, host_addresses }
+    }
+
+    /// What is readable when an address of this host has changed.
+    pub(crate) fn host_changes(&self) -> Option<BorrowedFd<'_>> {
+        self.host_addresses.changes()
+    }
+
+    /// Takes in what has changed of this host's addresses; says whether anything has. Where they cannot be known any more, nothing
+    /// is allowed out.
+    pub(crate) fn refresh(&mut self) -> bool {
+        self.host_addresses.refresh().unwrap_or_else(|error| {
+            tracing::error!(%error, "this host's addresses are not known any more: the guest reaches nothing");
+            self.reach = Reach::None;
+            self.rules.retain(|rule| rule.direction == Direction::In);
+            self.host_addresses = HostAddresses::default();
+            true
+        })
     }
 
     /// Decides about a connection, a datagram's flow or an echo request.
@@ -95,7 +117,7 @@ impl Policy {
         }
         match (question.direction, self.reach, guard.map(|guard| guard.class)) {
             (Direction::In, ..) => allow(Reason::Published),
-            (Direction::Out, Reach::None | Reach::Group, _) => deny(Reason::Reach),
+            (Direction::Out, Reach::None, _) => deny(Reason::Reach),
             (Direction::Out, Reach::Public | Reach::Any, None)
             | (Direction::Out, Reach::Any, Some(Class::Private)) => allow(Reason::Reach),
             (Direction::Out, _, Some(class)) => deny(Reason::Guarded(class)),
@@ -113,15 +135,19 @@ impl Policy {
         })
     }
 
-    /// Whether a question for `name` is answered at all.
-    pub fn decide_name(&self, name: &str) -> Decision {
+    /// Whether a question for `name` is answered at all, or its answer passed on, in which the names `aliases` stand too. These
+    /// count for rules that deny only.
+    pub fn decide_name(&self, name: &str, aliases: &[String]) -> Decision {
         for (number, rule) in self.rules.iter().enumerate() {
             if rule.direction != Direction::Out {
                 continue;
             }
             let fits = match &rule.target {
                 NetTarget::Any => true,
-                target => names_target(target, name),
+                target => {
+                    let denied = || aliases.iter().any(|alias| names_target(target, alias));
+                    names_target(target, name) || rule.action == Action::Deny && denied()
+                }
             };
             match rule.action {
                 // A name some of whose ports are denied is still looked up.
@@ -133,7 +159,7 @@ impl Policy {
             }
         }
         match self.reach {
-            Reach::None | Reach::Group => deny(Reason::Reach),
+            Reach::None => deny(Reason::Reach),
             Reach::Public | Reach::Any => allow(Reason::Reach),
         }
     }
@@ -170,9 +196,10 @@ impl Policy {
     }
 
     /// Whether `address` is one of this host's, or leads to one through a translator.
-    fn is_own(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         let inner = class::inner(address);
-        self.host_addresses.iter().any(|own| *own == address || Some(*own) == inner)
+        self.host_addresses.contains(address)
+            || inner.into_iter().any(|inner| self.host_addresses.contains(inner))
     }
 }
 
@@ -189,7 +216,10 @@ fn matches(rule: &NetRule, question: &Question<'_>) -> bool {
         NetTarget::Any => true,
         NetTarget::Host => question.to_host,
         NetTarget::Network(network) => !question.to_host && network.contains(question.address),
-        target => question.names.iter().any(|name| names_target(target, name)),
+        target => {
+            let aliases = if rule.action == Action::Deny { question.aliases } else { &[] };
+            question.names.iter().chain(aliases).any(|name| names_target(target, name))
+        }
     };
     target && speaks_of(rule, question)
 }

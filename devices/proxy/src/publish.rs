@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use monocore_spec::{Protocol, PublishedPort};
-use rustix::io::ioctl_fionbio;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+
+use crate::sys::pktinfo;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -64,6 +66,11 @@ impl Listener {
     pub(crate) fn adopt(socket: OwnedFd, protocol: Protocol, guest_port: u16) -> rustix::io::Result<Self> {
         ioctl_fionbio(&socket, true)?;
         let address = SocketAddr::try_from(getsockname(&socket)?)?;
+        if protocol == Protocol::Udp {
+            // Clients are answered from the address that they asked.
+            pktinfo::enable(&socket, address.is_ipv4())
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        }
         Ok(Self { protocol, address, guest_port, socket })
     }
 }

@@ -4,7 +4,7 @@
 //! "reason":"rule 3"}`
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,8 @@ use crate::policy::{Decision, Reason};
 
 /// More lines than this within [`WINDOW`] are only counted: a guest must not fill the disk.
 const MAX_LINES: u64 = 2000;
+/// The most names in a line, so that a line fits what a pipe takes at once (`PIPE_BUF`).
+const MAX_NAMES: usize = 6;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// A decision, as it is written down.
@@ -30,9 +32,13 @@ pub struct Receipt<'a> {
     address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
-    /// Those the address has; under the reason `sni` the one that was asked for, or none where the hello cannot be read.
+    /// Those the address has, at most [`MAX_NAMES`]; under the reason `sni` the one that was asked for, or none where the hello
+    /// cannot be read.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     names: &'a [String],
+    /// How many names more it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_names: Option<usize>,
     reason: String,
 }
 
@@ -66,10 +72,14 @@ impl Receipts {
         Self { sink, max_bytes: None, written_bytes: 0, window: Instant::now(), lines: 0 }
     }
 
-    /// The same, whose file is emptied before it would get longer than `max_bytes`. It must be open for appending.
+    /// The same, whose file is emptied before it gets longer than `max_bytes`, what it holds already included. It must be open for
+    /// appending. A FIFO or a device has no length.
     #[must_use]
     pub fn at_most(self, max_bytes: Option<u64>) -> Self {
-        Self { max_bytes, ..self }
+        let metadata = self.sink.as_ref().and_then(|sink| sink.metadata().ok());
+        let file = metadata.filter(std::fs::Metadata::is_file);
+        let written_bytes = file.as_ref().map_or(0, std::fs::Metadata::len);
+        Self { max_bytes: max_bytes.filter(|_| file.is_some()), written_bytes, ..self }
     }
 
     /// Writes down that `decision` was made about `subject`.
@@ -84,7 +94,8 @@ impl Receipts {
             protocol: subject.protocol,
             address: subject.peer.map(|(address, _)| address),
             port: subject.peer.map(|(_, port)| port),
-            names: subject.names,
+            names: subject.names.get(..MAX_NAMES).unwrap_or(subject.names),
+            more_names: subject.names.len().checked_sub(MAX_NAMES).filter(|more| *more > 0),
             reason: reason(decision.reason),
         };
         self.line(&receipt);
@@ -114,6 +125,10 @@ impl Receipts {
             self.written_bytes = line.len() as u64;
         }
         if let Err(error) = begun.and_then(|()| sink.write_all(&line)) {
+            if error.kind() == ErrorKind::WouldBlock {
+                // A FIFO that nobody empties: the line is lost, and the network does not wait.
+                return;
+            }
             tracing::warn!(device = "net", %error, "no more receipts");
             self.sink = None;
         }
@@ -181,6 +196,32 @@ mod tests {
             longest = longest.max(text.len());
         }
         assert!((500..=1000).contains(&longest), "{longest}");
+    }
+
+    #[test]
+    fn what_a_file_holds_counts_and_a_fifo_has_no_length() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [b'x'; 990]).unwrap();
+        let sink = std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+        let decision = Decision { allowed: true, reason: Reason::Reach };
+        Receipts::new(Some(sink)).at_most(Some(1000)).write(subject(&[]), decision);
+        assert!(std::fs::read_to_string(file.path()).unwrap().starts_with('{'), "it was emptied");
+
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        let mut receipts = Receipts::new(Some(writer.into())).at_most(Some(1));
+        let names: Vec<String> = (0..64).map(|n| format!("{n:\">250}")).collect();
+        for _ in 0..100 {
+            receipts.write(subject(&names), decision);
+        }
+        assert!(receipts.sink.is_some(), "a full FIFO loses lines and nothing else");
+        let mut text = vec![0; 200_000];
+        let count = rustix::io::read(&reader, &mut text).unwrap();
+        let text = std::str::from_utf8(&text[..count]).unwrap();
+        assert!(text.ends_with('\n') && text.lines().count() > 10);
+        for line in text.lines() {
+            assert!(line.len() < 4096);
+            assert_eq!(serde_json::from_str::<serde_json::Value>(line).unwrap()["more_names"], 58);
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code, reason = "ioctls and socket options without a safe form")]
 
+pub(crate) mod pktinfo;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Bytes written to a socket that its peer has not acknowledged (`SIOCOUTQ`).
@@ -40,47 +41,4 @@ pub(crate) fn discard(socket: impl AsFd, bytes: usize) -> io::Result<usize> {
     // SAFETY: with MSG_TRUNC a TCP socket writes nothing to the buffer, so it may be null (tcp(7)).
     let count = unsafe { libc::recv(socket.as_fd().as_raw_fd(), std::ptr::null_mut(), bytes, flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
-}
-
-/// The addresses of this host's interfaces.
-///
-/// # Errors
-/// The operating system's.
-pub(crate) fn interface_addresses() -> io::Result<Vec<IpAddr>> {
-    let mut first = std::ptr::null_mut();
-    // SAFETY: getifaddrs writes a pointer to a list that is ours until it is freed below.
-    if unsafe { libc::getifaddrs(&raw mut first) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mut addresses = Vec::new();
-    let mut next = first;
-    // SAFETY: `next` is null or an entry of the list, which is not freed yet.
-    while let Some(entry) = unsafe { next.as_ref() } {
-        // SAFETY: an address is null or a structure whose family says how long it is.
-        addresses.extend(unsafe { address_of(entry.ifa_addr) });
-        next = entry.ifa_next;
-    }
-    // SAFETY: the list came from getifaddrs, and nothing points into it any more.
-    unsafe { libc::freeifaddrs(first) };
-    Ok(addresses)
-}
-
-/// # Safety
-/// `address` is null or points to a socket address as long as its family says.
-unsafe fn address_of(address: *const libc::sockaddr) -> Option<IpAddr> {
-    // SAFETY: null or valid, by the caller.
-    let family = i32::from(unsafe { address.as_ref() }?.sa_family);
-    match family {
-        libc::AF_INET => {
-            // SAFETY: the family says that this is a `sockaddr_in`.
-            let inet = unsafe { &*address.cast::<libc::sockaddr_in>() };
-            Some(Ipv4Addr::from_bits(u32::from_be(inet.sin_addr.s_addr)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: the family says that this is a `sockaddr_in6`.
-            let inet = unsafe { &*address.cast::<libc::sockaddr_in6>() };
-            Some(Ipv6Addr::from(inet.sin6_addr.s6_addr).into())
-        }
-        _ => None,
-    }
 }

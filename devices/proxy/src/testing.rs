@@ -144,7 +144,7 @@ pub(crate) fn guarded() -> Vec<IpAddr> {
     .iter()
     .map(|text| text.parse().unwrap())
     .collect();
-    all.extend(crate::sys::interface_addresses().unwrap());
+    all.extend(crate::HostAddresses::watch().unwrap().all());
     all
 }
 

@@ -8,6 +8,7 @@ pub(crate) const TOKEN_ECHO: u64 = 3;
 pub(crate) const TOKEN_LISTENER: u64 = 4;
 pub(crate) const TOKEN_DNS_STREAM: u64 = 5;
 pub(crate) const TOKEN_DNS_UPSTREAM: u64 = 6;
+pub(crate) const TOKEN_HOST: u64 = 7;
 /// A number has as many bits as [`Id::to_bits`] gives.
 const KIND_SHIFT: u32 = 56;
 

@@ -34,7 +34,7 @@ use crate::inbound::Inbound;
 use crate::parts::{self, Parts, ProxyError};
 use crate::policy::{Decision, Reason};
 use crate::sockets::{Begun, dial};
-use crate::token::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_FLOW, TOKEN_LISTENER, split};
+use crate::token::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, split};
 pub use frame::{Frame, Op};
 use listeners::Waiting;
 
@@ -168,6 +168,7 @@ impl Front for Tsi {
     fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.flows.begin(poller)?;
         self.inbound.begin(poller)?;
+        self.engine.begin(poller)?;
         self.waiting.begin();
         self.dns.reset();
         Ok(())
@@ -257,6 +258,11 @@ impl Front for Tsi {
         match split(ready.token) {
             (TOKEN_FLOW, bits) => self.flow_ready(bits, channels, poller, now),
             (TOKEN_LISTENER, bits) => self.port_ready(bits, channels, poller, now),
+            (TOKEN_HOST, _) => {
+                self.engine.host_changed();
+                self.flows.remove_host(&mut self.engine);
+                Ok(())
+            }
             (TOKEN_DNS_STREAM, bits) => {
                 self.dns.stream_ready(&mut self.engine, poller, bits, ready, now);
                 Ok(())
@@ -273,12 +279,13 @@ impl Front for Tsi {
         let now = Instant::now();
         self.announce(channels)?;
         self.turn_flows(channels, poller, now)?;
+        self.inbound.turn(poller, now)?;
         self.dns.turn(poller, now);
         self.send_answers(channels)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.flows.deadline(), self.dns.deadline()].into_iter().flatten().min()
+        [self.flows.deadline(), self.dns.deadline(), self.inbound.deadline()].into_iter().flatten().min()
     }
 
     /// Connections belong to the guest that is gone; published ports stay.

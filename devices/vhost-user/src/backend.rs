@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use monocore_virtio::{Activation, Interrupt, VirtioDevice, features};
+use monocore_virtio::{Activation, Interrupt, ThreadSetup, VirtioDevice, features};
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
     VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserSharedMsg,
@@ -20,6 +20,7 @@ const NOT_OFFERED: Error = Error::InvalidOperation("not offered");
 /// A device and what a front end has said about it.
 pub(crate) struct DeviceBackend {
     device: Box<dyn VirtioDevice>,
+    thread_setup: ThreadSetup,
     calls: Arc<CallFiles>,
     memory: Memory,
     vrings: Vec<Vring>,
@@ -31,10 +32,11 @@ pub(crate) struct DeviceBackend {
 }
 
 impl DeviceBackend {
-    pub(crate) fn new(device: Box<dyn VirtioDevice>) -> Self {
+    pub(crate) fn new(device: Box<dyn VirtioDevice>, thread_setup: ThreadSetup) -> Self {
         let queues = device.queue_max_sizes().len();
         Self {
             device,
+            thread_setup,
             calls: Arc::new(CallFiles::new(queues)),
             memory: Memory::default(),
             vrings: fresh(queues),
@@ -96,7 +98,7 @@ impl DeviceBackend {
             features,
             queues,
             interrupt: Arc::clone(&self.calls) as Arc<dyn Interrupt>,
-            thread_setup: Arc::new(|| Ok(())),
+            thread_setup: Arc::clone(&self.thread_setup),
         };
         self.device
             .start(activation)

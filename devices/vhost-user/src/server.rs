@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use monocore_virtio::VirtioDevice;
+use monocore_virtio::{ThreadSetup, VirtioDevice};
 use vhost::vhost_user::{BackendReqHandler, Error};
 
 use crate::backend::DeviceBackend;
@@ -35,14 +35,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path`, which must not exist, with `device`.
+    /// Listens at `path`, which must not exist, with `device`, each of whose threads calls `thread_setup` first.
     ///
     /// # Errors
     /// [`ServeError::Listen`].
-    pub fn bind(path: &Path, device: Box<dyn VirtioDevice>) -> Result<Self, ServeError> {
+    pub fn bind(
+        path: &Path,
+        device: Box<dyn VirtioDevice>,
+        thread_setup: ThreadSetup,
+    ) -> Result<Self, ServeError> {
         let listener = UnixListener::bind(path)
             .map_err(|source| ServeError::Listen { path: path.to_owned(), source })?;
-        let backend = Arc::new(Mutex::new(DeviceBackend::new(device)));
+        let backend = Arc::new(Mutex::new(DeviceBackend::new(device, thread_setup)));
         Ok(Self { listener, path: path.to_owned(), backend })
     }
 

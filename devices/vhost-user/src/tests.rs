@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ impl Client {
 fn served(clients: usize) -> (tempfile::TempDir, std::path::PathBuf, JoinHandle<()>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rng.sock");
-    let server = Server::bind(&path, Box::new(Rng::new())).unwrap();
+    let server = Server::bind(&path, Box::new(Rng::new()), Arc::new(|| Ok(()))).unwrap();
     let thread = std::thread::spawn(move || {
         for _ in 0..clients {
             server.serve_one().unwrap();

@@ -83,11 +83,6 @@ pub trait VirtioDevice: Send {
         None
     }
 
-    /// What serves queues on the thread that rings for them, if anything does; the same for all its life.
-    fn ring_server(&self) -> Option<Arc<dyn RingServer>> {
-        None
-    }
-
     /// The driver is ready (DRIVER_OK): the device owns its queues from here to [`stop`](Self::stop).
     ///
     /// # Errors
@@ -113,17 +108,6 @@ pub trait VirtioDevice: Send {
     fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
         if state.is_empty() { Ok(()) } else { Err(DeviceError::State("unexpected bytes".into())) }
     }
-}
-
-/// Serves a queue at once, on the thread that rings its doorbell: what is little work costs less there than waking the
-/// device's thread for it, whose answer is another wake-up.
-pub trait RingServer: Send + Sync {
-    /// Whether queue `index` may be served so.
-    fn serves(&self, index: u16) -> bool;
-
-    /// The driver rang for queue `index`. `false` asks for the device's own thread to be woken: it is at work, the device
-    /// does not run, or something is left to do.
-    fn ring(&self, index: u16) -> bool;
 }
 
 /// For [`VirtioDevice::read_config`]: fills `data` from `offset_bytes` of `space`, with zeroes beyond its end.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use monocore_hypervisor::{Doorbell, Event};
@@ -43,10 +42,9 @@ pub struct Ready {
     pub ended: bool,
 }
 
-/// What a worker watches, level-triggered; a clone watches for the same one.
-#[derive(Clone)]
+/// What a worker watches, level-triggered.
 pub struct Poller {
-    epoll: Arc<ReadySet>,
+    epoll: ReadySet,
 }
 
 impl Poller {
@@ -57,7 +55,7 @@ impl Poller {
     pub fn new(stop: &Event) -> io::Result<Self> {
         let epoll = ReadySet::new()?;
         epoll.add(stop, STOP, Interest::Read)?;
-        Ok(Self { epoll: Arc::new(epoll) })
+        Ok(Self { epoll })
     }
 
     /// Adds a queue's doorbell. Every kick is reported once; nobody needs to clear it.
@@ -111,14 +109,14 @@ impl Poller {
 }
 
 /// The worker's end of a [`Poller`].
-pub(crate) struct Waiter {
-    poller: Poller,
+pub(crate) struct Waiter<'p> {
+    poller: &'p Poller,
     ready: Vec<Ready>,
     pause: Duration,
 }
 
-impl Waiter {
-    pub(crate) fn new(poller: Poller) -> Self {
+impl<'p> Waiter<'p> {
+    pub(crate) fn new(poller: &'p Poller) -> Self {
         Self { poller, ready: Vec::new(), pause: REANNOUNCE.0 }
     }
 

@@ -6,10 +6,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use monocore_hypervisor::{Doorbell, GuestRam};
 use virtio_queue::{Queue, QueueT};
-use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{AtomicAccess, Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 use crate::chain::{Limits, Table};
-use crate::sys::part::Part;
 use crate::{ActiveQueue, Chain, GuestFault, Interrupt, QueueState, ServiceError, features};
 
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (VIRTIO 1.3 §2.7.6).
@@ -92,7 +91,7 @@ impl<'m> Ring<'m> {
     /// [`GuestFault`] where the chain breaks the rules.
     pub fn walk(&self, head: u16, chain: &mut Chain<'m>) -> Result<(), GuestFault> {
         let parts = self.parts.as_ref().ok_or(GuestFault::RingOutsideRam)?;
-        chain.walk(self.ram, head, Table::of_queue(parts.table.0, self.queue.size()), self.limits)
+        chain.walk(self.ram, head, Table::of_queue(parts.table, self.queue.size()), self.limits)
     }
 
     /// Takes back the last `count` calls of [`pop`](Self::pop): those chains are available again. None of
@@ -187,9 +186,9 @@ impl<'m> Ring<'m> {
 
 /// The parts of a queue, each of which lies in one piece of RAM; looked up once, since every request reads all of them.
 struct Parts<'m> {
-    table: Part<'m>,
-    avail: Part<'m>,
-    used: Part<'m>,
+    table: VolatileSlice<'m>,
+    avail: VolatileSlice<'m>,
+    used: VolatileSlice<'m>,
 }
 
 impl<'m> Parts<'m> {
@@ -197,7 +196,7 @@ impl<'m> Parts<'m> {
     fn of(ram: &'m GuestRam, queue: &Queue) -> Option<Self> {
         let size = usize::from(queue.size());
         // The last word of each ring is the other side's event index (VIRTIO 1.3 §2.7.7.2, §2.7.10).
-        let part = |addr, len_bytes| ram.get_slice(GuestAddress(addr), len_bytes).ok().map(Part);
+        let part = |addr, len_bytes| ram.get_slice(GuestAddress(addr), len_bytes).ok();
         Some(Self {
             table: part(queue.desc_table(), 16 * size)?,
             avail: part(queue.avail_ring(), ENTRIES + 2 * size + 2)?,
@@ -206,10 +205,15 @@ impl<'m> Parts<'m> {
     }
 }
 
-fn load(part: Part<'_>, at: usize, order: Ordering) -> Result<u16, GuestFault> {
+fn load(part: VolatileSlice<'_>, at: usize, order: Ordering) -> Result<u16, GuestFault> {
     part.load(at, order).map(u16::from_le).map_err(|_| GuestFault::RingOutsideRam)
 }
 
-fn store<T: AtomicAccess>(part: Part<'_>, at: usize, value: T, order: Ordering) -> Result<(), GuestFault> {
+fn store<T: AtomicAccess>(
+    part: VolatileSlice<'_>,
+    at: usize,
+    value: T,
+    order: Ordering,
+) -> Result<(), GuestFault> {
     part.store(value, at, order).map_err(|_| GuestFault::RingOutsideRam)
 }

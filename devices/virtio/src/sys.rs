@@ -1,6 +1,5 @@
-//! The operating system's side of this crate: guest buffers as I/O vectors, rings' parts, and readiness of descriptors.
+//! The operating system's side of this crate: guest buffers as I/O vectors, and readiness of descriptors.
 
 pub(crate) mod buffers;
 pub(crate) mod datagram;
 pub(crate) mod epoll;
-pub(crate) mod part;

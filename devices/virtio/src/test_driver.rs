@@ -3,6 +3,7 @@
 //! It behaves as Linux does (EVENT_IDX in both directions, interrupts awaited, never polled), and lets a test
 //! write rings that no driver writes.
 
+mod alone;
 mod interrupt;
 mod queue;
 
@@ -12,6 +13,7 @@ use monocore_hypervisor::{Event, GuestRam};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{Activation, DeviceError, Interrupt, QueueState, ThreadSetup, VirtioDevice};
+pub use alone::{NoDescriptors, alone, cpu_in_a_second};
 pub use interrupt::TestInterrupt;
 pub use queue::{DriverQueue, Part};
 
@@ -60,17 +62,6 @@ impl<D: VirtioDevice> TestDriver<D> {
             .collect::<Vec<_>>();
         let interrupt = Arc::new(TestInterrupt::new(queues.len()));
         Self { device, ram, queues, interrupt, features, next_free: BUFFERS }
-    }
-
-    /// The driver whose kicks the device serves on the driver's own thread, where it offers to: as a machine does.
-    #[must_use]
-    pub fn served_at_once(mut self) -> Self {
-        if let Some(server) = self.device.ring_server() {
-            for (index, queue) in (0..).zip(&mut self.queues).filter(|(index, _)| server.serves(*index)) {
-                queue.served_by(Arc::clone(&server), index);
-            }
-        }
-        self
     }
 
     /// A started driver with all features.

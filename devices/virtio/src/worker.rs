@@ -120,7 +120,7 @@ pub fn serve(
 fn run(service: &mut impl Service, interrupt: &dyn Interrupt, stop: &Event) -> Result<(), ServiceError> {
     let poller = Poller::new(stop).map_err(ServiceError::host("making a poller"))?;
     service.begin(&poller)?;
-    let mut waiter = Waiter::new(poller.clone());
+    let mut waiter = Waiter::new(&poller);
     loop {
         let timeout = service.deadline().map(|at| at.saturating_duration_since(Instant::now()));
         let found = waiter.wait(interrupt, timeout).map_err(ServiceError::host("waiting for work"))?;
@@ -131,7 +131,8 @@ fn run(service: &mut impl Service, interrupt: &dyn Interrupt, stop: &Event) -> R
 
 /// Waits for the stop and does nothing else.
 fn rest(interrupt: &dyn Interrupt, stop: &Event) -> io::Result<()> {
-    let mut waiter = Waiter::new(Poller::new(stop)?);
+    let poller = Poller::new(stop)?;
+    let mut waiter = Waiter::new(&poller);
     while waiter.wait(interrupt, None)?.is_some() {}
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Where connections lead: what the device asks of whatever lies behind it.
 
+pub(crate) mod broker;
 pub(crate) mod handlers;
 pub(crate) mod handoff;
 pub(crate) mod unix;

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_virtio::{Buffers, Interest};
@@ -32,9 +31,9 @@ pub(crate) struct Key {
 #[derive(Debug)]
 pub(crate) enum Host {
     /// A stream socket of the backend's.
-    Backend(Arc<OwnedFd>),
+    Backend(OwnedFd),
     /// A stream socket of the front's: nobody else holds it, and its errors are told by number.
-    Front(Arc<OwnedFd>),
+    Front(OwnedFd),
     /// The front itself, and what there is of a message whose end has not come.
     Channel(Vec<u8>),
 }
@@ -45,7 +44,7 @@ impl Host {
         if matches!(self, Self::Channel(_)) { TYPE_SEQPACKET } else { TYPE_STREAM }
     }
 
-    pub(crate) fn stream(&self) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn stream(&self) -> Option<&OwnedFd> {
         match self {
             Self::Backend(stream) | Self::Front(stream) => Some(stream),
             Self::Channel(_) => None,
@@ -107,10 +106,6 @@ pub(crate) struct Connection {
     pub(crate) window: HostWindow,
     /// Bytes of the guest that the socket did not take yet, at most the window.
     backlog: VecDeque<u8>,
-    /// Bytes that a vCPU's thread is sending, which come before the backlog; none where it is at 0.
-    sending_bytes: usize,
-    /// The guest was told meanwhile how much the host has taken, without those.
-    told_sending: bool,
     /// The frame that asked for it, while the front has yet to judge what the guest sends: the socket has none of it.
     pub(crate) inspected: Option<Box<[u8; FRAME_BYTES]>>,
     /// SHUT_* as the guest announced them.
@@ -147,8 +142,6 @@ impl Connection {
             credit: GuestCredit::default(),
             window: HostWindow::new(window_bytes),
             backlog: VecDeque::new(),
-            sending_bytes: 0,
-            told_sending: false,
             inspected: None,
             guest_shut: 0,
             host_shut: 0,
@@ -175,7 +168,7 @@ impl Connection {
 
     /// What the poller should watch the socket for; `None` for nothing at all, not even its end.
     pub(crate) fn wanted(&self) -> Option<Interest> {
-        let write = self.may_drain() && !self.limited && self.host_shut & SHUT_RECEIVE == 0;
+        let write = self.has_backlog() && !self.limited && self.host_shut & SHUT_RECEIVE == 0;
         match self.phase {
             Phase::Asked { .. } | Phase::Closing => None,
             Phase::Dialing => Some(Interest::Write),
@@ -194,38 +187,12 @@ impl Connection {
 
     /// Whether `len_bytes` more are within what the guest was granted.
     pub(crate) fn is_within_window(&self, len_bytes: usize) -> bool {
-        self.sending_bytes + self.backlog.len() + len_bytes <= self.window.size_bytes() as usize
+        self.backlog.len() + len_bytes <= self.window.size_bytes() as usize
     }
 
-    /// Whether bytes of the guest are on their way to the socket.
+    /// Whether bytes of the guest wait for the socket.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.has_no_bytes() && self.inspected.is_none()
-    }
-
-    /// Whether bytes of the guest wait for nothing but the socket.
-    pub(crate) fn may_drain(&self) -> bool {
-        self.has_backlog() && !self.is_sending()
-    }
-
-    /// Whether a vCPU's thread is sending.
-    pub(crate) fn is_sending(&self) -> bool {
-        self.sending_bytes > 0
-    }
-
-    /// The window's `buf_alloc` and `fwd_cnt`, for a packet that is sent now.
-    pub(crate) fn tell_window(&mut self) -> (u32, u32) {
-        self.told_sending |= self.is_sending();
-        self.window.tell()
-    }
-
-    /// Whether the guest has been told less than what was sent since: an answer may have gone before what it answers was counted,
-    /// and be the last packet for long.
-    pub(crate) fn take_told_sending(&mut self) -> bool {
-        std::mem::take(&mut self.told_sending)
-    }
-
-    fn has_no_bytes(&self) -> bool {
-        self.backlog.is_empty() && !self.is_sending()
+        !self.backlog.is_empty() && self.inspected.is_none()
     }
 
     /// What the front has to judge: the frame that asked for the connection, and all that the guest has sent.
@@ -241,60 +208,23 @@ impl Connection {
             return Delivery::Fine;
         }
         let Some(stream) = self.host.stream() else { return Delivery::Fine };
-        if self.has_no_bytes() && self.inspected.is_none() && !self.limited {
-            let sent = payload.send(stream);
-            return self.delivered(payload, sent);
+        if self.backlog.is_empty() && self.inspected.is_none() && !self.limited {
+            match payload.send(stream) {
+                Ok(count) => {
+                    self.forwarded(count);
+                    payload.advance(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.forwarded(payload.len_bytes());
+                    return self.failed(&error);
+                }
+            }
         }
         let (kept, more) = (self.backlog.len(), payload.len_bytes());
-        self.backlog.resize(kept + more, 0);
-        payload.copy_to(0, &mut self.backlog.make_contiguous()[kept..]);
-        Delivery::Fine
-    }
-
-    /// Hands out the socket for `len_bytes` to be sent while others work on the connection, if they may go there at once;
-    /// [`end_sending`](Self::end_sending) says what became of it.
-    pub(crate) fn begin_sending(&mut self, len_bytes: usize) -> Option<Arc<OwnedFd>> {
-        let may = self.phase == Phase::Open
-            && self.guest_shut & SHUT_SEND == 0
-            && self.host_shut & SHUT_RECEIVE == 0
-            && self.has_no_bytes()
-            && self.inspected.is_none()
-            && !self.limited
-            && self.is_within_window(len_bytes);
-        let stream = Arc::clone(self.host.stream().filter(|_| may && len_bytes > 0)?);
-        self.sending_bytes = len_bytes;
-        Some(stream)
-    }
-
-    /// Goes on after `payload` was sent, or as much of it as `sent` says.
-    pub(crate) fn end_sending(&mut self, payload: &mut Buffers<'_>, sent: io::Result<usize>) -> Delivery {
-        self.sending_bytes = 0;
-        let delivery = self.delivered(payload, sent);
-        if self.backlog.is_empty() && self.guest_shut & SHUT_SEND != 0 {
-            self.shut(Shutdown::Write);
-        }
-        delivery
-    }
-
-    /// Keeps what was not sent of `payload`, before all that came meanwhile.
-    fn delivered(&mut self, payload: &mut Buffers<'_>, sent: io::Result<usize>) -> Delivery {
-        match sent {
-            Ok(count) => {
-                self.forwarded(count);
-                payload.advance(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                self.forwarded(payload.len_bytes() + self.backlog.len());
-                self.backlog = VecDeque::new();
-                return self.failed(&error);
-            }
-        }
-        if !payload.is_empty() {
-            let mut rest = vec![0; payload.len_bytes()];
-            payload.copy_to(0, &mut rest);
-            rest.extend(&self.backlog);
-            self.backlog = rest.into();
+        if more > 0 {
+            self.backlog.resize(kept + more, 0);
+            payload.copy_to(0, &mut self.backlog.make_contiguous()[kept..]);
         }
         Delivery::Fine
     }
@@ -334,7 +264,7 @@ impl Connection {
     /// Takes the guest's word that it sends or receives no more.
     pub(crate) fn guest_shuts(&mut self, flags: u32) {
         self.guest_shut |= flags & SHUT_BOTH;
-        if self.guest_shut == SHUT_BOTH && self.is_front_stream() && self.has_no_bytes() {
+        if self.guest_shut == SHUT_BOTH && self.is_front_stream() && self.backlog.is_empty() {
             // It is closed next, which is the same where nobody else holds it.
             self.flow = Flow::Ended;
             return;
@@ -343,7 +273,7 @@ impl Connection {
             self.flow = Flow::Ended;
             self.shut(Shutdown::Read);
         }
-        if self.guest_shut & SHUT_SEND != 0 && self.has_no_bytes() {
+        if self.guest_shut & SHUT_SEND != 0 && self.backlog.is_empty() {
             self.shut(Shutdown::Write);
         }
     }

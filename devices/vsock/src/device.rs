@@ -1,20 +1,20 @@
 //! The device: its backend, its connections, and a worker while it runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, RingServer, VirtioDevice,
-    Worker, features, read_config_bytes, serve,
+    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, VirtioDevice, Worker,
+    features, read_config_bytes, serve,
 };
 
 use crate::backend::Backend;
 use crate::front::Front;
 use crate::inbound::Inbound;
-use crate::run::{Run, Running};
+use crate::run::Run;
+use crate::service::VsockService;
 use crate::session::Session;
-use crate::shared::Shared;
 use crate::throttle::Throttle;
 
 /// Receive, transmit, events. The guest fills the receive queue with buffers of 4 KiB at boot.
@@ -87,29 +87,37 @@ pub(crate) struct FrontPort {
     pub(crate) front: Box<dyn Front>,
 }
 
+/// What the device keeps from one run to the next.
+struct Kept {
+    session: Session,
+    backend: Box<dyn Backend>,
+    front: Option<FrontPort>,
+}
+
 /// A socket device.
 pub struct Vsock {
     guest_cid: u32,
     limits: Limits,
     queue_sizes: &'static [u16],
     offer: u64,
-    shared: Arc<Shared>,
-    worker: Option<Worker<()>>,
+    /// The worker holds the lock while it runs.
+    kept: Arc<Mutex<Kept>>,
+    worker: Option<Worker<Vec<QueueState>>>,
     metrics: Arc<Metrics>,
 }
 
 impl Vsock {
     /// A device whose guest has the context id `guest_cid`, from 3, and whose connections lead to `backend`.
     pub fn new(guest_cid: u32, backend: Box<dyn Backend>, limits: Limits) -> Self {
-        let metrics = Arc::new(Metrics::default());
+        let kept = Kept { session: Session::new(limits), backend, front: None };
         Self {
             guest_cid,
             limits,
             queue_sizes: &QUEUE_SIZES,
             offer: features::RING_FEATURES,
-            shared: Arc::new(Shared::new(Session::new(limits), backend, Arc::clone(&metrics))),
+            kept: Arc::new(Mutex::new(kept)),
             worker: None,
-            metrics,
+            metrics: Arc::new(Metrics::default()),
         }
     }
 
@@ -124,7 +132,7 @@ impl Vsock {
     #[must_use]
     pub fn with_front(mut self, port: u32, front: Box<dyn Front>) -> Self {
         self.offer |= F_SEQPACKET;
-        self.shared.lock().front = Some(FrontPort { port, front });
+        lock(&self.kept).front = Some(FrontPort { port, front });
         self
     }
 
@@ -132,7 +140,7 @@ impl Vsock {
     /// comes to the guest waits where it comes from, what the guest sends in its own socket, but for messages, which are lost.
     #[must_use]
     pub fn with_rates(self, rates: Rates) -> Self {
-        self.shared.lock().session.throttle = Throttle::new(rates);
+        lock(&self.kept).session.throttle = Throttle::new(rates);
         self
     }
 
@@ -164,10 +172,6 @@ impl VirtioDevice for Vsock {
         Some(self.metrics())
     }
 
-    fn ring_server(&self) -> Option<Arc<dyn RingServer>> {
-        Some(Arc::clone(&self.shared) as Arc<dyn RingServer>)
-    }
-
     fn start(&mut self, mut activation: Activation) -> Result<(), DeviceError> {
         let (rx, tx, events) = if self.queue_sizes.len() == QUEUE_SIZES.len() {
             let [rx, tx, events] = activation.take_queues()?;
@@ -178,9 +182,12 @@ impl VirtioDevice for Vsock {
         };
         let Activation { ram, features, interrupt, thread_setup, .. } = activation;
         let guest_cid = u64::from(self.guest_cid);
-        self.shared.begin_run(Running::new(ram, |ram| {
-            let ring = |queue| Ring::new(ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES);
-            Mutex::new(Run {
+        let (kept, metrics) = (Arc::clone(&self.kept), Arc::clone(&self.metrics));
+        let body = move |stop: Event| {
+            let mut kept = lock(&kept);
+            let Kept { session, backend, front } = &mut *kept;
+            let ring = |queue| Ring::new(&ram, queue, Arc::clone(&interrupt), features, MAX_CHAIN_BYTES);
+            let run = Run {
                 inbound: Inbound::new(ring(rx), guest_cid),
                 tx: ring(tx),
                 events: events.map(ring),
@@ -188,21 +195,21 @@ impl VirtioDevice for Vsock {
                 channels: features & F_SEQPACKET != 0,
                 listening: false,
                 tx_held: false,
-            })
-        }));
-        let (shared, metrics) = (Arc::clone(&self.shared), Arc::clone(&self.metrics));
-        let body = move |stop: Event| {
-            serve("vsock", &mut &*shared, interrupt.as_ref(), &stop, &metrics.guest_faults);
+            };
+            let (backend, front) = (backend.as_mut(), front.as_mut());
+            let mut service = VsockService { run, session, backend, front, metrics: &metrics };
+            serve("vsock", &mut service, interrupt.as_ref(), &stop, &metrics.guest_faults);
+            if let Err(error) = service.settle() {
+                tracing::warn!(device = "vsock", %error, "chains cannot be given back");
+            }
+            service.run.queue_states()
         };
         self.worker = Some(Worker::spawn("vsock", &thread_setup, body)?);
         Ok(())
     }
 
     fn stop(&mut self) -> Vec<QueueState> {
-        let ended = self.worker.take().and_then(Worker::stop);
-        let states = self.shared.end_run();
-        // Where the device stood is lost with a thread that panicked.
-        ended.map_or_else(Vec::new, |()| states)
+        self.worker.take().and_then(Worker::stop).unwrap_or_default()
     }
 
     fn reset(&mut self) {
@@ -228,13 +235,18 @@ impl VirtioDevice for Vsock {
 impl Vsock {
     /// Goes on with `session`: nothing is left of the one before.
     fn forget(&mut self, session: Session) {
-        let mut parts = self.shared.lock();
+        let mut kept = lock(&self.kept);
         // Nobody gets a new burst by it.
-        let throttle = parts.session.throttle.without_waiting();
-        parts.session = session;
-        parts.session.throttle = throttle;
-        if let Some(FrontPort { front, .. }) = &mut parts.front {
+        let throttle = kept.session.throttle.without_waiting();
+        kept.session = session;
+        kept.session.throttle = throttle;
+        if let Some(FrontPort { front, .. }) = &mut kept.front {
             front.reset();
         }
     }
+}
+
+/// A worker that panicked leaves sessions and backends as usable as any error does.
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

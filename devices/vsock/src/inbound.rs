@@ -182,7 +182,7 @@ impl<'m> Inbound<'m> {
             if op == Op::CreditUpdate {
                 connection.update_queued = false;
             }
-            connection.tell_window()
+            connection.window.tell()
         });
         Header {
             src_cid,

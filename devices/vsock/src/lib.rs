@@ -7,8 +7,7 @@
 //! A [`Front`] may stand behind one port: there the guest asks for sockets of the Internet, and speaks in messages about those
 //! that are no streams.
 //!
-//! One thread at a time is at the device: its worker, or a vCPU's that rings for a stream's packet and finds nobody
-//! there. Bytes go straight between sockets and guest buffers; only what a full socket does not take at once is kept,
+//! One worker thread serves the device. Bytes go straight between sockets and guest buffers; only what a full socket does not take at once is kept,
 //! once, within the credit granted to the guest. A connection that stands still holds up no other: it is not read while
 //! the guest has no credit or no buffers, and what it does not take waits in its own backlog.
 //!
@@ -17,9 +16,8 @@
 //! connection.
 //!
 //! System calls of the worker: `sendmsg`, `recvmsg`, `sendto`, `shutdown`, `close`, `epoll_create1`,
-//! `epoll_ctl`, `epoll_wait`, `write` (eventfd), `socketpair`, and for [`UnixSockets`] `socket`, `connect`,
-//! `accept4`, `recvfrom`. Of a vCPU's thread: `sendmsg`, `recvmsg`, `sendto`, `setsockopt`, `shutdown`, `close`,
-//! `epoll_ctl`.
+//! `epoll_ctl`, `epoll_wait`, `write` (eventfd), `socketpair`. [`UnixSockets`] connect and accept; a jailed process leaves
+//! that to a [`Broker`].
 
 mod backend;
 mod channels;
@@ -34,11 +32,11 @@ mod packet;
 mod run;
 mod service;
 mod session;
-mod shared;
 #[cfg(test)]
 mod tests;
 mod throttle;
 
+pub use backend::broker::{Broker, Brokered, broker};
 pub use backend::handlers::{Dialer, Handlers};
 pub use backend::handoff::{Handoff, HandoffKind, HandoffMessage};
 pub use backend::unix::UnixSockets;

@@ -1,15 +1,13 @@
 //! From the guest to the host: what each packet does to its connection.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 
 use monocore_virtio::{Buffers, GuestFault, Poller};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::backend::Backend;
-use crate::connection::{Connection, Delivery, Flow, Host, Key, Phase};
+use crate::connection::{Delivery, Flow, Host, Key, Phase};
 use crate::device::{FrontPort, Metrics};
 use crate::front::{Channel, FRAME_BYTES, Inspection};
 use crate::packet::{
@@ -30,16 +28,8 @@ pub(crate) struct Outbound<'s> {
     pub(crate) guest_cid: u64,
 }
 
-/// Which of the guest's packets are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    All,
-    /// Up to the first that does more than use the socket of a stream which is there.
-    OfStreams,
-}
-
 /// What a packet has changed.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Nothing that has to be gone on with.
     Nothing,
@@ -49,19 +39,14 @@ pub(crate) enum Change {
     Message(Id, bool),
     /// The packet is a READ, whose sender has got so many bytes in packets.
     Read(Id, u32),
-    /// Nothing yet: the packet is to be sent to a connection's socket, without anybody waiting for it, and
-    /// [`Outbound::sent`] to be told.
-    Send(Id, Arc<OwnedFd>),
-    /// Nothing: it is not one of those to be taken.
-    NotTaken,
 }
 
 impl Outbound<'_> {
-    /// Takes one packet, header and payload, if it is one of `takes`, and returns what it changed.
+    /// Takes one packet, header and payload, and returns what it changed.
     ///
     /// # Errors
     /// [`GuestFault::Request`] where the packet is shorter than it says.
-    pub(crate) fn packet(&mut self, packet: &mut Buffers<'_>, takes: Takes) -> Result<Change, GuestFault> {
+    pub(crate) fn packet(&mut self, packet: &mut Buffers<'_>) -> Result<Change, GuestFault> {
         let mut bytes = [0; HEADER_BYTES];
         if packet.copy_to(0, &mut bytes) != HEADER_BYTES {
             return Err(GuestFault::Request("a packet shorter than its header"));
@@ -75,11 +60,7 @@ impl Outbound<'_> {
         let key = Key { host_port: header.dst_port, guest_port: header.src_port };
         let addressed = (header.src_cid, header.dst_cid) == (self.guest_cid, HOST_CID);
         let known = self.session.find(key);
-        let connection = known.and_then(|id| self.session.get(id));
-        if takes == Takes::OfStreams && !connection.as_deref().is_some_and(|c| only_moves_bytes(c, &header)) {
-            return Ok(Change::NotTaken);
-        }
-        let kind = connection.map(|connection| connection.host.kind());
+        let kind = known.and_then(|id| self.session.get(id)).map(|connection| connection.host.kind());
         Metrics::add(&self.metrics.packets_from_guest, 1);
         if !addressed || !self.serves(&header) || kind.is_some_and(|kind| kind != header.kind) {
             // Refused in the name of whomever it was meant for; no connection of ours ends by it.
@@ -107,12 +88,7 @@ impl Outbound<'_> {
             Some(Op::ReadWrite) if kind == Some(TYPE_SEQPACKET) => {
                 return Ok(self.part_of_message(id, &header).unwrap_or(Change::Nothing));
             }
-            Some(Op::ReadWrite) => {
-                if let Some(stream) = self.begin_sending(id, packet, takes) {
-                    return Ok(Change::Send(id, stream));
-                }
-                self.bytes(id, packet);
-            }
+            Some(Op::ReadWrite) => self.bytes(id, packet),
             Some(Op::Read) if self.is_front_stream(id) => return Ok(Change::Read(id, header.flags)),
             Some(Op::Cancel) if self.is_front_stream(id) => self.cancel_read(id),
             Some(Op::CreditUpdate) if header.flags & HOLD != 0 && self.is_front_stream(id) => {
@@ -155,7 +131,7 @@ impl Outbound<'_> {
             Some(Op::Request) if !payload.is_empty() => {}
             Some(Op::Request) => match self.backend.dial(key.host_port) {
                 Ok(stream) => {
-                    if let Some(id) = self.session.insert(key, Host::Backend(Arc::new(stream)), Phase::Open) {
+                    if let Some(id) = self.session.insert(key, Host::Backend(stream), Phase::Open) {
                         if let Some(connection) = self.session.get(id) {
                             connection.credit.update(header.buf_alloc, header.fwd_cnt);
                         }
@@ -200,7 +176,7 @@ impl Outbound<'_> {
         } else {
             let dialed = front.connect(&frame, self.poller)?;
             let phase = if dialed.connecting { Phase::Dialing } else { Phase::Open };
-            let host = Host::Front(Arc::new(dialed.socket));
+            let host = Host::Front(dialed.socket);
             let id = self.session.insert(key, host, phase).ok_or(Errno::NOBUFS)?;
             if let Some(connection) = self.session.get(id).filter(|_| dialed.inspected) {
                 connection.inspected = Some(Box::new(frame));
@@ -309,26 +285,6 @@ impl Outbound<'_> {
         if is_inspected { self.inspect(id, false) } else { self.delivered(id, delivery) }
     }
 
-    /// Lets a vCPU's thread send bytes of a stream by itself, if nothing speaks against that.
-    fn begin_sending(&mut self, id: Id, payload: &Buffers<'_>, takes: Takes) -> Option<Arc<OwnedFd>> {
-        if takes == Takes::All || self.session.throttle.limits_guest() {
-            return None;
-        }
-        self.session.get(id)?.begin_sending(payload.len_bytes())
-    }
-
-    /// Goes on after [`Change::Send`]; `sent` is what came of it.
-    pub(crate) fn sent(&mut self, id: Id, payload: &mut Buffers<'_>, sent: io::Result<usize>) {
-        let count = payload.len_bytes();
-        let Some(connection) = self.session.get(id) else { return self.session.end_sending(id) };
-        let delivery = connection.end_sending(payload, sent);
-        if connection.take_told_sending() {
-            self.queue_update(id);
-        }
-        Metrics::add(&self.metrics.bytes_from_guest, count as u64);
-        self.delivered(id, delivery);
-    }
-
     /// Shows the front what the guest began with, where it wants to see that, and does as it says.
     fn inspect(&mut self, id: Id, ended: bool) {
         let (Some(connection), Some(FrontPort { front, .. })) =
@@ -421,11 +377,4 @@ impl Outbound<'_> {
             self.session.tell(key, Op::CreditUpdate, 0);
         }
     }
-}
-
-/// Whether a packet of a connection asks for no more than the use of a stream's socket: not for its end, and nobody has to judge it.
-fn only_moves_bytes(connection: &Connection, header: &Header) -> bool {
-    matches!(header.op, Some(Op::ReadWrite | Op::CreditUpdate | Op::Read | Op::Cancel))
-        && connection.host.kind() == TYPE_STREAM
-        && connection.inspected.is_none()
 }

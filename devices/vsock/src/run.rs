@@ -1,8 +1,5 @@
-//! The device's queues while it runs, and the guest's RAM that they lie in.
+//! The device's queues while it runs.
 
-use std::sync::Mutex;
-
-use monocore_hypervisor::GuestRam;
 use monocore_virtio::{Chain, QueueState, Ring};
 
 use crate::inbound::Inbound;
@@ -29,15 +26,3 @@ impl Run<'_> {
         rings.into_iter().flatten().map(Ring::state).collect()
     }
 }
-
-/// Taken by whoever has the device's state, so that nobody ever waits for it.
-pub(crate) type Locked<'m> = Mutex<Run<'m>>;
-
-self_cell::self_cell!(
-    /// A run that keeps the RAM it borrows, so that threads can hand it to each other.
-    pub(crate) struct Running {
-        owner: GuestRam,
-        #[not_covariant]
-        dependent: Locked,
-    }
-);

@@ -1,11 +1,8 @@
 //! The worker's loop: queues, backend and sockets, each when it is ready.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Instant;
 
-use monocore_virtio::{Chain, Interest, Poller, Ready, ServiceError};
+use monocore_virtio::{Chain, Interest, Poller, Ready, Service, ServiceError};
 use rustix::io::Errno;
 
 use crate::backend::{Accepted, Backend};
@@ -13,7 +10,7 @@ use crate::connection::{Flow, Phase};
 use crate::device::{FrontPort, Metrics};
 use crate::front::{Channel, Channels, FIRST_FRONT_TOKEN};
 use crate::inbound::Pumped;
-use crate::outbound::{Change, Outbound, Takes};
+use crate::outbound::{Change, Outbound};
 use crate::packet::{Op, SHUT_BOTH, SHUT_SEND};
 use crate::run::Run;
 use crate::session::{Id, Session};
@@ -35,22 +32,9 @@ const MAX_CONTROL: usize = 1024;
 /// VIRTIO_VSOCK_EVENT_TRANSPORT_RESET (§5.10.6.7).
 const EVENT_TRANSPORT_RESET: u32 = 0;
 
-/// What became of the guest's next packet.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    /// It was taken.
-    One,
-    /// There is none, or none is listened to; the guest kicks when that changes.
-    None,
-    /// It is still there: it is not one of those to be taken.
-    Left,
-    /// It has to be sent to a socket, and [`VsockService::sent`] to be told.
-    Send(Id, Arc<OwnedFd>),
-}
-
-/// A device at work: everything that whoever is at it works on.
+/// A device at work.
 pub(crate) struct VsockService<'m, 's> {
-    pub(crate) run: &'s mut Run<'m>,
+    pub(crate) run: Run<'m>,
     pub(crate) session: &'s mut Session,
     pub(crate) backend: &'s mut dyn Backend,
     pub(crate) front: Option<&'s mut FrontPort>,
@@ -80,7 +64,7 @@ impl<'m> VsockService<'m, '_> {
     fn serve_tx(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         let mut packet = std::mem::take(&mut self.run.packet);
         for _ in 0..TURN_PACKETS {
-            if !matches!(self.take_next(poller, &mut packet, Takes::All)?, Taken::One) {
+            if !self.take_next(poller, &mut packet)? {
                 self.run.packet = packet;
                 return Ok(());
             }
@@ -89,21 +73,17 @@ impl<'m> VsockService<'m, '_> {
         self.run.tx.again()
     }
 
-    /// Takes the guest's next packet, with `packet` for its chain.
-    pub(crate) fn take_next(
-        &mut self,
-        poller: &Poller,
-        packet: &mut Chain<'m>,
-        takes: Takes,
-    ) -> Result<Taken, ServiceError> {
+    /// Takes the guest's next packet, with `packet` for its chain. Returns false if there is none, or none is listened to: the
+    /// guest kicks when that changes.
+    fn take_next(&mut self, poller: &Poller, packet: &mut Chain<'m>) -> Result<bool, ServiceError> {
         if self.session.control.len() >= MAX_CONTROL && !self.flush_control()? {
             self.run.tx_held = true;
-            return Ok(Taken::None);
+            return Ok(false);
         }
         if !self.run.tx.pop(packet)? {
-            return Ok(if self.run.tx.rearm()? { Taken::One } else { Taken::None });
+            return Ok(self.run.tx.rearm()?);
         }
-        match self.outbound(poller).packet(&mut packet.readable, takes)? {
+        match self.outbound(poller).packet(&mut packet.readable)? {
             Change::Connection(id) => {
                 self.run.tx.push(packet.head(), 0)?;
                 self.changed(poller, id)?;
@@ -116,26 +96,8 @@ impl<'m> VsockService<'m, '_> {
                 self.run.tx.push(packet.head(), 0)?;
             }
             Change::Nothing => self.run.tx.push(packet.head(), 0)?,
-            Change::Send(id, stream) => return Ok(Taken::Send(id, stream)),
-            Change::NotTaken => {
-                self.run.tx.undo_pops(1);
-                return Ok(Taken::Left);
-            }
         }
-        Ok(Taken::One)
-    }
-
-    /// Goes on after the payload of `packet` was sent for connection `id`, or as much of it as `sent` says.
-    pub(crate) fn sent(
-        &mut self,
-        poller: &Poller,
-        id: Id,
-        packet: &mut Chain<'m>,
-        sent: io::Result<usize>,
-    ) -> Result<(), ServiceError> {
-        self.outbound(poller).sent(id, &mut packet.readable, sent);
-        self.run.tx.push(packet.head(), 0)?;
-        self.changed(poller, id)
+        Ok(true)
     }
 
     /// Goes on with a connection after a packet of the guest.
@@ -251,7 +213,7 @@ impl<'m> VsockService<'m, '_> {
             return Ok(());
         }
         connection.hung_up |= ready.hang_up;
-        if ready.writable && connection.may_drain() {
+        if ready.writable && connection.has_backlog() {
             let delivery = self.session.drain(id);
             self.outbound(poller).delivered(id, delivery);
         }
@@ -342,13 +304,9 @@ impl<'m> VsockService<'m, '_> {
         front.turn(&mut channels, poller)
     }
 
+    /// Gives the guest what there is for it.
     fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.turn_front(poller)?;
-        self.end_turn()
-    }
-
-    /// Gives the guest what there is for it.
-    pub(crate) fn end_turn(&mut self) -> Result<(), ServiceError> {
         self.return_spent()?;
         self.flush_control()?;
         self.run.inbound.ring.notify()?;
@@ -356,8 +314,8 @@ impl<'m> VsockService<'m, '_> {
     }
 }
 
-impl VsockService<'_, '_> {
-    pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+impl Service for VsockService<'_, '_> {
+    fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         let watching = ServiceError::host;
         poller.add_kick(self.run.inbound.ring.kick(), KICK_RX).map_err(watching("watching a queue"))?;
         poller.add_kick(self.run.tx.kick(), KICK_TX).map_err(watching("watching a queue"))?;
@@ -382,7 +340,7 @@ impl VsockService<'_, '_> {
         self.finish_turn(poller)
     }
 
-    pub(crate) fn turn(&mut self, poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
+    fn turn(&mut self, poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
         for ready in ready {
             match ready.token {
                 KICK_RX => self.serve_rx(poller)?,
@@ -413,7 +371,7 @@ impl VsockService<'_, '_> {
         self.finish_turn(poller)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         let front = self.front.as_ref().and_then(|front| front.front.deadline());
         let limited = self.session.throttle.deadline();
         let held = self.session.held.front().map(|(until, _)| *until);

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -163,7 +162,7 @@ impl Session {
     /// Takes a connection in that the host asks for, at a port of its own.
     pub(crate) fn insert_asked(&mut self, guest_port: u32, stream: OwnedFd, greet: bool) -> Option<Id> {
         let key = self.free_key(guest_port)?;
-        let id = self.insert(key, Host::Backend(Arc::new(stream)), Phase::Asked { greet })?;
+        let id = self.insert(key, Host::Backend(stream), Phase::Asked { greet })?;
         self.set_deadline(id, Some(Instant::now() + ANSWER_PATIENCE));
         self.tell(key, Op::Request, 0);
         Some(id)
@@ -188,9 +187,7 @@ impl Session {
         }
         self.granted -= u64::from(connection.window.size_bytes());
         self.ended.streams += usize::from(connection.is_front_stream());
-        if !connection.is_sending() {
-            self.free.push(id);
-        }
+        self.free.push(id);
     }
 
     /// Ends a connection for both sides, at once; a guest that uses the front's is told why.
@@ -204,17 +201,6 @@ impl Session {
             self.tell(key, Op::Reset, why.map_or(0, errno_on_wire));
         }
         self.remove(id, metrics);
-    }
-
-    /// A vCPU's thread has let go of the socket of a connection that ended meanwhile: its number may be used again, since
-    /// nothing is reported of that socket any more.
-    pub(crate) fn end_sending(&mut self, id: Id) {
-        self.free.push(id);
-    }
-
-    /// Whether the front has to be told of something.
-    pub(crate) fn owes_front(&self) -> bool {
-        self.ended.streams > 0 || !self.ended.channels.is_empty()
     }
 
     /// What the front has to be told. The numbers of channels are free when it was.

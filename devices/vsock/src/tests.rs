@@ -1,8 +1,6 @@
 //! A guest's side of connections, against real sockets of the host.
 
 mod guest;
-mod sending;
-mod vcpu;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

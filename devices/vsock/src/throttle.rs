@@ -41,11 +41,6 @@ impl Throttle {
         Self { from_guest: self.from_guest, to_guest: self.to_guest, ..Self::default() }
     }
 
-    /// Whether there is a limit of what comes from the guest.
-    pub(crate) fn limits_guest(&self) -> bool {
-        self.from_guest.is_some()
-    }
-
     /// Notes that the guest got `bytes` by the front.
     pub(crate) fn received(&mut self, bytes: usize) {
         if let Some(bucket) = &mut self.to_guest {
@@ -182,7 +177,7 @@ impl VsockService<'_, '_> {
             }
             let Some(id) = self.session.throttle.keeping.pop_front() else { break };
             let Some(connection) = self.session.get(id) else { continue };
-            if std::mem::take(&mut connection.limited) && connection.may_drain() {
+            if std::mem::take(&mut connection.limited) && connection.has_backlog() {
                 let delivery = self.session.drain(id);
                 self.outbound(poller).delivered(id, delivery);
                 self.session.watch(id, poller, self.metrics);

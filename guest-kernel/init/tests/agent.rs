@@ -1,6 +1,9 @@
 //! The agent as a process of this host, with a real session on the other side of a Unix socket.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "agent/sockets.rs"]
+mod sockets;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command};
@@ -26,11 +29,17 @@ struct Guest {
 
 impl Guest {
     fn new() -> Self {
+        Self::with(|_, _| ())
+    }
+
+    /// A guest that `prepare` configures; it is given a folder of the guest's own.
+    fn with(prepare: impl FnOnce(&mut Configure, &std::path::Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent");
         let listener = Listener::new(UnixListener::bind(&path).unwrap()).unwrap();
         let mut configure = Configure::new(Root::Current);
         configure.hostname = "box".to_owned();
+        prepare(&mut configure, dir.path());
         let session = Session::start(listener, configure).unwrap();
         // Whoever started the tests may have had signals ignored, as `nohup` has; a guest's first process has not.
         let mut agent = Command::new("env");

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ByteString;
+use crate::{ByteString, SocketId};
 
 /// The serial of the disk that holds the image (EROFS).
 pub const ROOT_SERIAL: &str = "root";
@@ -135,6 +135,18 @@ pub enum MountSource {
     SharedFile {
         /// The share's name below the file-sharing device's root.
         name: String,
+    },
+    /// A Unix socket in the guest that leads to one of the host: each connection becomes a stream opened as
+    /// [`crate::StreamId::Socket`].
+    Socket {
+        /// The host's name for it.
+        id: SocketId,
+        /// Permissions, 0 to 0o777.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
     },
     /// Memory.
     Tmpfs(Tmpfs),

@@ -25,7 +25,10 @@ pub use configure::{
 };
 pub use exec::{Exec, ExecId, ExitStatus, Purpose, Resource, Rlimit, Stdin, Stdio, TermSize};
 pub use frame::{DecodeError, Decoder, EncodeError, decode, encode, encode_into};
-pub use message::{Answer, Event, FileKind, FileStat, Opening, Request, RequestId, Stats, Stream, StreamId};
+pub use message::{
+    Answer, ConnectionId, Event, FileKind, FileStat, Opening, Request, RequestId, SocketId, Stats, Stream,
+    StreamId,
+};
 
 /// The version both sides must agree on; raised by every change of a type in this crate.
 pub const VERSION: u32 = 3;

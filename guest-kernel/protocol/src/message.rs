@@ -29,7 +29,19 @@ pub enum StreamId {
     },
     /// A file's content, for [`Request::ReadFile`] or [`Request::WriteFile`].
     File(RequestId),
+    /// A guest's program connected to the place of a socket of the host; both ways.
+    Socket(SocketId),
+    /// The guest's end of a connection that [`Request::Connect`] asked for; both ways.
+    Connection(ConnectionId),
 }
+
+/// Names a Unix socket of the host that the guest may connect to; chosen by the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SocketId(pub u32);
+
+/// Names a connection into the guest; chosen by the host, never used twice in a guest's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnectionId(pub u32);
 
 /// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,6 +147,14 @@ pub enum Request {
         /// Permissions if the file is made, 0 to 0o7777.
         mode: u32,
     },
+    /// Connects to a Unix socket in the guest. The stream opened as [`StreamId::Connection`] is the answer, or
+    /// [`Event::NotConnected`].
+    Connect {
+        /// The connection's name.
+        connection: ConnectionId,
+        /// The socket's absolute path.
+        path: ByteString,
+    },
     /// Writes everything down that a disk must have; the answer says that it is done.
     Sync(RequestId),
     /// Ends every process and writes everything down; after the answer the host may end the machine.
@@ -166,6 +186,13 @@ pub enum Event {
         exec: ExecId,
         /// How.
         status: ExitStatus,
+    },
+    /// Nobody accepted a connection.
+    NotConnected {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        message: String,
     },
     /// The answer to a request.
     Answer {

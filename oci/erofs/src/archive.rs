@@ -16,12 +16,29 @@ const PATH_BYTES: usize = 1024;
 pub struct ArchiveFile {
     /// Its path as the archive gives it.
     pub path: Vec<u8>,
-    /// Target, if it is a symbolic or hard link.
-    pub link: Option<Vec<u8>>,
+    /// The target, if the file is a link.
+    pub link: Option<ArchiveLink>,
     /// Offset of its content in the archive, in bytes.
     pub offset: u64,
     /// Size of its content in bytes.
     pub size: u64,
+}
+
+/// The target of a link in an archive, as the archive gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveLink {
+    /// A path seen from the link's folder, or from the archive's root if it begins with a slash.
+    Symbolic(Vec<u8>),
+    /// A path seen from the archive's root.
+    Hard(Vec<u8>),
+}
+
+impl ArchiveLink {
+    fn len(&self) -> usize {
+        match self {
+            Self::Symbolic(target) | Self::Hard(target) => target.len(),
+        }
+    }
 }
 
 /// Lists the regular files and links of an archive in a file. Reads only its headers.
@@ -38,10 +55,11 @@ pub fn list_archive<R: BufRead + Seek>(input: R) -> Result<Vec<ArchiveFile>> {
         }
         let link = match member.typ {
             Type::File if member.segments.is_none() => None,
-            Type::Symlink | Type::HardLink => Some(member.link),
+            Type::Symlink => Some(ArchiveLink::Symbolic(member.link)),
+            Type::HardLink => Some(ArchiveLink::Hard(member.link)),
             _ => continue,
         };
-        if member.path.len() + link.as_ref().map_or(0, Vec::len) > PATH_BYTES {
+        if member.path.len() + link.as_ref().map_or(0, ArchiveLink::len) > PATH_BYTES {
             continue;
         }
         files.push(ArchiveFile { path: member.path, link, offset: tar.offset(), size: member.size });

@@ -31,7 +31,7 @@ mod tar;
 mod tree;
 mod xattr;
 
-pub use archive::{ArchiveFile, list_archive};
+pub use archive::{ArchiveFile, ArchiveLink, list_archive};
 pub use convert::{Converted, convert};
 pub use data::DataStore;
 pub use entry::{Entry, Extent, FileData, Kind, Metadata, Xattr};

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-use monocore_erofs::list_archive;
+use monocore_erofs::{ArchiveLink, list_archive};
 
 use crate::error::{Error, Result};
 use crate::layer::Inflate;
@@ -52,8 +52,8 @@ impl Contents {
         let mut files = HashMap::new();
         for entry in list {
             let Some(path) = text(&entry.path) else { continue };
-            let place = match entry.link.as_deref() {
-                Some(link) => Place::Link(text(link).map_or_else(String::new, |link| beside(&path, &link))),
+            let place = match entry.link {
+                Some(link) => Place::Link(target(&path, &link).unwrap_or_default()),
                 None => Place::Content { offset: entry.offset, size: entry.size },
             };
             files.insert(path, place);
@@ -117,7 +117,7 @@ impl Read for Piece<'_> {
 /// Inflates an archive into a temporary file: it is read from several places.
 fn inflate(shared: &Shared, file: &File) -> Result<TempFile> {
     let bad = |error: io::Error| Error::Archive(error.to_string());
-    let limit = shared.limits.layer_bytes;
+    let limit = shared.limits.image_bytes;
     let mut input = Inflate::new(BufReader::with_capacity(256 << 10, file)).map_err(bad)?.take(limit + 1);
     let mut out = TempFile::new(&shared.paths)?;
     let mut buffer = vec![0; 256 << 10];
@@ -154,8 +154,32 @@ fn normal(path: &str) -> String {
     components.join("/")
 }
 
-/// A link's target, seen from the folder the link is in.
-fn beside(path: &str, target: &str) -> String {
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    normal(&format!("{folder}/{target}"))
+/// Where a link leads: a path from the archive's root, which `..` does not leave.
+fn target(path: &str, link: &ArchiveLink) -> Option<String> {
+    match link {
+        ArchiveLink::Hard(target) => text(target),
+        ArchiveLink::Symbolic(target) => {
+            let target = std::str::from_utf8(target).ok()?;
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            Some(if target.starts_with('/') { normal(target) } else { normal(&format!("{folder}/{target}")) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_resolved_within_the_archive() {
+        let symbolic = |target: &str| target_of("ab/layer.tar", ArchiveLink::Symbolic(target.into()));
+        fn target_of(path: &str, link: ArchiveLink) -> String {
+            target(path, &link).unwrap()
+        }
+        assert_eq!(symbolic("../cd/layer.tar"), "cd/layer.tar");
+        assert_eq!(symbolic("other.tar"), "ab/other.tar");
+        assert_eq!(symbolic("./../../../../cd/layer.tar"), "cd/layer.tar");
+        assert_eq!(symbolic("/cd/layer.tar"), "cd/layer.tar");
+        assert_eq!(target_of("ab/layer.tar", ArchiveLink::Hard("cd/layer.tar".into())), "cd/layer.tar");
+    }
 }

@@ -72,18 +72,25 @@ impl Store {
     fn take(&self, contents: &Contents, found: &Found, progress: &dyn Progress) -> Result<Vec<Image>> {
         let shared = &self.shared;
         let config = ConfigDocument::parse(&found.config, found.manifest.layers.len())?;
-        for ((layer, diff_id), place) in
-            found.manifest.layers.iter().zip(config.diff_ids()).zip(&found.places)
+        let budget = Arc::new(layer::Budget::new(shared));
+        let info = |(layer, diff_id): (&Descriptor, &Digest)| LayerInfo {
+            digest: layer.digest,
+            size: layer.size,
+            diff_id: *diff_id,
+            media_type: layer.media_type.clone(),
+        };
+        let mut layers: Vec<(LayerInfo, &String)> = Vec::new();
+        for (info, place) in found.manifest.layers.iter().zip(config.diff_ids()).map(info).zip(&found.places)
         {
-            let info = LayerInfo {
-                digest: layer.digest,
-                size: layer.size,
-                diff_id: *diff_id,
-                media_type: layer.media_type.clone(),
-            };
-            let job = Job { shared: Arc::clone(shared), info };
-            let _lock = shared.paths.lock_content(&layer.digest)?;
-            if let Some(missing) = job.missing() {
+            if layers.iter().all(|(known, _)| *known != info) {
+                layers.push((info, place));
+            }
+        }
+        layer::check_fetched(shared, layers.iter().map(|(info, _)| info))?;
+        for (info, place) in layers {
+            let _lock = shared.paths.lock_content(&info.digest)?;
+            let job = Job { shared: Arc::clone(shared), info, budget: Arc::clone(&budget) };
+            if let Some(missing) = job.missing_or_count()? {
                 job.ingest(FileChunks::new(contents.piece(place)?, PathBuf::from(place)), missing, progress)?;
             }
         }

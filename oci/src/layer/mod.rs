@@ -6,6 +6,7 @@
 //! ```
 
 mod blocks;
+mod budget;
 mod build;
 mod inflate;
 mod source;
@@ -23,8 +24,10 @@ use crate::progress::Progress;
 use crate::store::{Shared, TempFile};
 
 use blocks::Blocks;
+use budget::Metered;
 use source::BlobReader;
 
+pub(crate) use budget::{Budget, check_fetched};
 pub(crate) use build::build;
 pub(crate) use inflate::Inflate;
 pub(crate) use source::{ChunkSource, FileChunks};
@@ -34,6 +37,8 @@ pub(crate) use source::{ChunkSource, FileChunks};
 pub(crate) struct Job {
     pub(crate) shared: Arc<Shared>,
     pub(crate) info: LayerInfo,
+    /// What the image may still take.
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// What the store lacks of a layer.
@@ -44,8 +49,21 @@ pub(crate) struct Missing {
 }
 
 impl Job {
-    /// What is missing; `None` if nothing is.
-    pub(crate) fn missing(&self) -> Option<Missing> {
+    /// What is missing; `None` if nothing is. Then what the layer takes counts for the image's size, too.
+    ///
+    /// # Errors
+    /// The image is too large.
+    pub(crate) fn missing_or_count(&self) -> Result<Option<Missing>> {
+        let missing = self.missing();
+        if missing.is_none() {
+            self.budget.take(
+                fs::metadata(self.shared.paths.layer_data(&self.info.diff_id)).map_or(0, |data| data.len()),
+            )?;
+        }
+        Ok(missing)
+    }
+
+    fn missing(&self) -> Option<Missing> {
         let paths = &self.shared.paths;
         let blob =
             fs::metadata(paths.blob(&self.info.digest)).map_or(true, |blob| blob.len() != self.info.size);
@@ -99,10 +117,12 @@ impl Job {
         let tree = TempFile::new(&self.shared.paths)?;
         let data_file = data.file().try_clone().map_err(at("open", data.path()))?;
         let tree_file = BufWriter::with_capacity(256 << 10, tree.file());
-        let diff_id = blocks::hashed(inflate, |blocks: &mut Blocks<'_, _>| {
+        let metered = Metered { input: inflate, budget: &self.budget };
+        let diff_id = blocks::hashed(metered, |blocks: &mut Blocks<'_, _>| {
             convert(blocks, data_file, tree_file, limits).map(drop)
         });
-        let diff_id = diff_id.map_err(|source| self.layer_error(source))?;
+        let refused = |source| self.budget.exceeded().unwrap_or_else(|| self.layer_error(source));
+        let diff_id = diff_id.map_err(refused)?;
         if diff_id != self.info.diff_id {
             let reason =
                 format!("its uncompressed content is {diff_id}, the image says {}", self.info.diff_id);
@@ -133,8 +153,8 @@ fn is_converted(shared: &Shared, diff_id: &Digest) -> bool {
 }
 
 /// Converts a layer whose blob is in the store, unless that is done.
-pub(crate) fn convert_stored(shared: &Arc<Shared>, info: &LayerInfo) -> Result<()> {
-    let job = Job { shared: Arc::clone(shared), info: info.clone() };
+pub(crate) fn convert_stored(shared: &Arc<Shared>, info: &LayerInfo, budget: &Arc<Budget>) -> Result<()> {
+    let job = Job { shared: Arc::clone(shared), info: info.clone(), budget: Arc::clone(budget) };
     if is_converted(shared, &info.diff_id) {
         return Ok(());
     }

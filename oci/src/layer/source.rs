@@ -1,6 +1,6 @@
 //! The bytes of a layer as they come: counted, hashed and stored on their way to the inflater.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use crate::error::{Error, Result, at};
 use crate::hash::Hasher;
 use crate::layer::Job;
 use crate::progress::Progress;
+use crate::store::file_options;
 
 /// Pieces read from a file.
 const FILE_CHUNK: usize = 256 << 10;
@@ -183,7 +184,7 @@ impl Partial {
     fn open(job: &Job, resume: bool) -> Result<(Self, u64)> {
         let path = job.shared.paths.partial(&job.info.digest);
         let open = || -> io::Result<(File, u64)> {
-            let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+            let file = file_options().create(true).truncate(false).read(true).write(true).open(&path)?;
             // A whole one whose verification was interrupted is simply read again.
             let len = file.metadata()?.len();
             let len = if resume && len <= job.info.size { len } else { 0 };

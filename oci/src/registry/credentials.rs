@@ -90,7 +90,7 @@ impl Config {
     pub(super) fn entry(&self, registry: &str) -> std::result::Result<Option<Credentials>, &'static str> {
         let key = key_of(registry);
         let entry = self.auths.get(key).or_else(|| {
-            let same = |(name, _): &(&String, &Entry)| host_of(name) == host_of(key);
+            let same = |(name, _): &(&String, &Entry)| [host_of(key), registry].contains(&host_of(name));
             self.auths.iter().find(same).map(|(_, entry)| entry)
         });
         entry.map_or(Ok(None), Entry::credentials)
@@ -194,5 +194,13 @@ mod tests {
         assert!(config.auths["empty"].credentials() == Ok(None));
         assert_eq!(host_of("https://reg.example/v2/"), "reg.example");
         assert_eq!(host_of("localhost:5000"), "localhost:5000");
+    }
+
+    #[test]
+    fn dockers_own_registry_has_two_names() {
+        for name in [DOCKER_HUB, "index.docker.io", "docker.io"] {
+            let config = Config::parse(format!(r#"{{"auths":{{"{name}":{{"auth":"dTpw"}}}}}}"#).as_bytes());
+            assert!(config.unwrap().entry("docker.io").unwrap().is_some(), "{name}");
+        }
     }
 }

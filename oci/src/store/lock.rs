@@ -1,9 +1,10 @@
 //! Locks between processes, and between threads of one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Result, at};
+use crate::store::file_options;
 
 /// A lock on a file of the store; released when dropped, or when its process ends, however that happens.
 #[derive(Debug)]
@@ -29,6 +30,6 @@ impl Lock {
 
 /// Each call opens the file anew: a lock belongs to the open file, so threads exclude each other as well.
 fn open(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    let file = file_options().create(true).truncate(false).read(true).write(true).open(path);
     file.map_err(at("open", path))
 }

@@ -3,6 +3,7 @@
 mod index;
 mod lock;
 mod paths;
+mod private;
 mod prune;
 mod write;
 
@@ -24,6 +25,7 @@ use crate::reference::Reference;
 pub(crate) use index::{REF_NAME, REMOTE_DIGEST, annotation};
 pub(crate) use lock::Lock;
 pub(crate) use paths::Paths;
+pub(crate) use private::file_options;
 pub use prune::{DiskUsage, Pruned};
 pub(crate) use write::{TempFile, sync_directory};
 

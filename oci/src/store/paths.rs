@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::error::{Error, Result, at};
 use crate::manifest::read;
-use crate::store::{Lock, TempFile};
+use crate::store::{Lock, TempFile, private};
 
 /// Paths within a store.
 #[derive(Debug)]
@@ -21,11 +21,12 @@ impl Paths {
         Self { root }
     }
 
-    /// Makes the folders and the layout's mark.
+    /// Creates the folders and the layout's mark, and closes the store to other users.
     pub(crate) fn create(&self) -> Result<()> {
         for folder in [self.blobs(), self.layers(), self.images(), self.temporary(), self.locks()] {
-            fs::create_dir_all(&folder).map_err(at("create", &folder))?;
+            private::create_folders(&folder).map_err(at("create", &folder))?;
         }
+        private::close_folder(&self.root).map_err(at("set the mode of", &self.root))?;
         let mark = self.root.join("oci-layout");
         match fs::read(&mark) {
             Ok(raw) => check_layout(&raw),

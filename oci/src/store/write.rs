@@ -1,12 +1,12 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Result, at};
-use crate::store::Paths;
+use crate::store::{Paths, file_options};
 
 /// A file in the making; removed unless committed.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl TempFile {
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let path = paths.temporary().join(format!("{}-{count}", std::process::id()));
-            match OpenOptions::new().create_new(true).read(true).write(true).open(&path) {
+            match file_options().create_new(true).read(true).write(true).open(&path) {
                 Ok(file) => return Ok(Self { file, path, committed: false }),
                 // Left behind by a process of the same number, long gone.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -48,6 +48,7 @@ impl World {
             process: ProcessSpec { args: vec!["true".into()], ..ProcessSpec::default() },
             machine: MachineSpec { kernel: Some(self.path("kernel")), ..MachineSpec::default() },
             mounts: Vec::new(),
+            publish_sockets: Vec::new(),
             network: NetworkSpec::default(),
             hostname: None,
             hosts: Vec::new(),

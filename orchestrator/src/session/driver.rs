@@ -6,21 +6,23 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use monocore_protocol::{
-    Configure, Decoder, Event, Exec, ExecId, Opening, Request, RequestId, Stdin, Stdio, Stream, StreamId,
-    VERSION, encode, encode_into,
+    Configure, Decoder, Event, Exec, ExecId, Opening, Request, RequestId, SocketId, Stdin, Stdio, Stream,
+    StreamId, VERSION, encode, encode_into,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::complaints::{Complaints, MESSAGE_BYTES, printable};
 use super::connections::Connections;
 use super::opening::{Opened, Unopened};
 use super::process::Progress;
 use super::pump::{self, Endpoint};
+use super::sockets::Sockets;
 use super::streams::{Input, Streams};
 use super::{Reply, SessionError, Transfer};
-use crate::Timeline;
+use crate::{HostSocket, PublishedSocket, Timeline};
 
 /// Most connections that have not said what they are for; the guest's next one waits in the backlog.
 const MAX_UNOPENED: usize = 64;
@@ -42,6 +44,10 @@ pub(super) enum Command {
         reply: Sender<Reply>,
         transfer: Option<(Transfer, Sender<io::Result<()>>)>,
     },
+    /// Let the guest connect to a socket.
+    Offer(SocketId, HostSocket),
+    /// Pass on what connects to a socket.
+    Publish(Arc<PublishedSocket>),
     /// End the session.
     Close,
 }
@@ -57,6 +63,8 @@ pub(super) struct Driver {
     awaited: BTreeMap<StreamId, Endpoint>,
     running: BTreeMap<ExecId, Arc<Progress>>,
     questions: BTreeMap<RequestId, Sender<Reply>>,
+    sockets: Sockets,
+    complaints: Complaints,
     timeline: Timeline,
 }
 
@@ -75,6 +83,7 @@ impl Driver {
         timeline: Timeline,
     ) -> Result<Self, SessionError> {
         let unsent = encode(&Request::Configure(Box::new(configure))).map_err(SessionError::TooLong)?;
+        let sockets = Sockets::new(&wake)?;
         Ok(Self {
             connections: Some(connections),
             inbox,
@@ -85,6 +94,8 @@ impl Driver {
             awaited: BTreeMap::new(),
             running: BTreeMap::new(),
             questions: BTreeMap::new(),
+            sockets,
+            complaints: Complaints::default(),
             timeline,
         })
     }
@@ -111,6 +122,9 @@ impl Driver {
         self.accept()?;
         self.open()?;
         self.receive()?;
+        if self.control.is_some() {
+            self.sockets.accept(&mut self.unsent).map_err(SessionError::TooLong)?;
+        }
         self.flush()?;
         Ok(Flow::Continue)
     }
@@ -125,8 +139,11 @@ impl Driver {
             let out = if self.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             fds.push(PollFd::new(socket, PollFlags::IN | out));
         }
+        if self.control.is_some() {
+            fds.extend(self.sockets.listeners().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        }
         fds.extend(self.unopened.iter().map(|c| PollFd::from_borrowed_fd(c.as_fd(), PollFlags::IN)));
-        match poll(&mut fds, None) {
+        match poll(&mut fds, self.sockets.retry().as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(SessionError::io("waiting for the guest", error)),
         }
@@ -147,6 +164,8 @@ impl Driver {
                 Ok(Command::Ask { id, request, reply, transfer }) => {
                     self.question(id, &request, reply, transfer);
                 }
+                Ok(Command::Offer(id, socket)) => self.sockets.offer(id, socket),
+                Ok(Command::Publish(socket)) => self.sockets.publish(socket),
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return Ok(Flow::Closed),
                 Err(TryRecvError::Empty) => break,
             }
@@ -247,6 +266,12 @@ impl Driver {
                     // A second one is the guest's mistake: it is closed.
                     self.control.get_or_insert_with(|| (socket, Decoder::default()));
                 }
+                Opened::As(Opening::Stream(StreamId::Socket(id)), socket) => {
+                    self.sockets.connect_out(id, socket)
+                }
+                Opened::As(Opening::Stream(StreamId::Connection(id)), socket) => {
+                    self.sockets.connect_in(id, socket)
+                }
                 Opened::As(Opening::Stream(id), socket) => {
                     if let Some(endpoint) = self.awaited.remove(&id) {
                         pump::spawn(endpoint, socket)
@@ -287,6 +312,7 @@ impl Driver {
                 }
             }
             Event::ExecFailed { exec, code, message } => {
+                let message = printable(&message, MESSAGE_BYTES);
                 self.end(exec, Err(SessionError::Exec { code, message }));
                 self.forget_streams(exec);
             }
@@ -294,17 +320,21 @@ impl Driver {
                 self.timeline.record("exited");
                 self.end(exec, Ok(status));
             }
+            Event::NotConnected { connection, message } => self.sockets.refused(connection, &message),
             Event::Answer { id, result } => {
                 if result.is_err() {
                     self.awaited.remove(&StreamId::File(id));
                 }
                 if let Some(reply) = self.questions.remove(&id) {
                     // Who asked may have stopped waiting.
-                    let _ = reply.send(result.map_err(SessionError::Refused));
+                    let _ = reply
+                        .send(result.map_err(|text| SessionError::Refused(printable(&text, MESSAGE_BYTES))));
                 }
             }
-            Event::Failed { message, fatal: true } => return Err(SessionError::Setup(message)),
-            Event::Failed { message, fatal: false } => tracing::warn!(message, "the guest's agent complains"),
+            Event::Failed { message, fatal: true } => {
+                return Err(SessionError::Setup(printable(&message, MESSAGE_BYTES)));
+            }
+            Event::Failed { message, fatal: false } => self.complaints.warn(&message),
         }
         Ok(())
     }
@@ -361,7 +391,7 @@ impl Driver {
                 Command::Ask { reply, .. } => {
                     let _ = reply.send(Err(error.clone()));
                 }
-                Command::Tell(_) | Command::Close => {}
+                Command::Tell(_) | Command::Offer(..) | Command::Publish(_) | Command::Close => {}
             }
         }
     }

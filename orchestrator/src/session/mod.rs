@@ -10,13 +10,16 @@
 //! The guest is not trusted: what it dials without being asked for is closed, what it says is bounded, and nothing
 //! it does can block more than its own session.
 
+mod complaints;
 mod connections;
 mod driver;
 mod error;
 mod opening;
 mod process;
 mod pump;
+mod relay;
 mod signals;
+mod sockets;
 mod streams;
 mod sys;
 #[cfg(test)]
@@ -28,11 +31,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use monocore_protocol::{
-    Answer, ByteString, Configure, Exec, ExecId, FileStat, Mount, Request, RequestId, Stats, Stdin, Stdio,
+    Answer, ByteString, Configure, Exec, ExecId, FileStat, Mount, Request, RequestId, SocketId, Stats, Stdin,
+    Stdio,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
+pub(crate) use complaints::printable;
 pub use connections::{Connections, Handoff, Listener};
 pub use error::SessionError;
 pub use process::{Process, Waited};
@@ -44,7 +49,7 @@ pub(crate) use process::Progress;
 pub(crate) use pump::{Endpoint, spawn as spawn_pump};
 pub(crate) use sys::SignalKind;
 
-use crate::Timeline;
+use crate::{HostSocket, PublishedSocket, Timeline};
 
 /// A session with one guest, usable from any thread. Dropping it ends the session; the guest is not told.
 #[derive(Debug)]
@@ -117,6 +122,38 @@ impl Session {
         let command = Command::Exec { exec: Box::new(exec), streams, progress: Arc::clone(&progress) };
         self.link.send(command)?;
         Ok(Process::new(id, progress, Arc::clone(&self.link)))
+    }
+
+    /// Lets the guest connect to a socket of this host, under the name its configuration gives that. To be called before
+    /// the first command: what the guest dials under an unknown name is closed.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn offer(&self, id: SocketId, socket: HostSocket) -> Result<(), SessionError> {
+        self.link.send(Command::Offer(id, socket))
+    }
+
+    /// Connects what arrives at a socket of this host with a socket in the guest.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn publish(&self, socket: Arc<PublishedSocket>) -> Result<(), SessionError> {
+        self.link.send(Command::Publish(socket))
+    }
+
+    /// Both, for the sockets of a plan.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn connect_sockets(
+        &self,
+        offered: Vec<HostSocket>,
+        published: &[Arc<PublishedSocket>],
+    ) -> Result<(), SessionError> {
+        for (id, socket) in (0..).map(SocketId).zip(offered) {
+            self.offer(id, socket)?;
+        }
+        published.iter().try_for_each(|socket| self.publish(Arc::clone(socket)))
     }
 
     /// Asks whether the agent is there.

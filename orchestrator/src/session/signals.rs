@@ -9,9 +9,10 @@ use super::SessionError;
 use super::process::{Process, Waited};
 use super::sys::{self, SignalKind};
 
-/// Signals to this process taken as values instead of by their default effect: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-/// SIGUSR1, SIGUSR2 and SIGWINCH.
+/// Signals to this process taken as values instead of by their default effect: all but SIGKILL, SIGSTOP, SIGCHLD,
+/// SIGURG and SIGPIPE.
 ///
+/// A fault of this process itself still ends it: the kernel does not let a thread block the signal of its own fault.
 /// Made before any other thread, else a thread that does not block them gets them. Child processes spawned by
 /// `std::process::Command` start with nothing blocked.
 #[derive(Debug)]
@@ -66,8 +67,8 @@ pub enum Outcome {
     TimedOut,
 }
 
-/// Waits for a command's end and meanwhile passes signals on: a change of the terminal's size as a resize, others as
-/// they are. A second SIGINT or SIGTERM ends the wait: the caller then ends the machine.
+/// Waits for a command's end and meanwhile passes signals on as they are. With a terminal, a change of its size becomes
+/// a resize. A second SIGINT or SIGTERM ends the wait: the caller then ends the machine.
 ///
 /// # Errors
 /// As [`Process::wait`].
@@ -85,11 +86,10 @@ pub fn run_to_end(
             Waited::Signal(signal) => signal,
         };
         match SignalKind::of(signal) {
-            SignalKind::WindowChange => {
-                if let Some(size) = terminal.and_then(Terminal::size) {
-                    process.resize(size)?;
-                }
-            }
+            SignalKind::WindowChange => match terminal {
+                Some(terminal) => terminal.size().map_or(Ok(()), |size| process.resize(size))?,
+                None => process.signal(signal)?,
+            },
             SignalKind::End if asked => return Ok(Outcome::Insisted(signal)),
             SignalKind::End => {
                 asked = true;

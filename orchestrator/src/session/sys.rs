@@ -5,8 +5,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-const TAKEN: [i32; 7] =
-    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+/// Signals that stay this process's own, as in Docker's command line: SIGKILL and SIGSTOP cannot be taken, SIGCHLD and
+/// SIGPIPE say something about this process, and SIGURG is out-of-band data's.
+const LEFT: [i32; 5] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGURG, libc::SIGPIPE];
+
+/// The signals that are passed on: all the others, real-time ones included. The C library keeps those between SIGSYS
+/// and SIGRTMIN for itself.
+fn taken() -> impl Iterator<Item = i32> {
+    (1..=libc::SIGSYS).filter(|signal| !LEFT.contains(signal)).chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+}
 
 /// What a signal means to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +52,7 @@ impl SignalFd {
         // numbers are valid, and pthread_sigmask initialises `before` when it returns 0.
         let (fd, before) = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
-            for signal in TAKEN {
+            for signal in taken() {
                 libc::sigaddset(set.as_mut_ptr(), signal);
             }
             let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use monocore_spec::{FileRef, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink};
+use monocore_spec::{FileRef, JailMode, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink};
 
 use super::*;
 
@@ -22,6 +22,7 @@ fn spec() -> VmSpec {
         serial: Sink::Discard,
         network: Network::None,
         timeline: Sink::Discard,
+        jail: JailMode::default(),
     }
 }
 

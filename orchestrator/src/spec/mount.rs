@@ -24,13 +24,15 @@ pub struct MountSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MountSource {
-    /// A directory or file of the host.
+    /// A directory, file or Unix socket of the host.
     Bind {
         /// Absolute, or relative to the caller's directory.
         path: PathBuf,
         /// A directory is made where nothing is, as Docker's `-v` does.
         create: bool,
     },
+    /// A Unix socket of the host that every user of the guest may connect to. ([`Self::Bind`] of a socket keeps its mode.)
+    Socket(PathBuf),
     /// A named volume; it outlives the sandbox.
     Volume(String),
     /// A volume without a name; it ends with the sandbox.
@@ -142,6 +144,32 @@ pub fn parse_tmpfs(text: &str) -> Result<MountSpec, ParseError> {
     Ok(MountSpec { target: parse_target(text, target)?, source: MountSource::Tmpfs(tmpfs), read_only })
 }
 
+/// A socket in the guest and the path of this host that leads to it: `GUEST:HOST`.
+///
+/// # Errors
+/// One of the two is missing, or the guest's is not absolute.
+pub fn parse_publish_socket(text: &str) -> Result<PublishSocket, ParseError> {
+    match text.split_once(':') {
+        Some((guest, host)) if !host.is_empty() => {
+            Ok(PublishSocket { guest: parse_target(text, guest)?, host: host.into() })
+        }
+        _ => Err(ParseError::new(
+            text,
+            "give GUEST:HOST, a socket's path in the sandbox and one on this machine",
+        )),
+    }
+}
+
+/// A socket of the guest that is reached by a path of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSocket {
+    /// The absolute path in the guest.
+    pub guest: String,
+    /// The path on the host.
+    pub host: PathBuf,
+}
+
 /// An absolute path that names something below the root, without `..`.
 fn parse_target(text: &str, target: &str) -> Result<String, ParseError> {
     let mut parts = target.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
@@ -195,6 +223,15 @@ mod tests {
         }
         for bad in ["", "b", "/a:b", ":/b", "/a:/", "/a:/b/../..", "/a:/b:wrong", "da ta:/b", "/a:/b:ro:x"] {
             assert!(parse_volume(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sockets_to_publish() {
+        let expected = PublishSocket { guest: "/run/app.sock".into(), host: "./app.sock".into() };
+        assert_eq!(parse_publish_socket("/run/app.sock:./app.sock"), Ok(expected));
+        for bad in ["", "/run/app.sock", "app.sock:/x", "/run/app.sock:", "/a/../b:/x"] {
+            assert!(parse_publish_socket(bad).is_err(), "{bad}");
         }
     }
 

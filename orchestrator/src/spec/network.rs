@@ -29,6 +29,8 @@ pub struct NetworkSpec {
     pub dns_search: Vec<String>,
     /// A file to which decisions are appended, one JSON object a line.
     pub log: Option<PathBuf>,
+    /// Length at which that file is emptied, bytes; nothing for no limit.
+    pub log_max_bytes: Option<u64>,
     /// How much it may move, and of how many connections at a time, these in [`NetworkMode::Nat`] and [`NetworkMode::Tsi`].
     pub limits: NetLimits,
 }
@@ -77,17 +79,19 @@ pub fn parse_network(text: &str) -> Result<NetworkMode, ParseError> {
     }
 }
 
-/// `none`, `group`, `public` or `any`.
+/// `none`, `public` or `any`.
 ///
 /// # Errors
 /// Any other text.
 pub fn parse_reach(text: &str) -> Result<Reach, ParseError> {
     match text {
         "none" => Ok(Reach::None),
-        "group" => Ok(Reach::Group),
+        "group" => {
+            Err(ParseError::new(text, "groups of sandboxes do not exist yet: use none, public or any"))
+        }
         "public" => Ok(Reach::Public),
         "any" => Ok(Reach::Any),
-        _ => Err(ParseError::new(text, "a reach is none, group, public or any")),
+        _ => Err(ParseError::new(text, "a reach is none, public or any")),
     }
 }
 
@@ -233,6 +237,14 @@ mod tests {
         {
             assert!(parse_network(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_reach_that_does_not_exist_yet_is_refused() {
+        assert_eq!(parse_reach("any"), Ok(Reach::Any));
+        let refused = parse_reach("group").unwrap_err().to_string();
+        assert!(refused.contains("groups of sandboxes do not exist yet"), "{refused}");
+        assert!(parse_reach("all").is_err());
     }
 
     #[test]

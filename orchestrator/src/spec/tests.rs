@@ -22,6 +22,7 @@ pub(crate) fn minimal() -> SandboxSpec {
         process: ProcessSpec::default(),
         machine: MachineSpec::default(),
         mounts: Vec::new(),
+        publish_sockets: Vec::new(),
         network: NetworkSpec::default(),
         hostname: None,
         hosts: Vec::new(),
@@ -38,6 +39,7 @@ fn mount() -> impl Strategy<Value = MountSpec> {
     let source = prop_oneof![
         any::<(String, bool)>().prop_map(|(path, create)| MountSource::Bind { path: path.into(), create }),
         any::<String>().prop_map(MountSource::Volume),
+        any::<String>().prop_map(|path| MountSource::Socket(path.into())),
         Just(MountSource::Anonymous),
         any::<(Option<u64>, bool)>().prop_map(|(size_bytes, exec)| MountSource::Tmpfs(
             monocore_protocol::Tmpfs { size_bytes, exec, ..Default::default() }
@@ -113,7 +115,7 @@ prop_compose! {
         process in process(),
         (vcpus, ram_mib, shm_bytes, kernel) in any::<(u8, u32, u64, Option<String>)>(),
         mounts in proptest::collection::vec(mount(), 0..3),
-        network in network(),
+        (network, socket) in (network(), any::<Option<(String, String)>>()),
         (hostname, labels) in any::<(Option<String>, BTreeMap<String, String>)>(),
         hosts in any::<Vec<(String, IpAddr)>>(),
         (signal, grace_ms, timeout_ms) in any::<(Option<u8>, u32, Option<u32>)>(),
@@ -130,8 +132,12 @@ prop_compose! {
             name,
             root: RootSpec { source, read_only, disk_bytes },
             process,
-            machine: MachineSpec { vcpus, ram_mib, shm_bytes, kernel: kernel.map(Into::into), timeline: None },
+            machine: MachineSpec { vcpus, ram_mib, shm_bytes, kernel: kernel.map(Into::into), ..MachineSpec::default() },
             mounts,
+            publish_sockets: socket
+                .map(|(guest, host)| PublishSocket { guest, host: host.into() })
+                .into_iter()
+                .collect(),
             network,
             hostname,
             hosts: hosts.into_iter().map(|(name, address)| HostEntry { name, address }).collect(),

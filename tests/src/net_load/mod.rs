@@ -6,6 +6,7 @@ mod crowd;
 mod frames;
 mod hostile;
 mod names;
+mod ordinary;
 mod sys;
 mod transfer;
 
@@ -23,6 +24,8 @@ pub const USAGE: &str = "usage: net-load send ADDRESS:PORT BYTES\n\
        net-load crowd ADDRESS:PORT CONNECTIONS\n\
        net-load churn ADDRESS:PORT CONNECTIONS OBSERVER:PORT\n\
        net-load ask SERVER NAME udp|edns|tcp\n\
+       net-load echo PORT\n\
+       net-load ordinary\n\
        net-load attack ROUNDS PORT…\n\
        net-load attack-names SERVER ROUNDS PORT NAME…\n\
        net-load attack-frames ROUNDS PORT";
@@ -40,6 +43,8 @@ pub fn run(arguments: &[&str]) -> Result<String> {
             crowd::one_after_another(address(to)?, count.parse()?, address(observer)?)
         }
         ["ask", server, name, way] => names::ask(ip(server)?, name, way),
+        ["echo", port] => ordinary::echo(port.parse()?),
+        ["ordinary"] => Ok(ordinary::rights()),
         ["attack", rounds, ports @ ..] => {
             let ports = ports.iter().map(|port| port.parse()).collect::<Result<Vec<u16>, _>>()?;
             Ok(hostile::addresses(rounds.parse()?, &ports))

@@ -111,3 +111,20 @@ fn a_run_leaves_nothing() {
         std::fs::read_dir(home.join("run")).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [".lock"]);
 }
+
+#[test]
+fn a_new_window_size_without_a_terminal_is_a_signal_like_others() {
+    let script = "for s in HUP QUIT USR1 USR2 WINCH; do trap \"echo $s\" $s; done; trap 'exit 9' TERM; echo ready; \
+                  while :; do sleep 0.1; done";
+    let (mut child, mut stdout) = started(script);
+    let signals =
+        [("HUP", Signal::HUP), ("QUIT", Signal::QUIT), ("USR1", Signal::USR1), ("WINCH", Signal::WINCH)];
+    for (name, signal) in signals {
+        send(&child, signal);
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), name);
+    }
+    send(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}

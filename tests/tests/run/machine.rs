@@ -1,6 +1,11 @@
 //! The machine and its root: processors, memory, disks.
 
+use std::path::Path;
+
+use monocore_test_images::image::Layer;
+use monocore_tests::image::busybox;
 use monocore_tests::world::{PLAIN, World};
+use serde_json::json;
 
 /// The number a script prints.
 fn number(flags: &[&str], script: &str) -> u64 {
@@ -122,4 +127,21 @@ fn the_library_runs_a_directory_in_this_process() {
 #[test]
 fn a_guest_that_powers_itself_off_is_done() {
     assert_eq!(World::get().run([PLAIN, "poweroff", "-f"]).code, 0);
+}
+
+#[test]
+fn an_images_dangling_links_get_their_files() {
+    let world = World::get();
+    let mut links = Layer::default();
+    links
+        .symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
+        .symlink("etc/hosts", "/run/no-hosts");
+    world.load("test/links:latest", &json!({ "Env": ["PATH=/bin"] }), &[busybox().unwrap(), links]);
+    let script = "grep -c ^nameserver /etc/resolv.conf; grep -c '10.1.2.3.*db' /etc/hosts; hostname";
+    for more in [&[][..], &["--read-only"], &["--tmpfs", "/run"]] {
+        let flags = ["--dns", "127.0.0.61", "--hostname", "box7", "--add-host", "db:10.1.2.3"];
+        let ran = world.run([&flags, more, &["test/links", "sh", "-c", script]].concat());
+        assert_eq!(ran.out(), "1\n1\nbox7\n", "{more:?}");
+    }
+    assert!(!Path::new("/run/no-hosts").exists(), "this machine's own /run is not touched");
 }

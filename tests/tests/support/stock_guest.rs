@@ -116,7 +116,7 @@ fn image() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["run", "--quiet", "--package", "xtask", "--", "stock-guest"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .current_dir(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is"))
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");

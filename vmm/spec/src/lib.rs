@@ -42,6 +42,9 @@ pub struct VmSpec {
     /// Where the machine writes when it came to which point of its life: [`TimelineEntry`]s, one JSON object a line.
     #[serde(default)]
     pub timeline: Sink,
+    /// What happens where the kernel lacks a part of the jail of the machine's process.
+    #[serde(default)]
+    pub jail: JailMode,
 }
 
 impl VmSpec {
@@ -49,6 +52,17 @@ impl VmSpec {
     pub fn bus_devices(&self) -> usize {
         self.devices.len() + usize::from(self.network.has_card())
     }
+}
+
+/// What happens where the kernel lacks a part of the jail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JailMode {
+    /// The machine does not start.
+    #[default]
+    Strict,
+    /// The machine runs with the parts the kernel has, after a warning.
+    BestEffort,
 }
 
 /// Guest RAM.

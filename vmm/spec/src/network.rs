@@ -74,7 +74,7 @@ pub struct ProxySpec {
     /// Where decisions are written, one JSON object a line.
     #[serde(default)]
     pub receipts: Sink,
-    /// How long they get before the file is begun anew, bytes; as long as they like where nothing is said.
+    /// Length at which a regular file is emptied, bytes; nothing for no limit.
     #[serde(default)]
     pub receipts_max_bytes: Option<u64>,
     /// How much the guest may use.
@@ -178,8 +178,6 @@ pub struct PolicySpec {
 pub enum Reach {
     /// Nothing.
     None,
-    /// The members of its group.
-    Group,
     /// Public addresses.
     #[default]
     Public,

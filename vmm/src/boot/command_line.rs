@@ -66,7 +66,9 @@ pub(crate) fn virtio_window(index: usize) -> (u64, Gsi) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use monocore_spec::{DeviceSpec, FileRef, KernelSpec, Kicks, ProxySpec, RamSpec, SPEC_VERSION, Sink};
+    use monocore_spec::{
+        DeviceSpec, FileRef, JailMode, KernelSpec, Kicks, ProxySpec, RamSpec, SPEC_VERSION, Sink,
+    };
 
     use super::*;
 
@@ -86,6 +88,7 @@ pub(super) mod tests {
             serial: Sink::Discard,
             network: Network::None,
             timeline: Sink::Discard,
+            jail: JailMode::default(),
         }
     }
 

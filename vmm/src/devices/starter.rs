@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 
 use monocore_hypervisor::Event;
-use monocore_virtio::{Activation, DeviceError, DeviceType, QueueState, RingServer, VirtioDevice};
+use monocore_virtio::{Activation, DeviceError, DeviceType, QueueState, VirtioDevice};
 
 type Device = Box<dyn VirtioDevice>;
 
@@ -89,15 +89,13 @@ pub(crate) struct StartedElsewhere {
     device: Option<Device>,
     device_type: DeviceType,
     queue_max_sizes: Vec<u16>,
-    ring_server: Option<Arc<dyn RingServer>>,
     starter: Starter,
 }
 
 impl StartedElsewhere {
     pub(crate) fn new(device: Device, starter: Starter) -> Self {
         let queue_max_sizes = device.queue_max_sizes().to_vec();
-        let (device_type, ring_server) = (device.device_type(), device.ring_server());
-        Self { device_type, queue_max_sizes, ring_server, device: Some(device), starter }
+        Self { device_type: device.device_type(), queue_max_sizes, device: Some(device), starter }
     }
 }
 
@@ -132,10 +130,6 @@ impl VirtioDevice for StartedElsewhere {
         if let Some(device) = &mut self.device {
             device.write_config(offset_bytes, data);
         }
-    }
-
-    fn ring_server(&self) -> Option<Arc<dyn RingServer>> {
-        self.ring_server.clone()
     }
 
     fn start(&mut self, activation: Activation) -> Result<(), DeviceError> {

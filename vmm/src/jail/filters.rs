@@ -1,8 +1,8 @@
-//! Seccomp filters from the lists of system calls.
+//! Seccomp filters from the tables of system calls.
 //!
-//! A filter searches the call's number by halves. The kernel runs a new filter for every number there is to learn which it
-//! always allows, so a filter that tries one number after the other costs 1.6 million instructions to install, this one a
-//! tenth.
+//! A filter finds the call's number by binary search. When a filter is installed, the kernel runs it once for each number to
+//! learn which calls are always allowed. A filter that tries one number after the other costs 1.6 million instructions there,
+//! this one a tenth.
 //!
 //! Source: Linux Documentation/userspace-api/seccomp_filter.rst; include/uapi/linux/{seccomp,audit,bpf_common}.h.
 
@@ -10,18 +10,10 @@ use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, sock_filter};
 
+use super::rules::{Answer, Rule, Test, Values};
 use super::{JailError, syscalls};
 use crate::attachments::ThreadKind;
-use crate::host::{BIND_REQUESTS, RAISE_REQUESTS, RUN_REQUESTS};
-
-/// CLONE_FS, with which the file server's thread gets a umask of its own.
-const CLONE_FS: u64 = 0x200;
-const AF_UNIX: u64 = 1;
-const AF_INET: u64 = 2;
-const AF_INET6: u64 = 10;
-/// How much a socket has not sent yet; which offloads a tap interface has.
-const TIOCOUTQ: u64 = 0x5411;
-const TUNSETOFFLOAD: u64 = 0x4004_54d0;
+use crate::host::kick_signal;
 
 #[cfg(target_arch = "x86_64")]
 const AUDIT_ARCH: u32 = 0xc000_003e;
@@ -34,121 +26,99 @@ const DATA_ARCH: u32 = 4;
 const DATA_ARGUMENTS: u32 = 16;
 
 const LOAD: u16 = 0x20;
+const AND: u16 = 0x54;
+const JUMP: u16 = 0x05;
 const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER_EQUAL: u16 = 0x35;
 const RETURN: u16 = 0x06;
 const ALLOW: u32 = 0x7fff_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
+/// SECCOMP_RET_ERRNO with ENOSYS.
+const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
 
 /// What happens to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
     Allow,
     Kill,
-    /// Allowed if the argument is one of the values.
-    IfArgument {
-        index: u32,
-        values: Vec<u32>,
-    },
+    Absent,
+    /// Allowed if all tests of one of the lists hold.
+    AllowIf(Vec<&'static [Test]>),
 }
 
-type Rules = BTreeMap<u32, Verdict>;
+type Verdicts = BTreeMap<u32, Verdict>;
 
 /// The filter of a thread of `kind`.
 pub(super) fn thread(kind: ThreadKind) -> Result<BpfProgram, JailError> {
-    let mut rules = Rules::new();
-    allow(&mut rules, syscalls::EVERY_THREAD)?;
-    add_kind(&mut rules, kind)?;
-    compile(&rules)
+    compile([syscalls::EVERY_THREAD].iter().chain(syscalls::of(kind)))
 }
 
-/// The filter of the main thread, which starts all the others of `kinds`: what any of them may, and starting threads.
+/// The filter of a machine's main thread, which starts all the others of `kinds`: what any of them may, and starting threads.
 pub(super) fn main(kinds: &[ThreadKind]) -> Result<BpfProgram, JailError> {
-    let mut rules = Rules::new();
-    allow(&mut rules, syscalls::EVERY_THREAD)?;
-    allow(&mut rules, syscalls::MAIN)?;
-    for &kind in kinds {
-        add_kind(&mut rules, kind)?;
-    }
-    // A vCPU's thread sets its registers before it installs its own filter.
-    restrict(&mut rules, libc::SYS_ioctl, 1, BIND_REQUESTS)?;
-    compile(&rules)
+    starter(kinds, syscalls::MACHINE)
+}
+
+/// The filter of a vhost-user server's main thread, which starts the device's.
+pub(super) fn server(kind: ThreadKind) -> Result<BpfProgram, JailError> {
+    starter(&[kind], syscalls::VHOST_USER)
 }
 
 /// The filter of the thread that is kept to start the file server's: what that one may, starting and confining it.
 pub(super) fn keeper() -> Result<BpfProgram, JailError> {
-    let mut rules = Rules::new();
-    for calls in [syscalls::EVERY_THREAD, syscalls::MAIN, syscalls::LANDLOCK] {
-        allow(&mut rules, calls)?;
+    starter(&[ThreadKind::Fs], syscalls::LANDLOCK)
+}
+
+/// The filter of a socket device's broker.
+pub(super) fn broker() -> Result<BpfProgram, JailError> {
+    compile(&[syscalls::EVERY_THREAD, syscalls::BROKER])
+}
+
+fn starter(kinds: &[ThreadKind], own: &'static [Rule]) -> Result<BpfProgram, JailError> {
+    let of_kinds = kinds.iter().flat_map(|kind| syscalls::of(*kind));
+    compile(of_kinds.chain(&[syscalls::EVERY_THREAD, syscalls::STARTER, own]))
+}
+
+fn compile<'t>(tables: impl IntoIterator<Item = &'t &'static [Rule]>) -> Result<BpfProgram, JailError> {
+    let mut verdicts = Verdicts::new();
+    for rule in tables.into_iter().copied().flatten() {
+        add(&mut verdicts, rule)?;
     }
-    add_kind(&mut rules, ThreadKind::Fs)?;
-    compile(&rules)
-}
-
-fn add_kind(rules: &mut Rules, kind: ThreadKind) -> Result<(), JailError> {
-    for calls in syscalls::of(kind) {
-        allow(rules, calls)?;
-    }
-    match kind {
-        ThreadKind::Vcpu => restrict(rules, libc::SYS_ioctl, 1, RUN_REQUESTS),
-        ThreadKind::Vsock => restrict(rules, libc::SYS_socket, 0, &[AF_UNIX]),
-        ThreadKind::Tsi => restrict(rules, libc::SYS_socket, 0, &[AF_UNIX, AF_INET, AF_INET6]),
-        ThreadKind::Fs => restrict(rules, libc::SYS_unshare, 0, &[CLONE_FS]),
-        ThreadKind::Nat => {
-            restrict(rules, libc::SYS_socket, 0, &[AF_INET, AF_INET6])?;
-            restrict(rules, libc::SYS_ioctl, 1, &[TIOCOUTQ])
-        }
-        ThreadKind::Tap => restrict(rules, libc::SYS_ioctl, 1, &[TUNSETOFFLOAD]),
-        _ => Ok(()),
-    }?;
-    // Devices interrupt the guest from their own threads, and from a vCPU's where the transport or a port has something to say.
-    restrict(rules, libc::SYS_ioctl, 1, RAISE_REQUESTS)
-}
-
-fn number(call: i64) -> Result<u32, JailError> {
-    u32::try_from(call).map_err(|_| JailError::Seccomp(format!("{call} is no system call's number")))
-}
-
-fn allow(rules: &mut Rules, calls: &[i64]) -> Result<(), JailError> {
-    for &call in calls {
-        rules.insert(number(call)?, Verdict::Allow);
-    }
-    Ok(())
-}
-
-/// Allows `call` if the low half of its argument `index` is one of `values`, or of those it was allowed with before.
-fn restrict(rules: &mut Rules, call: i64, index: u32, values: &[u64]) -> Result<(), JailError> {
-    let values = values.iter().map(|value| u32::try_from(*value)).collect::<Result<_, _>>();
-    let values = values.map_err(|_| JailError::Seccomp("an argument of more than 32 bits".into()))?;
-    match rules.entry(number(call)?).or_insert(Verdict::IfArgument { index, values: Vec::new() }) {
-        Verdict::IfArgument { index: same, values: all } if *same == index => {
-            all.extend::<Vec<u32>>(values);
-            Ok(())
-        }
-        _ => Err(JailError::Seccomp(format!("call {call} is judged in two ways"))),
-    }
-}
-
-fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
-
-fn compile(rules: &Rules) -> Result<BpfProgram, JailError> {
     let mut program = vec![
         op(LOAD, 0, 0, DATA_ARCH),
         op(JUMP_EQUAL, 1, 0, AUDIT_ARCH),
         op(RETURN, 0, 0, KILL_PROCESS),
         op(LOAD, 0, 0, DATA_NUMBER),
     ];
-    program.extend(search(&spans(rules))?);
+    program.extend(search(&spans(&verdicts))?);
     Ok(program)
 }
 
+/// Adds a rule to those that allow the same call.
+fn add(verdicts: &mut Verdicts, rule: &Rule) -> Result<(), JailError> {
+    let number = u32::try_from(rule.call)
+        .map_err(|_| JailError::Seccomp(format!("{}: not a system call's number", rule.call)))?;
+    let verdict = verdicts.entry(number).or_insert(Verdict::AllowIf(Vec::new()));
+    match (&mut *verdict, rule.answer) {
+        (Verdict::Allow, Answer::Allow(_)) => {}
+        (Verdict::Absent, Answer::Absent) => {}
+        (Verdict::AllowIf(_), Answer::Allow([])) => *verdict = Verdict::Allow,
+        (Verdict::AllowIf(lists), Answer::Allow(tests)) if lists.contains(&tests) => {}
+        (Verdict::AllowIf(lists), Answer::Allow(tests)) => lists.push(tests),
+        (Verdict::AllowIf(lists), Answer::Absent) if lists.is_empty() => *verdict = Verdict::Absent,
+        _ => return Err(JailError::Seccomp(format!("call {number} is allowed and absent"))),
+    }
+    Ok(())
+}
+
+fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
 /// The numbers from which on another verdict holds, beginning with 0.
-fn spans(rules: &Rules) -> Vec<(u32, Verdict)> {
+fn spans(verdicts: &Verdicts) -> Vec<(u32, Verdict)> {
     let mut spans = vec![(0, Verdict::Kill)];
-    for (&number, verdict) in rules {
-        // What lies between two calls of the lists is killed.
+    for (&number, verdict) in verdicts {
+        // What lies between two calls of the tables is killed.
         if spans.last().is_some_and(|(start, _)| *start == number) {
             spans.pop();
         }
@@ -160,39 +130,79 @@ fn spans(rules: &Rules) -> Vec<(u32, Verdict)> {
     spans
 }
 
-/// A search through `spans` by halves; the number is loaded.
+/// A binary search through `spans`; the number is loaded.
 fn search(spans: &[(u32, Verdict)]) -> Result<BpfProgram, JailError> {
     let [_, _, ..] = spans else {
-        return answer(spans.first().map_or(&Verdict::Kill, |(_, verdict)| verdict));
+        return verdict(spans.first().map_or(&Verdict::Kill, |(_, verdict)| verdict));
     };
     let (low, high) = spans.split_at(spans.len() / 2);
     let below = search(low)?;
-    let skip =
-        u8::try_from(below.len()).map_err(|_| JailError::Seccomp("a filter too long to jump in".into()))?;
     let boundary = high.first().map_or(u32::MAX, |(start, _)| *start);
-    let mut program = vec![op(JUMP_GREATER_EQUAL, skip, 0, boundary)];
+    let mut program = match u8::try_from(below.len()) {
+        Ok(skip) => vec![op(JUMP_GREATER_EQUAL, skip, 0, boundary)],
+        // A condition jumps over 255 instructions at most.
+        Err(_) => {
+            let skip = u32::try_from(below.len()).map_err(|_| too_long())?;
+            vec![op(JUMP_GREATER_EQUAL, 0, 1, boundary), op(JUMP, 0, 0, skip)]
+        }
+    };
     program.extend(below);
     program.extend(search(high)?);
     Ok(program)
 }
 
-fn answer(verdict: &Verdict) -> Result<BpfProgram, JailError> {
+fn verdict(verdict: &Verdict) -> Result<BpfProgram, JailError> {
+    let returns = |what| op(RETURN, 0, 0, what);
     Ok(match verdict {
-        Verdict::Allow => vec![op(RETURN, 0, 0, ALLOW)],
-        Verdict::Kill => vec![op(RETURN, 0, 0, KILL_PROCESS)],
-        Verdict::IfArgument { index, values } => {
-            let mut program = vec![op(LOAD, 0, 0, DATA_ARGUMENTS + 8 * index)];
-            for (at, value) in values.iter().enumerate() {
-                // Over the values that are left and the refusal.
-                let to_allow = u8::try_from(values.len() - at);
-                let to_allow = to_allow.map_err(|_| JailError::Seccomp("too many arguments".into()))?;
-                program.push(op(JUMP_EQUAL, to_allow, 0, *value));
+        Verdict::Allow => vec![returns(ALLOW)],
+        Verdict::Kill => vec![returns(KILL_PROCESS)],
+        Verdict::Absent => vec![returns(NO_SUCH_CALL)],
+        Verdict::AllowIf(lists) => {
+            let mut program = Vec::new();
+            for tests in lists {
+                program.extend(allow_if(tests)?);
             }
-            program.push(op(RETURN, 0, 0, KILL_PROCESS));
-            program.push(op(RETURN, 0, 0, ALLOW));
+            program.push(returns(KILL_PROCESS));
             program
         }
     })
+}
+
+/// Returns if all `tests` hold; else goes on behind the program.
+fn allow_if(tests: &[Test]) -> Result<BpfProgram, JailError> {
+    let mut program = vec![op(RETURN, 0, 0, ALLOW)];
+    for test in tests.iter().rev() {
+        let behind = u8::try_from(program.len()).map_err(|_| too_long())?;
+        let mut piece = vec![op(LOAD, 0, 0, DATA_ARGUMENTS + 8 * test.argument)];
+        if test.mask != u32::MAX {
+            piece.push(op(AND, 0, 0, test.mask));
+        }
+        let values = values(test.values)?;
+        for (at, value) in values.iter().enumerate() {
+            let left = u8::try_from(values.len() - 1 - at).map_err(|_| too_long())?;
+            let unequal = if left == 0 { behind } else { 0 };
+            piece.push(op(JUMP_EQUAL, left, unequal, *value));
+        }
+        piece.extend(program);
+        program = piece;
+    }
+    Ok(program)
+}
+
+fn values(values: Values) -> Result<Vec<u32>, JailError> {
+    let number = |number: u64| {
+        u32::try_from(number).map_err(|_| JailError::Seccomp("an argument of more than 32 bits".into()))
+    };
+    match values {
+        Values::Numbers(numbers) => Ok(numbers.to_vec()),
+        Values::Requests(requests) => requests.iter().map(|request| number(*request)).collect(),
+        Values::ThisProcess => Ok(vec![std::process::id()]),
+        Values::Kick => Ok(vec![kick_signal()]),
+    }
+}
+
+fn too_long() -> JailError {
+    JailError::Seccomp("a filter too long to jump in".into())
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(super) fn run(args: &NetArgs) -> Result<()> {
 }
 
 /// Measures one way, in a machine of its own. Where instructions are counted QEMU now and then gives a guest an interrupt twice, the second
-/// time with interrupts off (ARCHITECTURE.md, "What the network costs"), and that guest hangs or ends.
+/// time with interrupts off (docs/performance/network.md), and that guest hangs or ends.
 fn measure(argv: &[OsString], name: &str, is_ours: bool) -> Result<()> {
     let argv: Vec<OsString> = argv.iter().cloned().chain(["--mode".into(), name.into()]).collect();
     let tries = if is_ours { TRIES.0 } else { TRIES.1 };

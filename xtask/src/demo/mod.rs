@@ -13,6 +13,7 @@ use crate::build;
 use crate::packages;
 use crate::process::{run as run_command, step};
 use crate::registry;
+use crate::space;
 use crate::testbed::{self, Outcome, Testbed};
 pub(crate) use inside::{InsideArgs, run as run_inside};
 
@@ -22,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The command of this name.
 pub(crate) fn run() -> Result<ExitCode> {
     let start = Instant::now();
+    space::require()?;
     step("installing packages", || {
         packages::ensure(&[packages::KERNEL, packages::TESTBED, packages::IMAGES].concat())
     })?;

@@ -20,6 +20,7 @@ use crate::build;
 use crate::packages;
 use crate::process::{read_text, step};
 use crate::project;
+use crate::space;
 use crate::testbed::{Outcome, Testbed};
 pub(crate) use inside::{InsideArgs, run as run_inside};
 use tally::Tally;
@@ -46,6 +47,7 @@ pub(crate) struct TestArgs {
 
 /// The command of this name.
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
+    space::require()?;
     let mut parts = Parts::default();
     parts.part("packages", || packages::ensure(packages::TEST))?;
     let binary = parts.part("guest and static binary", || build::monocore(false))?;

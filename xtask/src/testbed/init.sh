@@ -12,6 +12,9 @@ for module in $(cat /modules/order); do
 done
 
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose host /host || echo "testbed: no host file system"
+# The host's files once more, without what is mounted over them next.
+mkdir /under
+mount --bind /host /under
 mount -t devtmpfs dev /host/dev
 mount -t proc proc /host/proc
 mount -t sysfs sysfs /host/sys
@@ -32,6 +35,11 @@ echo always > /sys/kernel/mm/transparent_hugepage/enabled
 echo 1 > /proc/sys/vm/overcommit_memory
 
 job=$(sed -n 's/.*testbed\.job=\([^ ]*\).*/\1/p' /proc/cmdline)
+# What the job needs of the host below the machine's own /tmp, /run and /dev/shm.
+while IFS= read -r path; do
+    mkdir -p "/host$path"
+    mount --bind "/under$path" "/host$path" || echo "testbed: cannot show $path"
+done < "/under$job.shown"
 mkfifo /host/run/.stdout /host/run/.stderr
 cat < /host/run/.stdout > /host/dev/vport0p1 &
 relays=$!

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A shell script that becomes `argv`, in `cwd`, with exactly `variables` as its environment.
 pub(super) fn script(argv: &[OsString], cwd: &Path, variables: &[(OsString, OsString)]) -> Vec<u8> {
@@ -35,6 +35,24 @@ pub(super) fn environment() -> Vec<(OsString, OsString)> {
     variables
 }
 
+/// Folders that the machine mounts afresh, so that what the host has below them is hidden.
+const FRESH: [&str; 3] = ["/tmp", "/run", "/dev/shm"];
+
+/// A list, one a line, of the folders in `wanted` that the machine has to show below its own fresh ones.
+pub(super) fn shown(wanted: &[PathBuf]) -> Vec<u8> {
+    let hidden =
+        |path: &&PathBuf| FRESH.iter().any(|fresh| path.starts_with(fresh) && *path != Path::new(fresh));
+    let mut list: Vec<&PathBuf> = wanted.iter().filter(hidden).collect();
+    list.sort();
+    list.dedup();
+    let mut text = Vec::new();
+    for path in list {
+        text.extend_from_slice(path.as_os_str().as_bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
 fn quote(script: &mut Vec<u8>, word: &OsStr) {
     script.push(b'\'');
     for &byte in word.as_bytes() {
@@ -51,6 +69,23 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn folders_below_the_machines_own_are_shown() {
+        let paths = [
+            "/tmp/a b/checkout/target",
+            "/root/.cache",
+            "/tmp",
+            "/tmp/a b/checkout",
+            "/run/user/0",
+            "/tmpfile",
+        ];
+        let text = shown(&paths.map(PathBuf::from));
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "/run/user/0\n/tmp/a b/checkout\n/tmp/a b/checkout/target\n"
+        );
+    }
 
     #[test]
     fn arguments_arrive_untouched() {

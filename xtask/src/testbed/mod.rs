@@ -104,7 +104,7 @@ impl Testbed {
     }
 }
 
-/// The job's script, removed when the run ends.
+/// The job's script, removed when the run ends, and beside it the list of the folders that it needs.
 struct JobFile(PathBuf);
 
 impl JobFile {
@@ -113,7 +113,16 @@ impl JobFile {
         let cwd = std::env::current_dir().context("the current folder is gone")?;
         fs::write(&path, job::script(argv, &cwd, &job::environment()))
             .with_context(|| format!("cannot write {}", path.display()))?;
+        let wanted = [project::root(), project::target_dir(), dir.to_path_buf(), project::cache_base()?, cwd];
+        let list = Self::list(&path);
+        fs::write(&list, job::shown(&wanted)).with_context(|| format!("cannot write {}", list.display()))?;
         Ok(Self(path))
+    }
+
+    fn list(path: &Path) -> PathBuf {
+        let mut list = path.as_os_str().to_owned();
+        list.push(".shown");
+        list.into()
     }
 }
 
@@ -121,6 +130,7 @@ impl Drop for JobFile {
     fn drop(&mut self) {
         // It lies in a cache: left behind it does no harm.
         let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(Self::list(&self.0));
     }
 }
 

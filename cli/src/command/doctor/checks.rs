@@ -4,6 +4,7 @@ use std::path::Path;
 
 use monocore_orchestrator::Home;
 use monocore_orchestrator::spec::MAX_VCPUS;
+use monocore_vmm::jail::{LandlockNeed, NEED_OF_ALL, NEED_OF_READ_ONLY, NEED_OF_SHARES, landlock_version};
 
 use super::{Check, Verdict};
 use crate::command::output;
@@ -13,7 +14,7 @@ const LITTLE_SPACE: u64 = 2 << 30;
 
 /// Every check, the most important first.
 pub(super) fn all() -> Vec<Check> {
-    vec![hypervisor(), guest(), state(), space(), landlock(), seccomp()]
+    vec![hypervisor(), guest(), state(), space(), landlock(landlock_version()), seccomp()]
 }
 
 fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Check {
@@ -42,7 +43,7 @@ fn guest() -> Check {
 /// Whether the state directory can be made and written.
 fn state() -> Check {
     let tried = Home::locate().map_err(anyhow::Error::from).and_then(|home| {
-        std::fs::create_dir_all(home.root())?;
+        home.create()?;
         let probe = home.root().join(format!(".doctor-{}", std::process::id()));
         std::fs::write(&probe, b"x")?;
         std::fs::remove_file(&probe)?;
@@ -76,12 +77,27 @@ fn free_bytes(path: &Path) -> Option<u64> {
     found.f_bavail.checked_mul(found.f_frsize)
 }
 
-fn landlock() -> Check {
-    if monocore_vmm::jail::has_landlock() {
-        check("landlock", Verdict::Good, "confines a machine's process to its files")
-    } else {
-        let detail = "this kernel lacks it: a machine's process is held by seccomp and its descriptors alone";
-        check("landlock", Verdict::Warning, detail)
+/// What the kernel's Landlock is enough for; `run` refuses the rest.
+fn landlock(version: u32) -> Check {
+    let verdict = if version < NEED_OF_ALL.version { Verdict::Bad } else { Verdict::Warning };
+    let missing = [
+        ("sandboxes are refused", NEED_OF_ALL),
+        ("sandboxes with shared directories (-v) are refused", NEED_OF_SHARES),
+        ("sandboxes with read-only shares (-v …:ro) are refused", NEED_OF_READ_ONLY),
+    ];
+    let has = match version {
+        0 => "this kernel has none, or has it turned off (lsm=)".to_owned(),
+        version => format!("version {version}"),
+    };
+    match missing.into_iter().find(|(_, need)| version < need.version) {
+        None => check("landlock", Verdict::Good, format!("{has}, confines a machine's process to its files")),
+        Some((refused, need)) => {
+            let LandlockNeed { version, linux, risk } = need;
+            let advice = format!(
+                "version {version} (Linux {linux}) is needed, else {risk}: {refused} unless `--jail best-effort` is given"
+            );
+            check("landlock", verdict, format!("{has}; {advice}"))
+        }
     }
 }
 
@@ -105,6 +121,22 @@ mod tests {
         let checks = all();
         assert_eq!(checks.len(), 6);
         assert!(checks.iter().all(|check| !check.detail.is_empty()));
+    }
+
+    #[test]
+    fn a_missing_or_old_landlock_is_told_with_what_it_means() {
+        let found = |version| {
+            let check = landlock(version);
+            (check.verdict, check.detail)
+        };
+        let (verdict, detail) = found(0);
+        assert!(verdict == Verdict::Bad && detail.contains("5.13"), "{detail}");
+        for (version, linux) in [(1, "5.19"), (2, "6.2")] {
+            let (verdict, detail) = found(version);
+            assert!(verdict == Verdict::Warning && detail.contains(linux), "{detail}");
+            assert!(detail.contains("-v") && detail.contains("--jail best-effort"), "{detail}");
+        }
+        assert_eq!(found(3).0, Verdict::Good);
     }
 
     #[test]

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, Signal};
+use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, PublishSocket, Signal};
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
 use super::image::Wanted;
-use crate::command::args::RegistryArgs;
+use crate::command::args::{JailArg, RegistryArgs};
 
 /// More connections than anybody's limit of descriptors.
 const MAX_CONNECTIONS: i64 = 1 << 18;
@@ -84,10 +84,16 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(super) network: NetworkArgs,
 
-    /// Share a directory or file of this machine, or a named volume
+    /// Share a directory, file or Unix socket of this machine, or a named volume
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]", help_heading = "Storage", value_parser = spec::parse_volume)]
     pub(super) volume: Vec<MountSpec>,
-    /// The same, by keys: type=bind|volume|tmpfs,source=…,target=…,readonly
+    /// Let the command use this user's ssh-agent ($SSH_AUTH_SOCK)
+    #[arg(long, help_heading = "Storage")]
+    pub(super) ssh_agent: bool,
+    /// Make a Unix socket of the sandbox reachable at a path of this machine, for this user only
+    #[arg(long, value_name = "GUEST:HOST", help_heading = "Storage", value_parser = spec::parse_publish_socket)]
+    pub(super) publish_socket: Vec<PublishSocket>,
+    /// The same as --volume, by keys: type=bind|volume|tmpfs,source=…,target=…,readonly
     #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Storage", value_parser = spec::parse_mount)]
     pub(super) mount: Vec<MountSpec>,
     /// A file system in memory
@@ -115,6 +121,10 @@ pub(crate) struct RunArgs {
     /// Boot another kernel: an ELF vmlinux with a PVH note
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(super) kernel: Option<PathBuf>,
+    /// What to do where this machine's kernel lacks a part of the jail of the sandbox's process: refuse to run, or warn and
+    /// run with the parts there are; `monocore doctor` names them
+    #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Machine")]
+    pub(super) jail: JailArg,
     /// Append the points of the run and their times to a file, for benchmarks
     #[arg(long, value_name = "FILE", help_heading = "Machine", hide = true)]
     pub(super) timeline: Option<PathBuf>,
@@ -151,7 +161,7 @@ pub(super) struct NetworkArgs {
     /// No network: the same as --network none
     #[arg(long)]
     pub(super) no_net: bool,
-    /// What it may reach where no rule says otherwise: none, group, public, or any (which means private addresses too,
+    /// What it may reach where no rule says otherwise: none, public, or any (which means private addresses too,
     /// but neither this machine nor cloud metadata)
     #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
     pub(super) reach: Reach,
@@ -172,9 +182,13 @@ pub(super) struct NetworkArgs {
     /// Let it have no more than so many connections at a time, TCP and UDP together, both ways [default: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     pub(super) net_limit_connections: Option<u32>,
-    /// Append what was let through and what was not to a file, one JSON object a line
+    /// Append allow and deny decisions to a file, one JSON object a line. FILE is a regular file, a FIFO with a reader or a
+    /// character device; a symbolic link is not followed
     #[arg(long, value_name = "FILE")]
     pub(super) net_log: Option<PathBuf>,
+    /// Empty the file of --net-log before it gets longer than SIZE; 0 for no limit
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = spec::parse_size)]
+    pub(super) net_log_size: u64,
     /// Publish a port of the sandbox, on loopback unless an address is given; 0 or nothing for HOST takes a free port
     #[arg(short, long, value_name = "[ADDRESS:][HOST]:GUEST[/udp]", value_parser = spec::parse_publish)]
     pub(super) publish: Vec<Vec<PublishedPort>>,

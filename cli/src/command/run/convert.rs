@@ -4,14 +4,19 @@ use std::ffi::{OsStr, OsString};
 
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
-    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, NetworkMode,
-    NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec,
-    parse_env, read_env_file,
+    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, MountSource,
+    MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, SandboxSpec,
+    SpecVersion, StopSpec, parse_env, read_env_file,
 };
 
 use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};
 
 use super::args::{NetworkArgs, Pull, RunArgs};
+
+/// The variable that names an ssh-agent's socket (ssh-agent(1)).
+const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
+/// Where the agent's socket is in the guest, as in Docker Desktop.
+const AGENT_SOCKET: &str = "/run/host-services/ssh-auth.sock";
 
 impl RunArgs {
     /// What the flags ask for; `host` is the caller's environment.
@@ -22,11 +27,13 @@ impl RunArgs {
         mut self,
         host: impl Fn(&OsStr) -> Option<OsString>,
     ) -> anyhow::Result<SandboxSpec> {
+        let agent = self.ssh_agent.then(|| host(OsStr::new(AGENT_VARIABLE))).map(agent_mount).transpose()?;
         let env = self.environment(host)?;
         let (source, args) = self.root_and_args()?;
         let entrypoint =
             self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] });
-        let mounts: Vec<_> = self.volume.into_iter().chain(self.mount).chain(self.tmpfs).collect();
+        let mounts: Vec<_> =
+            self.volume.into_iter().chain(self.mount).chain(self.tmpfs).chain(agent).collect();
         for (index, mount) in mounts.iter().enumerate() {
             if mounts[..index].iter().any(|other| same_place(&other.target, &mount.target)) {
                 bail!("--volume, --mount, --tmpfs: two mounts at {}", mount.target);
@@ -52,8 +59,10 @@ impl RunArgs {
                 shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
                 kernel: self.kernel,
                 timeline: self.timeline,
+                jail: self.jail.into(),
             },
             mounts,
+            publish_sockets: self.publish_socket,
             hostname: self.network.hostname.take(),
             hosts: std::mem::take(&mut self.network.add_host),
             network: self.network.into_spec()?,
@@ -69,6 +78,9 @@ impl RunArgs {
     /// Files first, then flags, as Docker orders them: what is said last counts.
     fn environment(&self, host: impl Fn(&OsStr) -> Option<OsString>) -> anyhow::Result<Vec<EnvVar>> {
         let mut env = Vec::new();
+        if self.ssh_agent {
+            env.push(EnvVar { name: AGENT_VARIABLE.into(), value: AGENT_SOCKET.into() });
+        }
         for file in &self.env_file {
             env.extend(read_env_file(file, &host).context("--env-file")?);
         }
@@ -149,9 +161,22 @@ impl NetworkArgs {
             dns: self.dns,
             dns_search: self.dns_search,
             log: self.net_log,
+            log_max_bytes: (self.net_log_size > 0).then_some(self.net_log_size),
             limits: NetLimits { connections, rates },
         })
     }
+}
+
+/// The socket of the caller's ssh-agent, for every user of the guest.
+fn agent_mount(socket: Option<OsString>) -> anyhow::Result<MountSpec> {
+    let socket = socket.filter(|socket| !socket.is_empty());
+    let socket =
+        socket.context("--ssh-agent: SSH_AUTH_SOCK is not set; start one with `eval \"$(ssh-agent)\"`")?;
+    Ok(MountSpec {
+        target: AGENT_SOCKET.into(),
+        source: MountSource::Socket(socket.into()),
+        read_only: false,
+    })
 }
 
 /// Whether two absolute paths are the same but for doubled and trailing slashes.

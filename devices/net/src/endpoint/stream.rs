@@ -27,6 +27,7 @@ pub struct Stream {
     start: usize,
     /// What the socket did not take of a frame.
     outbox: Vec<u8>,
+    /// What the poller watches the socket for; with [`Interest::None`] it is not in the poller.
     interest: Interest,
     starved: bool,
     /// The other side is gone; frames are dropped, as by a card without a link.
@@ -41,7 +42,7 @@ impl Stream {
             inbox: Vec::with_capacity(INBOX_BYTES),
             start: 0,
             outbox: Vec::new(),
-            interest: Interest::Read,
+            interest: Interest::None,
             starved: false,
             closed: false,
         }
@@ -63,14 +64,14 @@ impl Stream {
             (true, false) => Interest::Write,
             (true, true) => Interest::None,
         };
-        if self.closed && self.interest != Interest::None {
-            // Its hang-up would be reported for ever.
-            poller.remove(&self.socket).map_err(ServiceError::host("leaving a network socket"))?;
-        } else if interest != self.interest {
-            poller
-                .modify(&self.socket, FIRST_TOKEN, interest)
-                .map_err(ServiceError::host("watching a network socket"))?;
-        }
+        // A descriptor without interest leaves the poller: its hang-up would be reported without end.
+        let changed = match (self.interest, interest) {
+            (old, new) if old == new => Ok(()),
+            (_, Interest::None) => poller.remove(&self.socket),
+            (Interest::None, new) => poller.add(&self.socket, FIRST_TOKEN, new),
+            (_, new) => poller.modify(&self.socket, FIRST_TOKEN, new),
+        };
+        changed.map_err(ServiceError::host("watching a network socket"))?;
         self.interest = interest;
         Ok(())
     }
@@ -153,10 +154,8 @@ impl Endpoint for Stream {
         if self.closed {
             return Ok(());
         }
-        self.interest = Interest::Read;
-        poller
-            .add(&self.socket, FIRST_TOKEN, Interest::Read)
-            .map_err(ServiceError::host("watching a network socket"))?;
+        // The poller is a new one.
+        self.interest = Interest::None;
         self.watch(poller)
     }
 

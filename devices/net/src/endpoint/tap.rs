@@ -44,7 +44,7 @@ pub enum TapError {
 #[derive(Debug)]
 pub struct Tap {
     file: File,
-    /// What is watched for.
+    /// What the poller watches the interface for; with [`Interest::None`] it is not in the poller.
     interest: Interest,
     /// The guest had no buffers for a frame that waits.
     starved: bool,
@@ -97,12 +97,15 @@ impl Tap {
             (true, true) => Interest::Write,
             (true, false) => Interest::None,
         };
-        if interest != self.interest {
-            poller
-                .modify(&self.file, FIRST_TOKEN, interest)
-                .map_err(ServiceError::host("watching a tap interface"))?;
-            self.interest = interest;
-        }
+        // A descriptor without interest leaves the poller: an interface that was removed would be reported without end.
+        let changed = match (self.interest, interest) {
+            (old, new) if old == new => Ok(()),
+            (_, Interest::None) => poller.remove(&self.file),
+            (Interest::None, new) => poller.add(&self.file, FIRST_TOKEN, new),
+            (_, new) => poller.modify(&self.file, FIRST_TOKEN, new),
+        };
+        changed.map_err(ServiceError::host("watching a tap interface"))?;
+        self.interest = interest;
         Ok(())
     }
 

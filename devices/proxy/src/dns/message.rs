@@ -23,6 +23,8 @@ const MAX_NAME_BYTES: usize = 255;
 const MAX_NAME_PARTS: usize = 128;
 /// Records of one message.
 const MAX_RECORDS: usize = 1024;
+/// Names in the answer section beside the one asked for. Resolvers follow fewer aliases (RFC 1034 §5.2.2 asks for a limit).
+const MAX_ALIASES: usize = 32;
 /// Where the number of additional records stands in the header.
 const ADDITIONAL_AT: usize = 10;
 
@@ -97,6 +99,8 @@ pub struct Answer {
     question: Question,
     /// The addresses that the name asked for has, by whatever aliases, and how long they may be remembered, seconds.
     pub addresses: Vec<(IpAddr, u32)>,
+    /// Every other name in the answer section, in whatever order: the chain of aliases.
+    pub aliases: Vec<String>,
     /// Every address in the message, wherever it stands.
     pub all_addresses: Vec<IpAddr>,
 }
@@ -113,8 +117,13 @@ impl Answer {
         let question = Question { name: question_name, kind, datagram_bytes: 0, end: at + 4 };
         let answers = usize::from(word(message, 6)?);
         let count = answers + usize::from(word(message, 8)?) + usize::from(word(message, 10)?);
-        let mut read =
-            Self { id: word(message, 0)?, question, addresses: Vec::new(), all_addresses: Vec::new() };
+        let mut read = Self {
+            id: word(message, 0)?,
+            question,
+            addresses: Vec::new(),
+            aliases: Vec::new(),
+            all_addresses: Vec::new(),
+        };
         let (mut aliases, mut at) = (vec![read.question.name.clone()], read.question.end);
         for number in 0..count {
             if number >= MAX_RECORDS {
@@ -125,9 +134,19 @@ impl Answer {
                 return (word(message, 2)? & TRUNCATED != 0).then_some(read);
             };
             at = record.end;
-            let is_ours = number < answers && aliases.contains(&record.owner);
+            let is_answer = number < answers;
+            let is_ours = is_answer && aliases.contains(&record.owner);
+            if is_answer {
+                read.mention(&record.owner)?;
+            }
             match (record.kind, record.address(message)) {
-                (TYPE_CNAME, _) if is_ours => aliases.push(name(message, record.data)?.0),
+                (TYPE_CNAME, _) if is_answer => {
+                    let target = name(message, record.data)?.0;
+                    read.mention(&target)?;
+                    if is_ours {
+                        aliases.push(target);
+                    }
+                }
                 (TYPE_A | TYPE_AAAA, None) => return None,
                 (_, Some(address)) => {
                     read.all_addresses.push(address);
@@ -139,6 +158,17 @@ impl Answer {
             }
         }
         Some(read)
+    }
+
+    /// Notes a name of the answer section; nothing where there are too many.
+    fn mention(&mut self, name: &str) -> Option<()> {
+        if self.question.name != name && !self.aliases.iter().any(|known| known == name) {
+            if self.aliases.len() >= MAX_ALIASES {
+                return None;
+            }
+            self.aliases.push(name.to_owned());
+        }
+        Some(())
     }
 
     /// Whether this is the answer to `question`, asked under `id`.

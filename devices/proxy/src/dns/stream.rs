@@ -39,6 +39,11 @@ impl Stream {
 
     /// Reads and sends; gives the questions that are complete.
     pub(super) fn ready(&mut self, ready: Ready) -> Vec<Vec<u8>> {
+        if ready.hang_up {
+            // The guest has closed its end and reads no answer; the hang-up would be reported without end.
+            self.broken = true;
+            return Vec::new();
+        }
         self.flush();
         let mut bytes = [0; 4096];
         if ready.readable && !self.ended && self.unsent.len() < MAX_UNSENT_BYTES {

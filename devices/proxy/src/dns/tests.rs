@@ -86,7 +86,7 @@ struct World {
 
 impl World {
     fn new(reach: Reach, rules: Vec<NetRule>, servers: Vec<SocketAddr>) -> Self {
-        let policy = Policy::new(&PolicySpec { reach, rules }, vec![]);
+        let policy = Policy::new(&PolicySpec { reach, rules }, crate::HostAddresses::default());
         Self {
             dns: Forwarder::with_servers(servers),
             engine: Engine::new(policy, Receipts::new(None), &LinkSpec::default(), 10),
@@ -127,6 +127,35 @@ impl World {
         self.dns.turn(&self.poller, Instant::now());
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[test]
+fn an_alias_that_is_denied_is_denied_under_every_name() {
+    let denied =
+        |ports| NetRule { action: Action::Deny, ports, ..allow(NetTarget::Domain("good.example".into())) };
+    let allowed = || allow(NetTarget::Domain("alias.example".into()));
+    let target = SocketAddr::from(([93, 184, 216, 34], 443));
+    let port = Some(monocore_spec::PortRange { first: 443, last: 443 });
+    for (rules, expected, reached) in [
+        (vec![denied(None)], Code::Refused, None),
+        (vec![denied(None), allowed()], Code::Refused, None),
+        // The first rule that fits decides.
+        (vec![allowed(), denied(None)], Code::NoError, Some(true)),
+        (vec![denied(port)], Code::NoError, Some(false)),
+        (vec![], Code::NoError, Some(true)),
+    ] {
+        let mut world = World::new(Reach::Public, rules.clone(), vec![server()]);
+        world.ask(query(1, "alias.example", A, None));
+        assert_eq!(code(&world.reply()), expected as u8, "{rules:?}");
+        if let Some(reached) = reached {
+            let route = world.engine.outbound(Protocol::Tcp, target, Instant::now());
+            assert_eq!(route.is_ok(), reached, "{rules:?}");
+        }
+    }
+    // An alias allows nothing: whoever answers for a name chooses it.
+    let mut world = World::new(Reach::None, vec![allow(NetTarget::Domain("good.example".into()))], vec![]);
+    world.engine.learn_alias("good.example", target.ip(), Duration::from_secs(60), Instant::now());
+    assert!(world.engine.outbound(Protocol::Tcp, target, Instant::now()).is_err());
 }
 
 fn allow(target: NetTarget) -> NetRule {

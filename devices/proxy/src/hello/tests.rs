@@ -80,10 +80,21 @@ fn nothing_is_known_before_the_last_byte() {
 fn other_protocols_are_let_be_at_once() {
     let query = [0, 29, 9, 9, 1, 0, 0, 1];
     let mysql = [22, 0, 0, 1, 0x85, 0xa6, 0xff, 1];
-    let handshake_of_a_server = [22, 3, 3, 0, 42, 2, 0, 0, 38];
-    for bytes in
-        [&b"G"[..], b"SSH-2.0-", b"\x10\x00", b"\x80\x2e\x01\x03\x01", &query, &mysql, &handshake_of_a_server]
-    {
+    // Lengths in little-endian order: a MySQL login of 277 bytes and a MongoDB message of 276.
+    let mysql_login = [21, 1, 0, 1, 0x85, 0xa6, 0xff, 1];
+    let mongodb = [20, 1, 0, 0, 1, 0, 0, 0, 0];
+    for bytes in [
+        &b"G"[..],
+        b"SSH-2.0-",
+        b"\x10\x00",
+        b"\x80\x2e\x01\x03\x01",
+        &query,
+        &mysql,
+        &mysql_login,
+        &mongodb,
+        &[25],
+        &[22, 16],
+    ] {
         assert_eq!(Hello::read(bytes), Hello::Nameless, "{bytes:?}");
     }
     assert_eq!(read_with(&extension(43, &[2, 3, 4])), Hello::Nameless);
@@ -112,8 +123,33 @@ fn names_that_can_be_read_in_two_ways_are_none() {
 #[test]
 fn what_lenient_servers_skip_hides_no_hello() {
     let hello = hello_for("example.org");
-    for before in [&[22, 3, 1, 0, 0][..], &[21, 3, 1, 0, 2, 1, 0], &[20, 3, 3, 0, 1, 1]] {
-        assert_eq!(Hello::read(&[before, &hello].concat()), Hello::Malformed, "{before:?}");
+    for before in [
+        // Alerts: a warning, levels 0 and 3, two in one record, none, of other versions.
+        &[21, 3, 1, 0, 2, 1, 90][..],
+        &[21, 3, 1, 0, 2, 0, 90],
+        &[21, 3, 1, 0, 2, 3, 90],
+        &[21, 3, 1, 0, 4, 1, 90, 1, 90],
+        &[21, 3, 1, 0, 0],
+        &[21, 3, 3, 0, 9, 1, 90, 0, 0, 0, 0, 0, 0, 0],
+        &[21, 2, 0, 0, 2, 1, 90],
+        &[21, 15, 0, 0, 0],
+        // Changes of ciphers: one, two, none.
+        &[20, 3, 3, 0, 1, 1],
+        &[20, 3, 1, 0, 2, 1, 1],
+        &[20, 3, 1, 0, 0],
+        // Handshake records: an empty one, a HelloRequest, a ServerHello.
+        &[22, 3, 1, 0, 0],
+        &[22, 7, 1, 0, 0],
+        &[22, 3, 1, 0, 4, 0, 0, 0, 0],
+        &[22, 3, 3, 0, 42, 2, 0, 0, 38],
+        // Data and a heartbeat.
+        &[23, 3, 1, 0, 0],
+        &[24, 3, 1, 0, 3, 1, 0, 0],
+    ] {
+        let bytes = [before, &hello].concat();
+        assert_eq!(Hello::read(&bytes), Hello::Malformed, "{before:?}");
+        let verdicts = (0..bytes.len()).map(|length| Hello::read(&bytes[..length]));
+        assert!(verdicts.into_iter().all(|verdict| matches!(verdict, Hello::Incomplete | Hello::Malformed)));
     }
     // Between the parts of a hello either.
     let parts = records(&message_with(&name_extension(b"example.org")), 60);

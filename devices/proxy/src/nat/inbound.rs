@@ -21,9 +21,14 @@ pub(super) fn ready(
     }
 }
 
-fn accept(inbound: &Inbound, io: &mut Io<'_, '_>, index: usize, tcp: &mut Tcp) -> Result<(), ServiceError> {
+fn accept(
+    inbound: &mut Inbound,
+    io: &mut Io<'_, '_>,
+    index: usize,
+    tcp: &mut Tcp,
+) -> Result<(), ServiceError> {
     for _ in 0..TURN {
-        match inbound.accept(io.engine, index) {
+        match inbound.accept(io.engine, io.poller, index, io.now)? {
             Arrival::Here { guest, client, what } => tcp.accepted(io, guest, client, what)?,
             Arrival::Refused => {}
             Arrival::Nothing => break,

@@ -1,8 +1,10 @@
 mod datagrams;
 mod guest;
+mod host;
 mod hostile;
 mod limits;
 mod published;
+mod rest;
 mod sni;
 
 use std::io::{Read, Write};

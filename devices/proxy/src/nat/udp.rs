@@ -12,6 +12,7 @@ use super::io::Io;
 use super::link::{Payload, datagram_headers_bytes};
 use super::wire::ETHERNET_BYTES;
 use super::wire::emit::Unreachable;
+use crate::engine::Engine;
 use crate::flows::{Flows, NoFlow};
 use crate::slab::Id;
 
@@ -87,6 +88,11 @@ impl Udp {
         }
         self.flows.turn(io.engine, io.now);
         Ok(())
+    }
+
+    /// The addresses of this host have changed.
+    pub(crate) fn host_changed(&mut self, engine: &mut Engine) {
+        self.flows.remove_host(engine);
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

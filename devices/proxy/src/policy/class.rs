@@ -118,6 +118,14 @@ fn guard_v6(address: Ipv6Addr) -> Option<Guard> {
         let shift = 128 - u32::from(*prefix);
         bits >> shift == network.to_bits() >> shift
     });
+    if is_local_translators(address) {
+        // Most readings are wrong ones, with zeroes in them, so only metadata services count here. The rest stays private.
+        let mut guards = local_embedded_v4(address).into_iter().filter_map(guard_v4);
+        if let Some(worst) = guards.find(|guard| guard.class == Class::Metadata) {
+            // Nobody knows how much of the address belongs to the translator, so only a rule for all of it opens it.
+            return Some(Guard { prefix: 128, ..worst });
+        }
+    }
     let outside_unicast = bits >> 125 != 1 && found.is_none();
     if outside_unicast {
         // Only 2000::/3 is given out.
@@ -126,12 +134,28 @@ fn guard_v6(address: Ipv6Addr) -> Option<Guard> {
     found.map(|&(_, prefix, class)| Guard { class, prefix })
 }
 
-/// The IPv4 address within `address`, where a translator would send to it.
-pub(super) fn inner(address: IpAddr) -> Option<IpAddr> {
+/// The IPv4 addresses within `address` that a translator may send to.
+pub(super) fn inner(address: IpAddr) -> Vec<IpAddr> {
     match address {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(address) => embedded_v4(address).map(|(inner, _)| inner.into()),
+        IpAddr::V4(_) => Vec::new(),
+        IpAddr::V6(address) if is_local_translators(address) => {
+            local_embedded_v4(address).map(IpAddr::from).to_vec()
+        }
+        IpAddr::V6(address) => embedded_v4(address).map(|(inner, _)| inner.into()).into_iter().collect(),
     }
+}
+
+/// Whether `address` is in the network that operators give to their own translators (RFC 8215).
+fn is_local_translators(address: Ipv6Addr) -> bool {
+    matches!(address.segments(), [0x64, 0xff9b, 1, ..])
+}
+
+/// The IPv4 addresses that a translator of the operator's may send to, by the length of its prefix: 48, 56, 64 or 96 bits, without
+/// the octet that is always 0 (RFC 6052 §2.2).
+fn local_embedded_v4(address: Ipv6Addr) -> [Ipv4Addr; 4] {
+    let octets = address.octets();
+    [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]]
+        .map(|places| Ipv4Addr::from(places.map(|at: usize| octets[at])))
 }
 
 /// The IPv4 address that a translator or a tunnel would send to, and the bits before it.

@@ -15,7 +15,7 @@ fn net(text: &str) -> NetTarget {
 fn policy(reach: Reach, rules: Vec<NetRule>) -> Policy {
     Policy::new(
         &PolicySpec { reach, rules },
-        vec!["192.168.7.7".parse().unwrap(), "8.8.4.4".parse().unwrap()],
+        HostAddresses::fixed(&["192.168.7.7".parse().unwrap(), "8.8.4.4".parse().unwrap()]),
     )
 }
 
@@ -27,6 +27,7 @@ fn question(address: &str) -> Question<'static> {
         port: 80,
         to_host: false,
         names: &[],
+        aliases: &[],
     }
 }
 
@@ -178,9 +179,9 @@ fn where_only_names_are_allowed_an_address_needs_one() {
         ["bad.example.com", "example.com", "notexample.com", "example.org.evil.net", "www.example.org"]
     {
         assert!(!by(name, "1.1.1.1"), "{name}");
-        assert!(!names.decide_name(name).allowed, "{name}");
+        assert!(!names.decide_name(name, &[]).allowed, "{name}");
     }
-    assert!(names.decide_name("example.org").allowed && names.decide_name("x.example.com").allowed);
+    assert!(names.decide_name("example.org", &[]).allowed && names.decide_name("x.example.com", &[]).allowed);
     // A name never opens what is guarded.
     assert!(!by("example.org", "10.0.0.1") && !by("example.org", "169.254.169.254"));
 }
@@ -190,7 +191,7 @@ fn a_denied_port_does_not_hide_its_name() {
     let mut smtp = rule(Action::Deny, NetTarget::Any);
     smtp.ports = Some(PortRange { first: 25, last: 25 });
     let policy = policy(Reach::Public, vec![smtp]);
-    assert!(policy.decide_name("example.org").allowed);
+    assert!(policy.decide_name("example.org", &[]).allowed);
     assert!(!policy.decide(&Question { port: 25, ..question("1.1.1.1") }).allowed);
 }
 
@@ -220,5 +221,25 @@ proptest! {
         let decision = policy.decide(&Question { address: spelled, ..question("1.1.1.1") });
         let own = IpAddr::V4(v4) == IpAddr::from([8, 8, 4, 4]);
         prop_assert_eq!(decision.allowed, !inside && form < 3 && !own);
+    }
+}
+
+#[test]
+fn an_operators_own_translator_leads_to_nothing_that_is_guarded() {
+    let open = policy(Reach::Any, vec![rule(Action::Allow, net("64:ff9b:1::/48"))]);
+    // The metadata service and an address of this host behind prefixes of 48, 56, 64 and 96 bits.
+    for address in [
+        "64:ff9b:1:a9fe:00a9:fe00::",
+        "64:ff9b:1:00a9:00fe:a9fe::",
+        "64:ff9b:1:0:00a9:fea9:fe00:0",
+        "64:ff9b:1::169.254.169.254",
+        "64:ff9b:1:808:0004:0400::",
+        "64:ff9b:1:1:0008:0804:0400:0",
+        "64:ff9b:1:2::8.8.4.4",
+    ] {
+        assert!(!reaches(&open, address), "{address}");
+    }
+    for address in ["64:ff9b:1::10.1.1.1", "64:ff9b:1::1.1.1.1"] {
+        assert!(reaches(&open, address), "{address} is allowed by the rule");
     }
 }

@@ -93,7 +93,7 @@ impl Tsi {
     ) -> Result<(), ServiceError> {
         match self.inbound.port(bits) {
             Some((index, Protocol::Tcp, guest_port)) => {
-                self.clients(index, guest_port, poller)?;
+                self.clients(index, guest_port, poller, now)?;
                 self.announce(channels)
             }
             Some((index, Protocol::Udp, _)) => self.client_datagrams(index, channels, now),
@@ -103,14 +103,20 @@ impl Tsi {
 
     /// Lets clients in by the published port `index`, as long as somebody in the guest has room for them. Where nobody listens
     /// they are reset, as a closed port does.
-    fn clients(&mut self, index: usize, guest_port: u16, poller: &Poller) -> Result<(), ServiceError> {
+    fn clients(
+        &mut self,
+        index: usize,
+        guest_port: u16,
+        poller: &Poller,
+        now: Instant,
+    ) -> Result<(), ServiceError> {
         for _ in 0..TURN {
             let listening = self.bound.get(&(Protocol::Tcp, guest_port));
             if listening.is_some_and(|all| !all.iter().any(|channel| self.has_room(*channel))) {
                 self.waiting.closed_ports.push(index);
                 return self.inbound.watch(poller, index, false);
             }
-            let (guest, client, socket) = match self.inbound.accept(&mut self.engine, index) {
+            let (guest, client, socket) = match self.inbound.accept(&mut self.engine, poller, index, now)? {
                 Arrival::Here { guest, client, what } => (guest, client, what),
                 Arrival::Refused => continue,
                 Arrival::Nothing => break,
@@ -152,7 +158,7 @@ impl Tsi {
         if protocol != Protocol::Tcp {
             return;
         }
-        let inbound = &self.inbound;
+        let inbound = &mut self.inbound;
         self.waiting.closed_ports.retain(|&index| {
             let here = inbound.port(index as u64).is_some_and(|(_, _, port)| port == guest_port);
             if here && let Err(error) = inbound.watch(poller, index, true) {

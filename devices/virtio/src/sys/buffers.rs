@@ -27,10 +27,6 @@ pub struct Buffers<'m> {
     ram: PhantomData<&'m GuestRam>,
 }
 
-// SAFETY: the vectors are pointers into RAM that stays mapped for `'m`, of which nobody makes a reference, and that all CPUs of
-// the guest change meanwhile anyway: the thread that does it makes no difference.
-unsafe impl Send for Buffers<'_> {}
-
 impl Default for Buffers<'_> {
     fn default() -> Self {
         Self { vecs: Vec::new(), first: 0, len_bytes: 0, ram: PhantomData }

@@ -1,13 +1,12 @@
 //! A driver's end of one split virtqueue (VIRTIO 1.3 §2.7).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use monocore_hypervisor::{Doorbell, Event, GuestRam};
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::{ActiveQueue, QueueState, RingServer, features};
+use crate::{ActiveQueue, QueueState, features};
 
 const FLAG_NEXT: u16 = 1;
 const FLAG_WRITE: u16 = 2;
@@ -55,8 +54,6 @@ pub struct DriverQueue {
     max_size: u16,
     event_idx: bool,
     kick: Event,
-    /// Who is asked to serve a kick first, and this queue's number there.
-    server: Option<(Arc<dyn RingServer>, u16)>,
     next_avail: u16,
     /// Available index when the device was last kicked.
     kicked: u16,
@@ -81,7 +78,6 @@ impl DriverQueue {
             max_size,
             event_idx: features & features::EVENT_IDX != 0,
             kick: super::event(),
-            server: None,
             next_avail: 0,
             kicked: 0,
             last_used: 0,
@@ -122,11 +118,6 @@ impl DriverQueue {
         let queue = state.into_queue(index, &self.ram).expect("a valid queue");
         let kick = Doorbell(self.kick.try_clone().expect("a free descriptor"));
         ActiveQueue { index, queue, kick }
-    }
-
-    /// Has kicks served by `server`, to which the queue is number `index`, and the doorbell raised where it does not.
-    pub(super) fn served_by(&mut self, server: Arc<dyn RingServer>, index: u16) {
-        self.server = Some((server, index));
     }
 
     /// Makes a chain of `parts` available and returns its head; the device is not kicked yet.
@@ -220,9 +211,6 @@ impl DriverQueue {
     /// When the doorbell fails.
     pub fn kick_anyway(&mut self) {
         self.kicks += 1;
-        if self.server.as_ref().is_some_and(|(server, index)| server.ring(*index)) {
-            return;
-        }
         self.kick.raise().expect("the doorbell works");
     }
 

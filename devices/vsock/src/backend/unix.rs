@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use monocore_virtio::{Interest, Ready, ReadySet};
+use rustix::fs::{AtFlags, CWD, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
@@ -24,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Clients that have not said their line yet; more are turned away.
 const MAX_WAITING: usize = 64;
 const LISTENER: u64 = u64::MAX;
+/// Looks at the ready descriptors in one call of `accept`; the poller reports what is left.
+const LOOKS: usize = 8;
+/// How long the listener is left alone when the process has no descriptor for a client. Nothing reports that one is free.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Unix sockets as ports.
 pub struct UnixSockets {
@@ -34,6 +39,8 @@ pub struct UnixSockets {
     found: Vec<Ready>,
     waiting: Vec<Client>,
     next_token: u64,
+    /// When the listener is watched again after a client could not be accepted.
+    accept_again: Option<Instant>,
 }
 
 struct Client {
@@ -61,11 +68,29 @@ impl UnixSockets {
             found: Vec::new(),
             waiting: Vec::new(),
             next_token: 0,
+            accept_again: None,
         })
     }
 
+    /// The descriptors it needs, in whatever process.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.listener.as_fd(), self.ready.as_fd()]
+    }
+
+    /// Closes the listener of this process and leaves the path: another process has the same listener.
+    pub(super) fn leave(mut self) {
+        // Dropping removes nothing then.
+        self.path = PathBuf::new();
+    }
+
+    /// Accepts the clients that wait.
     fn welcome(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        for _ in 0..MAX_WAITING {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.rest(&error),
+            };
             let token = self.next_token;
             if self.waiting.len() >= MAX_WAITING || self.ready.add(&stream, token, Interest::Read).is_err() {
                 tracing::warn!("a client of the vsock socket is turned away: too many wait");
@@ -75,6 +100,23 @@ impl UnixSockets {
             let deadline = Instant::now() + PATIENCE;
             self.waiting.push(Client { token, stream, line: Vec::new(), deadline });
         }
+    }
+
+    /// Leaves the listener alone for a moment: its client stays ready and would be reported without end.
+    fn rest(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "a client of the vsock socket cannot be accepted now");
+        if self.ready.remove(&self.listener).is_ok() {
+            self.accept_again = Some(Instant::now() + ACCEPT_AGAIN);
+        }
+    }
+
+    /// Watches the listener again when it has rested.
+    fn listen_again(&mut self, now: Instant) {
+        if self.accept_again.is_none_or(|at| at > now) {
+            return;
+        }
+        let watched = self.ready.add(&self.listener, LISTENER, Interest::Read);
+        self.accept_again = watched.is_err().then(|| now + ACCEPT_AGAIN);
     }
 
     /// Takes `token`'s client if it has said its line, or has said what is none.
@@ -108,36 +150,36 @@ impl Backend for UnixSockets {
     }
 
     fn accept(&mut self) -> Accepted {
-        loop {
-            let Some(ready) = self.found.pop() else {
-                let mut found = std::mem::take(&mut self.found);
-                let looked = self.ready.wait(Some(Duration::ZERO), &mut found);
-                self.found = found;
-                if looked.is_err() || self.found.is_empty() {
-                    break;
+        let now = Instant::now();
+        self.listen_again(now);
+        for _ in 0..LOOKS {
+            while let Some(ready) = self.found.pop() {
+                if ready.token == LISTENER {
+                    self.welcome();
+                } else if let Some(request) = self.hear(ready.token) {
+                    return Accepted::Request(request);
                 }
-                continue;
-            };
-            if ready.token == LISTENER {
-                self.welcome();
-            } else if let Some(request) = self.hear(ready.token) {
-                return Accepted::Request(request);
+            }
+            let mut found = std::mem::take(&mut self.found);
+            let looked = self.ready.wait(Some(Duration::ZERO), &mut found);
+            self.found = found;
+            if looked.is_err() || self.found.is_empty() {
+                break;
             }
         }
-        let now = Instant::now();
         self.waiting.retain(|client| client.deadline > now);
         Accepted::Nothing
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.waiting.iter().map(|client| client.deadline).min()
+        self.waiting.iter().map(|client| client.deadline).chain(self.accept_again).min()
     }
 }
 
 impl Drop for UnixSockets {
     fn drop(&mut self) {
-        // Best effort: a path somebody else removed is as good.
-        let _ = std::fs::remove_file(&self.path);
+        // Best effort: a path somebody else removed is as good. By `unlinkat`, which a jailed broker may call.
+        let _ = unlinkat(CWD, &self.path, AtFlags::empty());
     }
 }
 
@@ -173,6 +215,9 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
 
+    use monocore_virtio::test_driver::{NoDescriptors, alone};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     fn bound() -> (tempfile::TempDir, PathBuf, UnixSockets) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vsock");
@@ -205,6 +250,26 @@ mod tests {
             assert!(matches!(client.read(&mut [0; 1]), Ok(0) | Err(_)), "{line}");
         }
         assert!(sockets.deadline().is_none());
+    }
+
+    #[test]
+    fn a_client_without_a_descriptor_waits() {
+        alone(module_path!(), "a_client_without_a_descriptor_waits", || {
+            let (_dir, path, mut sockets) = bound();
+            let mut client = UnixStream::connect(&path).unwrap();
+            client.write_all(b"CONNECT 52\n").unwrap();
+            let none = NoDescriptors::but(0);
+            assert!(matches!(sockets.accept(), Accepted::Nothing));
+            // The device's poller watches the set: it must not be ready again at once.
+            let mut set = [PollFd::new(&sockets.ready, PollFlags::IN)];
+            assert_eq!(poll(&mut set, Some(&Timespec::default())).unwrap(), 0);
+            drop(none);
+            let again = sockets.deadline().unwrap();
+            std::thread::sleep(again.saturating_duration_since(Instant::now()));
+            let Accepted::Request(request) = sockets.accept() else { panic!("a descriptor is free") };
+            assert_eq!(request.port, 52);
+            assert!(sockets.deadline().is_none());
+        });
     }
 
     #[test]

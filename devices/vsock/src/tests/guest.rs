@@ -57,7 +57,7 @@ impl Guest {
 
     pub(super) fn stopped(device: Vsock) -> Self {
         Self {
-            driver: TestDriver::new(device).served_at_once(),
+            driver: TestDriver::new(device),
             port: PORT,
             grant: 256 << 10,
             reposts: true,

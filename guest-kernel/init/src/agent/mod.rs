@@ -11,6 +11,7 @@ mod poller;
 mod pump;
 mod requests;
 mod slots;
+mod sockets;
 mod stats;
 mod worker;
 
@@ -106,7 +107,7 @@ impl Agent {
                         }
                     }
                     Token::Children => self.reap()?,
-                    Token::Slot(index) => self.slots.advance(index, &self.poller)?,
+                    Token::Slot(index) => self.slots.advance(index, &self.dialer, &self.poller)?,
                 }
             }
             while let Some(request) = self.control.next_request()? {
@@ -158,13 +159,14 @@ impl Agent {
                 self.slots.close_idle_outputs(*id);
             }
         }
+        self.slots.resume(&self.poller)?;
         self.commands.retain(|id, command| command.ended.is_none() || self.slots.has_outputs(*id));
         Ok(())
     }
 
     /// When the loop must look again even if nothing happens.
     fn next_deadline(&self) -> Option<Instant> {
-        self.commands.values().filter_map(Command::next_look).min()
+        self.commands.values().filter_map(Command::next_look).chain(self.slots.next_look()).min()
     }
 }
 

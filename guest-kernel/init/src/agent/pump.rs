@@ -70,6 +70,11 @@ impl Pump {
         Self::new(terminal, socket, copy(false))
     }
 
+    /// One direction of a connection between two sockets.
+    pub(crate) fn between(source: OwnedFd, sink: OwnedFd) -> Self {
+        Self::new(source, sink, copy(false))
+    }
+
     fn new(source: OwnedFd, sink: OwnedFd, means: Means) -> Self {
         Self { source, sink, means, waits_for: End::Source }
     }

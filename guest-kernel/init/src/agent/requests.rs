@@ -1,7 +1,8 @@
 //! What the host asks for.
 
 use monocore_protocol::{
-    Answer, Configure, Event, Exec, FileKind, FileStat, Opening, Purpose, Request, Root, StreamId, VERSION,
+    Answer, Configure, ConnectionId, Event, Exec, FileKind, FileStat, Opening, Purpose, Request, Root,
+    StreamId, VERSION,
 };
 use rustix::fs::{FileType, lstat};
 use rustix::process::{Signal, kill_process, kill_process_group};
@@ -10,7 +11,7 @@ use super::child::{self, Failure, Started};
 use super::command::Command;
 use super::slots::Plan;
 use super::worker::{self, Job};
-use super::{Agent, stats};
+use super::{Agent, sockets, stats};
 use crate::early::Early;
 use crate::error::{Doing, Error};
 use crate::setup::{self, System};
@@ -58,7 +59,8 @@ impl Agent {
                 self.answer(id, seeded.doing("seed", "the random number generator").map(done));
             }
             Request::AddMount { id, mount } => {
-                let result = self.configured().and_then(|system| setup::mount(&mount, system));
+                let mounted = self.configured().and_then(|system| setup::mount(&mount, system));
+                let result = mounted.and_then(|()| self.serve_sockets());
                 self.answer(id, result.map(done));
             }
             Request::RemoveMount { id, target } => {
@@ -68,6 +70,7 @@ impl Agent {
             Request::StatFile { id, path } => self.answer(id, file_stat(path.as_bytes()).map(Answer::File)),
             Request::ReadFile { id, path } => self.work(id, &Job::Read { id, path }),
             Request::WriteFile { id, path, mode } => self.work(id, &Job::Write { id, path, mode }),
+            Request::Connect { connection, path } => self.connect(connection, path.as_bytes()),
             Request::Sync(id) => self.work(id, &Job::Sync),
             Request::Shutdown(id) => {
                 sys::kill_everything();
@@ -87,13 +90,34 @@ impl Agent {
         self.system = Some(match (&self.early, &configure.root) {
             (Some(early), _) => setup::apply(configure, early)?,
             (None, Root::Current) => {
-                System { hostname: configure.hostname.clone().into_bytes(), ..System::default() }
+                let hostname = configure.hostname.clone().into_bytes();
+                let mut system = System { hostname, ..System::default() };
+                setup::make_sockets(&configure.mounts, &mut system)?;
+                system
             }
             (None, _) => return Err(Error::Refused("an agent outside a machine mounts nothing".to_owned())),
         });
         // From here on the mounts hold themselves.
         self.early = None::<Early>;
-        Ok(())
+        self.serve_sockets()
+    }
+
+    /// Begins to accept at the sockets that were just made.
+    fn serve_sockets(&mut self) -> Result<(), Error> {
+        let fresh = self.system.as_mut().map(|system| std::mem::take(&mut system.sockets.fresh));
+        fresh.into_iter().flatten().try_for_each(|listening| self.slots.listen(listening, &self.poller))
+    }
+
+    /// Connects to a socket in the guest for a program of the host.
+    fn connect(&mut self, connection: ConnectionId, path: &[u8]) {
+        let connected = sockets::connect(path).doing("connect to", path);
+        let dialled = connected.and_then(|near| {
+            let socket = self.dialer.dial().map_err(|error| Error::NoHost(error.into()))?;
+            self.slots.carry(socket, StreamId::Connection(connection), near, &self.poller)
+        });
+        if let Err(error) = dialled {
+            self.control.say(&Event::NotConnected { connection, message: error.to_string() });
+        }
     }
 
     fn configured(&mut self) -> Result<&mut System, Error> {

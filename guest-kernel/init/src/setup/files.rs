@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use monocore_protocol::{Configure, HostEntry, Resolver};
+use monocore_protocol::{Configure, HostEntry, Mount, Resolver};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, mkdir, open};
 
@@ -33,10 +33,15 @@ pub(super) fn generate(configure: &Configure) -> Result<Vec<Generated>, Error> {
     Ok(files)
 }
 
-/// Mounts the files over the image's. An image whose `/etc` cannot take one (a file, a dangling link) does without:
-/// that is no reason not to run it.
-pub(super) fn place(files: Vec<Generated>) {
+/// Mounts the files over the image's, after `mounts`, so that none of those hides them. A mount of the user's at the same
+/// path stays. An image whose `/etc` cannot take one, for instance since it is a file, runs without.
+pub(super) fn place(files: Vec<Generated>, mounts: &[Mount]) {
+    let parts = |path: &[u8]| -> Vec<Vec<u8>> { target::components(path).collect() };
     for file in files {
+        let own = parts(file.path.as_bytes());
+        if mounts.iter().any(|mount| parts(mount.target.as_bytes()) == own) {
+            continue;
+        }
         let placed = target::ensure(file.path.as_bytes(), Kind::File)
             .and_then(|()| mounting::attach(&file.mount, file.path.as_bytes()));
         if let Err(error) = placed {

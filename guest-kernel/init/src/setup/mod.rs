@@ -13,15 +13,17 @@ mod network;
 mod overlay;
 mod root;
 mod shares;
+mod sockets;
 mod standard;
 mod target;
 
 use monocore_protocol::{Configure, Root};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
-pub(crate) use mounts::{mount, unmount};
+pub(crate) use mounts::{make_sockets, mount, unmount};
 pub(crate) use root::Scratch;
 pub(crate) use shares::Shares;
+pub(crate) use sockets::{Listening, Sockets, address};
 
 use crate::early::Early;
 use crate::error::{Doing, Error};
@@ -32,6 +34,7 @@ use crate::{log, sys};
 pub(crate) struct System {
     pub(crate) hostname: Vec<u8>,
     pub(crate) shares: Shares,
+    pub(crate) sockets: Sockets,
     /// Where writes go that the root does not take.
     pub(crate) scratch: Scratch,
 }
@@ -50,14 +53,15 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
         return Ok(system);
     }
     system.shares = Shares::new()?;
+    system.sockets = Sockets::new()?;
     let read_only = root::enter(&configure.root, &mut system)?;
     let generated = files::generate(configure)?;
     root::switch()?;
     standard::mount(early, configure.shm_bytes)?;
-    files::place(generated);
     for wanted in &configure.mounts {
         mounts::mount(wanted, &mut system)?;
     }
+    files::place(generated, &configure.mounts);
     if read_only {
         // Docker makes it before it closes the root. Where it cannot be made, the command's start says why.
         let _ = target::ensure(configure.workdir.as_bytes(), target::Kind::Directory);
@@ -69,11 +73,20 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     if let Some(interface) = &configure.interface {
         network::configure(interface)?;
     }
+    for (name, value) in ORDINARY_USERS {
+        if let Err(error) = set_kernel_parameter(name, value) {
+            log::complain(&format!("ordinary users have less of the network: {error}"));
+        }
+    }
     for (name, value) in &configure.sysctls {
         set_kernel_parameter(name, value)?;
     }
     Ok(system)
 }
+
+/// What Docker gives ordinary users: they listen below port 1024, and ping.
+const ORDINARY_USERS: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
 
 /// Sets the wall clock, nanoseconds since 1970.
 pub(crate) fn set_time(unix_time_ns: u64) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 
+use super::sockets::Access;
 use super::target::{self, Kind};
 use super::{System, copy, mounting, overlay};
 use crate::error::{Doing, Error};
@@ -25,6 +26,10 @@ pub(crate) fn mount(wanted: &Mount, system: &mut System) -> Result<(), Error> {
             target::ensure(target, Kind::File)?;
             system.shares.file(name)?
         }
+        MountSource::Socket { id, mode, uid, gid } => {
+            target::ensure(target, Kind::File)?;
+            system.sockets.mount(*id, Access { mode: *mode, uid: *uid, gid: *gid })?
+        }
         MountSource::Tmpfs(options) => {
             target::ensure(target, Kind::Directory)?;
             memory(options)?
@@ -41,6 +46,16 @@ pub(crate) fn mount(wanted: &Mount, system: &mut System) -> Result<(), Error> {
     };
     mounting::attach(&mount, target)?;
     if wanted.read_only { mounting::make_read_only(target) } else { Ok(()) }
+}
+
+/// Makes the sockets that are wanted, where they are wanted, for an agent that mounts nothing.
+pub(crate) fn make_sockets(wanted: &[Mount], system: &mut System) -> Result<(), Error> {
+    for mount in wanted {
+        if let MountSource::Socket { id, mode, uid, gid } = mount.source {
+            system.sockets.make(id, mount.target.as_bytes(), Access { mode, uid, gid })?;
+        }
+    }
+    Ok(())
 }
 
 /// Unmounts what is at `target`; what still uses it keeps it until it ends.

@@ -99,6 +99,8 @@ pub struct Tree {
     data_bytes: Vec<u64>,
     /// Bytes of memory accounted for.
     used_bytes: u64,
+    /// Path components looked up so far.
+    lookups: u64,
 }
 
 impl Tree {
@@ -127,6 +129,7 @@ impl Tree {
             layer: 0,
             data_bytes: Vec::new(),
             used_bytes: 0,
+            lookups: 0,
         }
     }
 

@@ -32,13 +32,14 @@ impl Place {
 impl Tree {
     /// Resolves a directory's path: links are followed within the root, `..` goes up to it at most, and below what
     /// does not exist the rest is taken literally.
-    pub(super) fn resolve(&self, path: &[u8]) -> Result<Place> {
+    pub(super) fn resolve(&mut self, path: &[u8]) -> Result<Place> {
         let mut place = Place { node: ROOT, missing: Vec::new() };
         let (mut links, mut steps) = (0, 0);
         // What is still to be walked, last component first.
         let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
         while let Some(component) = rest.pop() {
             steps += 1;
+            self.count_lookup()?;
             if steps + rest.len() > STEPS_MAX {
                 return Err(Error::refused(path, "path too long once links are followed"));
             }
@@ -68,8 +69,17 @@ impl Tree {
         Ok(place)
     }
 
+    /// One path may be long, and so may be a log. Both together must not take hours.
+    fn count_lookup(&mut self) -> Result<()> {
+        self.lookups += 1;
+        if self.lookups > self.limits.lookups {
+            return Err(Error::Limit { what: "path components to look up", limit: self.limits.lookups });
+        }
+        Ok(())
+    }
+
     /// Resolves a path except for its last component; `None` for the root.
-    pub(super) fn resolve_parent<'p>(&self, path: &'p [u8]) -> Result<Option<(Place, &'p [u8])>> {
+    pub(super) fn resolve_parent<'p>(&mut self, path: &'p [u8]) -> Result<Option<(Place, &'p [u8])>> {
         if path.is_empty() {
             return Ok(None);
         }
@@ -78,7 +88,7 @@ impl Tree {
     }
 
     /// Finds the node at a path whose last component is not followed.
-    pub(super) fn find(&self, path: &[u8]) -> Result<Option<NodeId>> {
+    pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<NodeId>> {
         Ok(match self.resolve_parent(path)? {
             None => Some(ROOT),
             Some((place, name)) => place.existing().and_then(|parent| self.lookup(parent, name)),

@@ -78,10 +78,24 @@ fn who_asks_twice_does_not_wait_any_longer() {
 }
 
 #[test]
-fn a_deadline_ends_the_wait_and_a_new_size_without_a_terminal_is_nothing() {
+fn every_signal_reaches_a_command_without_a_terminal() {
+    let (own, c_librarys) = ([9, 13, 17, 19, 23], [32, 33]);
+    let outcome = wait_while(None, None, move |control, id, waiting| {
+        for signal in (1..=64).filter(|signal| ![&own[..], &c_librarys].concat().contains(signal)) {
+            if signal != SIGTERM {
+                send(waiting, signal);
+                assert_eq!(control.request(), Request::Signal { exec: id, signal });
+            }
+        }
+        control.say(&Event::Exited { exec: id, status: ExitStatus::Code(5) });
+    });
+    assert_eq!(outcome, Outcome::Exited(ExitStatus::Code(5)));
+}
+
+#[test]
+fn a_deadline_ends_the_wait() {
     let limit = Some(Duration::from_millis(200));
-    let outcome = wait_while(None, limit, |_, _, waiting| send(waiting, SIGWINCH));
-    assert_eq!(outcome, Outcome::TimedOut);
+    assert_eq!(wait_while(None, limit, |_, _, _| ()), Outcome::TimedOut);
 }
 
 #[test]

@@ -97,7 +97,7 @@ mod tests {
 
     use super::super::connection::{Carrier, Phase};
     use crate::hello::tests::hello_for;
-    use crate::{Policy, Receipts};
+    use crate::{HostAddresses, Policy, Receipts};
 
     #[test]
     fn what_the_socket_does_not_take_at_once_goes_on_later() {
@@ -108,7 +108,8 @@ mod tests {
             ports: None,
             protocol: None,
         };
-        let policy = Policy::new(&PolicySpec { reach: Reach::None, rules: vec![rule] }, Vec::new());
+        let policy =
+            Policy::new(&PolicySpec { reach: Reach::None, rules: vec![rule] }, HostAddresses::default());
         let mut engine = Engine::new(policy, Receipts::new(None), &LinkSpec::default(), 1);
         let ends = (SocketAddr::from(([10, 77, 0, 2], 1)), SocketAddr::from(([9, 9, 9, 9], 443)));
         let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -71,6 +71,33 @@ fn a_port_that_is_bound_already_is_published() {
 }
 
 #[test]
+fn answers_come_from_the_address_that_was_asked() {
+    let port =
+        PublishedPort { address: [0, 0, 0, 0].into(), host_port: 0, guest_port: 80, protocol: Protocol::Udp };
+    let nat = Nat::new(&spec(vec![], vec![port]), &[], None).unwrap();
+    let host_port = nat.published()[0].0.port();
+    let mut guest = Guest::new(nat);
+    let clients = ["127.0.0.1", "127.0.0.2", "127.0.0.1"].map(|address| {
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.connect((address, host_port)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client
+    });
+    for round in 0..3 {
+        for (number, client) in clients.iter().enumerate() {
+            client.send(b"ask").unwrap();
+            guest.next(Duration::from_secs(5)).unwrap();
+            let remote = gateway(true, client.local_addr().unwrap().port());
+            let answer = format!("{round} {number}");
+            guest.send(&datagram(guest_address(remote.ip(), 80), remote, answer.as_bytes()));
+            let mut seen = [0; 8];
+            let count = client.recv(&mut seen).unwrap();
+            assert_eq!(&seen[..count], answer.as_bytes());
+        }
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let (_listener, port) = server();
     let publish = PublishedPort {

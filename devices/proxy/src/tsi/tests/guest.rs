@@ -134,8 +134,7 @@ impl Guest {
     pub(super) fn with_rates(tsi: Tsi, rates: Rates) -> Self {
         let limits = Limits { connections: 100, ..Limits::default() };
         let device = Vsock::new(3, Box::new(Nobody(Event::new().unwrap())), limits);
-        let mut driver =
-            TestDriver::new(device.with_front(PORT, Box::new(tsi)).with_rates(rates)).served_at_once();
+        let mut driver = TestDriver::new(device.with_front(PORT, Box::new(tsi)).with_rates(rates));
         driver.start().unwrap();
         let tx = driver.alloc(HEADER_BYTES + 70_000);
         let mut guest = Self {
