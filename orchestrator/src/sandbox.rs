@@ -124,8 +124,6 @@ impl Sandbox {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (outcome, waiting) = Supervisor::new(&self, front, deadline).run();
         let Self { process, session, vmm, control, run_dir, keeps_disk, .. } = self;
-        // Who connects from here on finds nobody.
-        drop(control);
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {
             // The machine's end cuts what is not written by then.
@@ -142,7 +140,8 @@ impl Sandbox {
         };
         record(&ended);
         drop(run_dir);
-        waiting.tell(exit_code(&ended));
+        // Whoever connected while the machine ended is answered, too; nobody finds the socket any more.
+        waiting.join(&control).tell(exit_code(&ended));
         ended
     }
 }

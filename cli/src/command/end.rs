@@ -69,7 +69,7 @@ pub(super) fn wait(args: &NamesArgs) -> anyhow::Result<()> {
                 let told = ControlClient::connect(&home, record).and_then(|client| client.wait());
                 match told {
                     Ok(Some(code)) => code,
-                    // Its supervisor is gone: the state is put right and read.
+                    // It ended meanwhile, or its supervisor was killed: then the state is put right and read.
                     Ok(None) | Err(Error::NotRunning(_)) => after(&home, &entry),
                     Err(error) => return Err(error.into()),
                 }

@@ -152,6 +152,10 @@ impl ControlClient {
     }
 
     fn failed(&self, error: &io::Error) -> Error {
+        if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+            // The sandbox ended between the connection and the request.
+            return Error::NotRunning(self.name.clone());
+        }
         Error::Control { name: self.name.clone(), problem: error.to_string() }
     }
 }

@@ -44,6 +44,19 @@ pub(super) struct StopRequest {
 pub(crate) struct Waiting(Vec<Arc<ControlPeer>>);
 
 impl Waiting {
+    /// Adds those of the clients still waiting to be accepted by `socket` that ask for the sandbox's end.
+    pub(crate) fn join(mut self, socket: &ControlSocket) -> Self {
+        while let Ok(connection) = socket.accept() {
+            let peer = Arc::new(ControlPeer::new(connection));
+            match peer.receive() {
+                Received::Message(ControlRequest::Wait | ControlRequest::Stop { .. }, _) => self.0.push(peer),
+                Received::Message(..) => peer.reply(&ControlReply::Refused("it is ending".to_owned())),
+                Received::Nothing | Received::Closed => {}
+            }
+        }
+        self
+    }
+
     /// Tells all of them.
     pub(crate) fn tell(self, code: u8) {
         for peer in self.0 {

@@ -1,0 +1,52 @@
+//! Sudden ends: of the supervisor, of the machine.
+
+use std::path::PathBuf;
+
+use monocore_tests::world::World;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Background, ran};
+
+fn supervisor(sandbox: &Background) -> Pid {
+    let pid = sandbox.inspect()["state"]["pid"].as_i64().unwrap();
+    Pid::from_raw(pid.try_into().unwrap()).unwrap()
+}
+
+/// The only child of the supervisor: the virtual machine's process.
+fn machine(supervisor: Pid) -> Pid {
+    let pid = supervisor.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+}
+
+fn process(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", pid.as_raw_nonzero()))
+}
+
+#[test]
+fn a_killed_supervisor_takes_its_machine_along_and_loses_nothing() {
+    let sandbox = Background::run("crash-supervisor", &[], "sleep 1000");
+    assert_eq!(sandbox.exec(&[], "echo precious > /kept; sync").code, 0);
+    let supervisor = supervisor(&sandbox);
+    let machine = machine(supervisor);
+    kill_process(supervisor, Signal::KILL).unwrap();
+    while process(machine).exists() || process(supervisor).exists() {}
+    let state = sandbox.inspect()["state"].clone();
+    assert_eq!((&state["status"], &state["exit_code"]), (&"exited".into(), &137.into()));
+    assert!(ran(&[&["ps", "-a"]]).out().contains("Exited (137)"));
+    let id = sandbox.inspect()["id"].as_str().unwrap().to_owned();
+    assert!(!World::get().home().join("run").join(id).exists(), "its run directory is removed");
+    ran(&[&["start", "crash-supervisor"]]).out();
+    assert_eq!(sandbox.exec(&[], "cat /kept").out(), "precious\n");
+}
+
+#[test]
+fn a_killed_machine_is_told_and_can_be_started_again() {
+    let sandbox = Background::run("crash-machine", &[], "sleep 1000");
+    assert_eq!(sandbox.exec(&[], "echo precious > /kept; sync").code, 0);
+    kill_process(machine(supervisor(&sandbox)), Signal::KILL).unwrap();
+    assert_eq!(ran(&[&["wait", "crash-machine"]]).out(), "125\n");
+    assert!(sandbox.inspect()["state"]["error"].as_str().unwrap().contains("virtual machine"));
+    ran(&[&["start", "crash-machine"]]).out();
+    assert_eq!(sandbox.exec(&[], "cat /kept").out(), "precious\n");
+}

@@ -1,0 +1,47 @@
+//! A sandbox in the background, removed when the test ends.
+
+use monocore_tests::world::{PLAIN, Ran, World};
+
+/// A sandbox of one test.
+pub(crate) struct Background {
+    name: &'static str,
+}
+
+impl Background {
+    /// `run -d --name NAME -m 128m FLAGS… PLAIN sh -c SCRIPT`.
+    #[track_caller]
+    pub(crate) fn run(name: &'static str, flags: &[&str], script: &str) -> Self {
+        let sandbox = Self { name };
+        let started =
+            ran(&[&["run", "-d", "--name", name, "-m", "128m"], flags, &[PLAIN, "sh", "-c", script]]);
+        assert_eq!(started.code, 0, "{started:?}");
+        assert_eq!(started.stdout.trim().len(), 12, "{started:?}");
+        sandbox
+    }
+
+    /// `exec FLAGS… NAME sh -c SCRIPT`.
+    pub(crate) fn exec(&self, flags: &[&str], script: &str) -> Ran {
+        ran(&[&["exec"], flags, &[self.name, "sh", "-c", script]])
+    }
+
+    /// The JSON of `inspect`.
+    #[track_caller]
+    pub(crate) fn inspect(&self) -> serde_json::Value {
+        let shown: serde_json::Value = serde_json::from_str(ran(&[&["inspect", self.name]]).out()).unwrap();
+        shown[0].clone()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let removed = ran(&[&["rm", "-f", self.name]]);
+        if !std::thread::panicking() {
+            assert_eq!(removed.code, 0, "{removed:?}");
+        }
+    }
+}
+
+/// `monocore` with these words, to its end.
+pub(crate) fn ran(words: &[&[&str]]) -> Ran {
+    World::get().monocore(words.concat()).output().expect("monocore starts").into()
+}
