@@ -1,7 +1,9 @@
 //! The server as a virtio device (VIRTIO 1.3 §5.11): one worker thread serves the high-priority queue and all request queues.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use monocore_hypervisor::{Event, GuestRam};
 use monocore_virtio::{
@@ -10,7 +12,8 @@ use monocore_virtio::{
 };
 
 use crate::error::FsError;
-use crate::server::{FsMetrics, Server, ServerConfig, ServerParts};
+use crate::locks::Results;
+use crate::server::{Answer, FsMetrics, Parked, Server, ServerConfig, ServerParts};
 use crate::share::{FsHandle, FsShare, Registry};
 use crate::sys;
 
@@ -26,6 +29,8 @@ const TURN_CHAINS: usize = 8;
 const HIPRIO: u16 = 0;
 /// Token of the event that a share was removed; queues have theirs by number.
 const REMOVED: u64 = 1 << 32;
+/// Token of the event that a wait for a lock has ended.
+const LOCKS: u64 = 2 << 32;
 
 /// What a device is.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl Fs {
         let registry = Registry::new().map_err(os)?;
         let handle = FsHandle(Arc::clone(&registry));
         config.shares.into_iter().try_for_each(|share| handle.add(share))?;
-        let parts = ServerParts::new(config.server, registry);
+        let parts = ServerParts::new(config.server, registry)?;
         Ok(Self {
             tag,
             queue_sizes: vec![QUEUE_SIZE; usize::from(config.request_queues) + 1],
@@ -104,6 +109,7 @@ impl Fs {
         let body = move |stop: Event| {
             let mut service = FsService::new(&ram, server, queues, features, &interrupt);
             serve("fs", &mut service, interrupt.as_ref(), &stop, &faults.guest_faults);
+            service.park();
             let states = service.rings.iter().map(Ring::state).collect();
             (service.server, states)
         };
@@ -203,6 +209,9 @@ struct FsService<'m> {
     rings: Vec<Ring<'m>>,
     chain: Chain<'m>,
     removed: Arc<Registry>,
+    results: Arc<Results>,
+    /// The requests that wait for locks, by ticket.
+    waiting: HashMap<u64, Parked>,
 }
 
 impl<'m> FsService<'m> {
@@ -214,8 +223,9 @@ impl<'m> FsService<'m> {
         interrupt: &Arc<dyn Interrupt>,
     ) -> Self {
         let ring = |queue| Ring::new(ram, queue, Arc::clone(interrupt), features, MAX_CHAIN_BYTES);
-        let removed = Arc::clone(&server.registry);
-        Self { server, rings: queues.into_iter().map(ring).collect(), chain: Chain::new(), removed }
+        let (removed, results) = (Arc::clone(&server.registry), Arc::clone(&server.waiters.results));
+        let rings = queues.into_iter().map(ring).collect();
+        Self { server, rings, chain: Chain::new(), removed, results, waiting: HashMap::new() }
     }
 
     /// Serves a few requests of one queue; where there are more, the queue's doorbell is raised again.
@@ -223,14 +233,44 @@ impl<'m> FsService<'m> {
         let Some(ring) = self.rings.get_mut(index) else { return Ok(()) };
         for _ in 0..TURN_CHAINS {
             if ring.pop(&mut self.chain)? {
-                let answered = self.server.handle(&self.chain.readable, &self.chain.writable);
-                ring.push(self.chain.head(), answered.map_err(GuestFault::from)?)?;
+                serve_chain(&mut self.server, ring, &self.chain, &mut self.waiting)?;
             } else if !ring.rearm()? {
                 return Ok(ring.notify()?);
             }
         }
         ring.notify()?;
         ring.again()
+    }
+
+    /// Answers the requests whose wait for a lock has ended.
+    fn end_waits(&mut self) -> Result<(), ServiceError> {
+        self.results.event.clear().map_err(ServiceError::host("reading an event"))?;
+        for (ticket, unique, result) in self.server.ended_waits() {
+            let Some(Parked { ring, head }) = self.waiting.remove(&ticket) else { continue };
+            let Some(ring) = self.rings.get_mut(usize::from(ring)) else { continue };
+            ring.walk(head, &mut self.chain)?;
+            ring.push(head, self.server.finish_wait(unique, result, &self.chain.writable))?;
+            ring.notify()?;
+        }
+        Ok(())
+    }
+
+    /// Ends all waits for locks; they begin again when the device is started again.
+    fn park(&mut self) {
+        self.server.waiters.interrupt_all();
+        self.server.ended_waits();
+        self.server.parked.extend(self.waiting.drain().map(|(_, parked)| parked));
+    }
+
+    /// Serves the requests that waited for locks when the device was stopped.
+    fn unpark(&mut self) -> Result<(), ServiceError> {
+        for Parked { ring, head } in std::mem::take(&mut self.server.parked) {
+            let Some(ring) = self.rings.get_mut(usize::from(ring)) else { continue };
+            ring.walk(head, &mut self.chain)?;
+            serve_chain(&mut self.server, ring, &self.chain, &mut self.waiting)?;
+            ring.notify()?;
+        }
+        Ok(())
     }
 
     fn sweep(&mut self) -> Result<(), ServiceError> {
@@ -241,28 +281,58 @@ impl<'m> FsService<'m> {
     }
 }
 
+/// Serves one request; one that waits for a lock is answered later.
+fn serve_chain(
+    server: &mut Server,
+    ring: &mut Ring<'_>,
+    chain: &Chain<'_>,
+    waiting: &mut HashMap<u64, Parked>,
+) -> Result<(), ServiceError> {
+    match server.handle(&chain.readable, &chain.writable).map_err(GuestFault::from)? {
+        Answer::Written(bytes) => ring.push(chain.head(), bytes)?,
+        Answer::Later(ticket) => {
+            waiting.insert(ticket, Parked { ring: ring.index(), head: chain.head() });
+        }
+    }
+    Ok(())
+}
+
 impl Service for FsService<'_> {
     fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         poller
             .add(&self.removed.removed, REMOVED, monocore_virtio::Interest::Read)
             .map_err(ServiceError::host("watching for removals"))?;
+        poller
+            .add(&self.results.event, LOCKS, monocore_virtio::Interest::Read)
+            .map_err(ServiceError::host("watching waits for locks"))?;
         for ring in &self.rings {
             poller
                 .add_kick(ring.kick(), ring.index().into())
                 .map_err(ServiceError::host("watching a queue"))?;
         }
         self.sweep()?;
+        self.unpark()?;
         (0..self.rings.len()).try_for_each(|index| self.serve_ring(index))
+    }
+
+    /// The end of a wait for a lock by a guest that cannot interrupt it.
+    fn deadline(&self) -> Option<Instant> {
+        self.server.waiters.deadline()
     }
 
     fn turn(&mut self, _poller: &Poller, ready: &[Ready]) -> Result<(), ServiceError> {
         if ready.iter().any(|ready| ready.token == REMOVED) {
             self.sweep()?;
         }
+        if ready.iter().any(|ready| ready.token == LOCKS) {
+            self.end_waits()?;
+        }
+        self.server.waiters.expire(Instant::now());
         if ready.iter().any(|ready| ready.token == u64::from(HIPRIO)) {
             self.serve_ring(usize::from(HIPRIO))?;
         }
-        for ready in ready.iter().filter(|ready| ready.token != u64::from(HIPRIO) && ready.token != REMOVED) {
+        let other = |token: u64| ![u64::from(HIPRIO), REMOVED, LOCKS].contains(&token);
+        for ready in ready.iter().filter(|ready| other(ready.token)) {
             self.serve_ring(usize::try_from(ready.token).unwrap_or(usize::MAX))?;
         }
         Ok(())

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::locks::LockKind;
+
 /// An open file or directory.
 #[derive(Debug)]
 pub(crate) enum Open {
@@ -31,6 +33,14 @@ pub(crate) struct Handle {
     pub(crate) open: Open,
     /// The flags it was opened with, for opening it again.
     pub(crate) flags: u32,
+    /// The lock of the open file as a whole that it holds.
+    pub(crate) flock: Option<LockKind>,
+}
+
+impl Handle {
+    pub(crate) fn new(node: u64, open: Open, flags: u32) -> Self {
+        Self { node, open, flags, flock: None }
+    }
 }
 
 /// All handles, by number.
@@ -86,14 +96,13 @@ impl Handles {
         }
     }
 
-    /// Closes a handle of `node`.
+    /// Closes a handle of `node`, and returns it.
     ///
     /// # Errors
     /// As for [`get_mut`](Self::get_mut).
-    pub(crate) fn remove(&mut self, id: u64, node: u64) -> Result<(), Errno> {
+    pub(crate) fn remove(&mut self, id: u64, node: u64) -> Result<Handle, Errno> {
         self.get_mut(id, node)?;
-        self.by_id.remove(&id);
-        Ok(())
+        self.by_id.remove(&id).ok_or(Errno::BADF)
     }
 
     /// Closes every handle whose node does not pass.

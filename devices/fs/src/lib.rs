@@ -19,7 +19,8 @@
 //! decided by its kernel (`default_permissions`).
 //!
 //! **Threads.** All of it runs on one worker thread, which blocks in the host's file system. File content goes
-//! between files and guest memory without a copy of ours.
+//! between files and guest memory without a copy of ours. A lock that is not free is waited for by a thread of its own,
+//! at most 128 of them (`locks`).
 //!
 //! **System calls** of the worker, for its filter: `openat`, `openat2`, `close`, `statx`, `fstatfs`,
 //! `readlinkat`, `getdents64`, `lseek`, `preadv`, `pwritev`, `pwritev2`, `fallocate`, `ftruncate`,
@@ -27,7 +28,8 @@
 //! `renameat2`, `fchownat`, `fchmodat`, `utimensat`, `getxattr`, `lgetxattr`, `setxattr`, `listxattr`,
 //! `removexattr`, `read` and `write` (event counters), `epoll_create1`, `epoll_ctl`, `epoll_pwait2` or
 //! `epoll_pwait`, and the allocator's and thread's own (`mmap`, `munmap`, `mremap`, `brk`, `madvise`, `futex`,
-//! `exit`, `rt_sigprocmask`, `sigaltstack`). Before the filter: `unshare(CLONE_FS)` and `umask`. It needs
+//! `exit`, `rt_sigprocmask`, `sigaltstack`). For locks: `fcntl` (`F_OFD_GETLK`, `F_OFD_SETLK`, `F_OFD_SETLKW`,
+//! `F_DUPFD_CLOEXEC`), `flock`, `dup3`, `tgkill` of its own threads, and what starting a thread takes. Before the filter: `unshare(CLONE_FS)` and `umask`. It needs
 //! `/proc` mounted (`/proc/self/fd`).
 
 mod attr;
@@ -35,6 +37,7 @@ mod device;
 mod error;
 mod handles;
 mod host;
+mod locks;
 mod nodes;
 mod ops;
 mod owners;
@@ -50,6 +53,7 @@ mod wire;
 
 pub use device::{Fs, FsConfig, MAX_TAG_BYTES};
 pub use error::FsError;
+pub use locks::sys::end_of_wait_signal;
 pub use owners::OwnerPolicy;
-pub use server::{FsMetrics, Malformed, Server, ServerConfig};
+pub use server::{Answer, FsMetrics, Malformed, Server, ServerConfig};
 pub use share::{CachePolicy, FILE_ENTRY, FsHandle, FsShare};

@@ -13,6 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::error::FsError;
 use crate::handles::Handles;
+use crate::locks::{OwnerLocks, Results, Waiters};
 use crate::nodes::{NodeLimits, Nodes};
 use crate::owners::{OwnerPolicy, Owners};
 use crate::share::{FsHandle, FsShare, Registry};
@@ -118,11 +119,18 @@ pub(crate) struct ServerParts {
     pub(crate) owners: Owners,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<FsMetrics>,
+    pub(crate) results: Arc<Results>,
 }
 
 impl ServerParts {
-    pub(crate) fn new(config: ServerConfig, registry: Arc<Registry>) -> Self {
-        Self { config, owners: Owners::new(config.owners), registry, metrics: Arc::default() }
+    /// # Errors
+    /// [`FsError::Os`].
+    pub(crate) fn new(config: ServerConfig, registry: Arc<Registry>) -> Result<Self, FsError> {
+        let os = |what| move |source| FsError::Os { what, source };
+        crate::locks::sys::handle_interrupts()
+            .map_err(os("handling the signal that ends waits for locks"))?;
+        let results = Results::new().map_err(os("making a server's event"))?;
+        Ok(Self { config, owners: Owners::new(config.owners), registry, metrics: Arc::default(), results })
     }
 }
 
@@ -137,6 +145,10 @@ pub struct Server {
     pub(crate) nodes: Nodes,
     pub(crate) handles: Handles,
     pub(crate) dirty: Dirty,
+    pub(crate) locks: OwnerLocks,
+    pub(crate) waiters: Waiters,
+    /// Requests that waited for a lock when the device was stopped.
+    pub(crate) parked: Vec<Parked>,
     /// Memory for a request's arguments and a reply, kept between requests.
     args: Vec<u8>,
     out: Vec<u8>,
@@ -187,6 +199,24 @@ pub(crate) enum Done {
     Reply,
     /// So many bytes are in the room for the reply already.
     Data(usize),
+    /// The answer comes when the wait with this ticket has ended.
+    Later(u64),
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was answered with so many bytes; 0 for what knows no reply.
+    Written(u32),
+    /// It waits for a lock, under this ticket.
+    Later(u64),
+}
+
+/// A request that waits for a lock: the queue it came by, and the first descriptor of its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Parked {
+    pub(crate) ring: u16,
+    pub(crate) head: u16,
 }
 
 impl Server {
@@ -199,11 +229,11 @@ impl Server {
             Registry::new().map_err(|source| FsError::Os { what: "making a server's event", source })?;
         let handle = FsHandle(Arc::clone(&registry));
         shares.into_iter().try_for_each(|share| handle.add(share))?;
-        Ok((Self::from_parts(ServerParts::new(config, registry)), handle))
+        Ok((Self::from_parts(ServerParts::new(config, registry)?), handle))
     }
 
     pub(crate) fn from_parts(parts: ServerParts) -> Self {
-        let ServerParts { config, owners, registry, metrics } = parts;
+        let ServerParts { config, owners, registry, metrics, results } = parts;
         let descriptors = config.max_descriptors.max(64);
         let limits = NodeLimits { nodes: config.max_nodes.max(16), anchors: descriptors / 2 };
         Self {
@@ -215,16 +245,19 @@ impl Server {
             nodes: Nodes::new(limits),
             handles: Handles::new(descriptors / 2),
             dirty: Dirty::default(),
+            locks: OwnerLocks::new(descriptors / 8),
+            waiters: Waiters::new(results),
+            parked: Vec::new(),
             args: Vec::new(),
             out: Vec::new(),
         }
     }
 
-    /// Serves one request and returns how many bytes of `reply` were written; 0 for what knows no reply.
+    /// Serves one request.
     ///
     /// # Errors
     /// [`Malformed`]; nothing was done then.
-    pub fn handle(&mut self, request: &Buffers<'_>, reply: &Buffers<'_>) -> Result<u32, Malformed> {
+    pub fn handle(&mut self, request: &Buffers<'_>, reply: &Buffers<'_>) -> Result<Answer, Malformed> {
         let counted = self.handle_uncounted(request, reply);
         let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         count(if counted.is_ok() { &self.metrics.requests } else { &self.metrics.malformed });
@@ -238,10 +271,26 @@ impl Server {
         self.nodes.sweep();
         let nodes = &self.nodes;
         self.handles.retain(|node| nodes.get(node).is_ok());
+        self.locks.retain(|node| nodes.get(node).is_ok());
         self.dirty.retain(|node| nodes.get(node).is_ok());
     }
 
-    fn handle_uncounted(&mut self, request: &Buffers<'_>, reply: &Buffers<'_>) -> Result<u32, Malformed> {
+    /// The requests whose wait for a lock has ended: ticket, number, and what the guest is told.
+    pub(crate) fn ended_waits(&mut self) -> Vec<(u64, u64, Result<(), Errno>)> {
+        let ended = self.waiters.ended();
+        let told = ended
+            .into_iter()
+            .map(|(ticket, waiter, result)| (ticket, waiter.unique, self.lock_wait_ended(&waiter, result)));
+        told.collect()
+    }
+
+    /// Writes the reply to request number `unique`, which waited, and returns its length in bytes.
+    pub(crate) fn finish_wait(&self, unique: u64, result: Result<(), Errno>, reply: &Buffers<'_>) -> u32 {
+        let head = InHeader { unique, ..InHeader::default() };
+        self.finish(&head, result.map(|()| Done::Reply), reply, &[])
+    }
+
+    fn handle_uncounted(&mut self, request: &Buffers<'_>, reply: &Buffers<'_>) -> Result<Answer, Malformed> {
         let mut head = [0; IN_HEADER];
         let copied = request.copy_to(0, &mut head);
         let head = InHeader::read_from_bytes(head.get(..copied).unwrap_or_default());
@@ -261,7 +310,7 @@ impl Server {
         reply: &Buffers<'_>,
         args: &mut Vec<u8>,
         out: &mut Vec<u8>,
-    ) -> Result<u32, Malformed> {
+    ) -> Result<Answer, Malformed> {
         let op = Opcode::from_raw(head.opcode);
         let silent = op.is_some_and(Opcode::is_silent);
         if !silent && reply.len_bytes() < OUT_HEADER {
@@ -281,9 +330,12 @@ impl Server {
             }
         };
         if silent {
-            return Ok(0);
+            return Ok(Answer::Written(0));
         }
-        Ok(self.finish(&head, done, reply, out))
+        if let Ok(Done::Later(ticket)) = done {
+            return Ok(Answer::Later(ticket));
+        }
+        Ok(Answer::Written(self.finish(&head, done, reply, out)))
     }
 
     /// Writes the reply's header, and its body where it is not there yet.
@@ -292,7 +344,7 @@ impl Server {
         let (error, body) = match done {
             Ok(Done::Data(len)) => (0, len),
             Ok(Done::Reply) if out.len() <= room => (0, reply.copy_from(OUT_HEADER, out)),
-            Ok(Done::Reply) => (-Errno::INVAL.raw_os_error(), 0),
+            Ok(Done::Reply | Done::Later(_)) => (-Errno::INVAL.raw_os_error(), 0),
             Err(e) => (-e.raw_os_error(), 0),
         };
         if error != 0 {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
@@ -13,13 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::handles::{Handle, Open};
 use crate::host::{FileId, Stat, open_dir, open_held};
+use crate::locks::{LockKind, LockedRange, Wish};
 use crate::nodes::Place;
-use crate::server::{Server, Session};
+use crate::ops::lock::open_for_locks;
+use crate::server::{Parked, Server, Session};
 use crate::share::Share;
 use crate::wire::{Name, ROOT_ID};
 
 /// The version written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
@@ -29,6 +32,16 @@ struct Saved {
     next_handle: u64,
     nodes: Vec<SavedNode>,
     handles: Vec<SavedHandle>,
+    locks: Vec<SavedLock>,
+    parked: Vec<Parked>,
+}
+
+/// A POSIX lock.
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedLock {
+    node: u64,
+    owner: u64,
+    range: LockedRange,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +67,7 @@ struct SavedHandle {
     node: u64,
     kind: SavedKind,
     flags: u32,
+    flock: Option<LockKind>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -99,8 +113,9 @@ impl Server {
                 Open::Synthetic => SavedKind::Synthetic,
                 Open::Lost => SavedKind::Lost,
             };
-            SavedHandle { id, node: handle.node, kind, flags: handle.flags }
+            SavedHandle { id, node: handle.node, kind, flags: handle.flags, flock: handle.flock }
         });
+        let locks = self.locks.iter().map(|(node, owner, range)| SavedLock { node, owner, range: *range });
         let saved = Saved {
             version: VERSION,
             session: self.session,
@@ -108,6 +123,8 @@ impl Server {
             next_handle: self.handles.next_id(),
             nodes: nodes.collect(),
             handles: handles.collect(),
+            locks: locks.collect(),
+            parked: self.parked.clone(),
         };
         // Writing into memory that grows cannot fail for plain data.
         postcard::to_allocvec(&saved).unwrap_or_default()
@@ -134,6 +151,10 @@ impl Server {
         for handle in saved.handles {
             self.restore_handle(&handle, saved.next_handle)?;
         }
+        for lock in saved.locks {
+            self.restore_lock(&lock);
+        }
+        self.parked = saved.parked;
         Ok(())
     }
 
@@ -189,8 +210,31 @@ impl Server {
         let open = self.reopen(saved).unwrap_or(Open::Lost);
         let file = if let Open::File(file) = &open { Some(Arc::clone(file)) } else { None };
         self.nodes.opened(saved.node, file);
-        self.handles.put_back(saved.id, Handle { node: saved.node, open, flags: saved.flags }, next);
+        let mut handle = Handle::new(saved.node, open, saved.flags);
+        if let (Open::File(file), Some(kind)) = (&handle.open, saved.flock)
+            && Wish::Flock(kind).take(file.as_fd(), false).is_ok()
+        {
+            handle.flock = Some(kind);
+        }
+        self.handles.put_back(saved.id, handle, next);
         Ok(())
+    }
+
+    /// Takes a lock again. One that somebody else has taken meanwhile is lost.
+    fn restore_lock(&mut self, saved: &SavedLock) {
+        let SavedLock { node, owner, range } = *saved;
+        let taken = (|| {
+            let held = self.nodes.anchor(node)?;
+            let read_only = self.nodes.share(node)?.read_only;
+            let file = self.locks.file(node, owner, || open_for_locks(&held, read_only))?;
+            let after = self.locks.after(node, owner, |held| held.lock(range))?;
+            Wish::Range { kind: range.kind, start: range.start, end: range.end }.take(file.as_fd(), false)?;
+            self.locks.set(node, owner, after);
+            Ok::<(), Errno>(())
+        })();
+        if let Err(error) = taken {
+            tracing::warn!(node, %error, "a lock is lost");
+        }
     }
 
     fn reopen(&mut self, saved: &SavedHandle) -> Result<Open, Errno> {

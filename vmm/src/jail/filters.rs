@@ -198,6 +198,7 @@ fn values(values: Values) -> Result<Vec<u32>, JailError> {
         Values::Requests(requests) => requests.iter().map(|request| number(*request)).collect(),
         Values::ThisProcess => Ok(vec![std::process::id()]),
         Values::Kick => Ok(vec![kick_signal()]),
+        Values::EndOfWait => Ok(vec![monocore_fs::end_of_wait_signal()]),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) enum Values {
     ThisProcess,
     /// The signal that makes a vCPU leave the guest.
     Kick,
+    /// The signal that ends a file server's wait for a lock.
+    EndOfWait,
 }
 
 /// `call` with any arguments.

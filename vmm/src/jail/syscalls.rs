@@ -5,15 +5,15 @@
 
 use libc::{
     SYS_accept4, SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_clone, SYS_clone3, SYS_close,
-    SYS_connect, SYS_copy_file_range, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_epoll_pwait2,
-    SYS_eventfd2, SYS_exit, SYS_exit_group, SYS_fallocate, SYS_fchmodat, SYS_fchownat, SYS_fcntl,
-    SYS_fdatasync, SYS_fstat, SYS_fstatfs, SYS_fsync, SYS_ftruncate, SYS_futex, SYS_getdents64, SYS_getegid,
-    SYS_geteuid, SYS_getpid, SYS_getrandom, SYS_getsockopt, SYS_gettid, SYS_getxattr, SYS_ioctl,
-    SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_lgetxattr,
-    SYS_linkat, SYS_listxattr, SYS_lseek, SYS_madvise, SYS_mkdirat, SYS_mknodat, SYS_mmap, SYS_mprotect,
-    SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat, SYS_openat, SYS_openat2, SYS_ppoll, SYS_prctl,
-    SYS_pread64, SYS_preadv, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_read, SYS_readlinkat, SYS_readv,
-    SYS_recvfrom, SYS_recvmsg, SYS_removexattr, SYS_renameat2, SYS_restart_syscall, SYS_rseq,
+    SYS_connect, SYS_copy_file_range, SYS_dup3, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
+    SYS_epoll_pwait2, SYS_eventfd2, SYS_exit, SYS_exit_group, SYS_fallocate, SYS_fchmodat, SYS_fchownat,
+    SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fstat, SYS_fstatfs, SYS_fsync, SYS_ftruncate, SYS_futex,
+    SYS_getdents64, SYS_getegid, SYS_geteuid, SYS_getpid, SYS_getrandom, SYS_getsockopt, SYS_gettid,
+    SYS_getxattr, SYS_ioctl, SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self,
+    SYS_lgetxattr, SYS_linkat, SYS_listxattr, SYS_lseek, SYS_madvise, SYS_mkdirat, SYS_mknodat, SYS_mmap,
+    SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat, SYS_openat, SYS_openat2, SYS_ppoll,
+    SYS_prctl, SYS_pread64, SYS_preadv, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_read, SYS_readlinkat,
+    SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_removexattr, SYS_renameat2, SYS_restart_syscall, SYS_rseq,
     SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_getaffinity, SYS_sched_yield,
     SYS_seccomp, SYS_sendmsg, SYS_sendto, SYS_set_robust_list, SYS_setsockopt, SYS_setxattr, SYS_shutdown,
     SYS_sigaltstack, SYS_socket, SYS_socketpair, SYS_statx, SYS_symlinkat, SYS_tgkill, SYS_umask,
@@ -38,6 +38,8 @@ const MAY_MOVE: u32 = 1;
 /// F_GETFD: debug builds ask whether a descriptor is open before they close it.
 const F_GETFD: u32 = 1;
 const F_DUPFD_CLOEXEC: u32 = 1030;
+/// F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW.
+const OFD_LOCKS: &[u32] = &[36, 37, 38];
 
 const AF_UNIX: u32 = 1;
 const AF_INET: u32 = 2;
@@ -296,6 +298,20 @@ const FS: &[Rule] = &[
     any(SYS_utimensat),
 ];
 
+/// Locks of files beneath the shares. Each is waited for by a thread that the file server's thread starts; to end the
+/// wait, the descriptor is replaced and the thread gets a signal.
+const LOCKS: &[Rule] = &[
+    when(SYS_clone, &[arg(0, &[THREAD])]),
+    absent(SYS_clone3),
+    any(SYS_dup3),
+    when(SYS_fcntl, &[arg(1, OFD_LOCKS)]),
+    any(SYS_flock),
+    any(SYS_rseq),
+    any(SYS_sched_getaffinity),
+    any(SYS_set_robust_list),
+    when(SYS_tgkill, &[is(0, Values::ThisProcess), is(2, Values::EndOfWait)]),
+];
+
 /// What a thread of `kind` does beyond [`EVERY_THREAD`].
 pub(super) fn of(kind: ThreadKind) -> &'static [&'static [Rule]] {
     match kind {
@@ -303,7 +319,7 @@ pub(super) fn of(kind: ThreadKind) -> &'static [&'static [Rule]] {
         ThreadKind::Vsock => &[RAISE, WORKER, VSOCK],
         ThreadKind::Tsi => &[RAISE, WORKER, VSOCK, INTERNET],
         ThreadKind::Block => &[RAISE, WORKER, BLOCK],
-        ThreadKind::Fs => &[RAISE, WORKER, FS],
+        ThreadKind::Fs => &[RAISE, WORKER, FS, LOCKS],
         ThreadKind::Console => &[RAISE, WORKER, CONSOLE],
         ThreadKind::Rng => &[RAISE, WORKER],
         ThreadKind::Nat => &[RAISE, NAT, WORKER, INTERNET],

@@ -167,7 +167,7 @@ impl Server {
         flags: u32,
     ) -> Outcome {
         let file = Arc::new(file);
-        let handle = Handle { node: entry.nodeid, open: Open::File(file.clone()), flags };
+        let handle = Handle::new(entry.nodeid, Open::File(file.clone()), flags);
         let fh = self.handles.add(handle)?;
         self.nodes.opened(entry.nodeid, Some(file));
         self.mark_dirty(entry.nodeid);

@@ -12,10 +12,12 @@ pub(crate) const MAX_PAGES: u16 = 256;
 pub(crate) const MAX_WRITE: u32 = 4096 * MAX_PAGES as u32;
 /// What is asked for wherever the guest offers it.
 ///
-/// Not among it: locks (they are the guest's own affair), POSIX_ACL, EXPORT_SUPPORT, SECURITY_CTX.
+/// Not among it: POSIX_ACL, EXPORT_SUPPORT, SECURITY_CTX.
 const WANTED: u64 = flags::ASYNC_READ
+    | flags::POSIX_LOCKS
     | flags::ATOMIC_O_TRUNC
     | flags::BIG_WRITES
+    | flags::FLOCK_LOCKS
     | flags::AUTO_INVAL_DATA
     | flags::DO_READDIRPLUS
     | flags::READDIRPLUS_AUTO
@@ -25,7 +27,8 @@ const WANTED: u64 = flags::ASYNC_READ
     | flags::CACHE_SYMLINKS
     | flags::SUBMOUNTS
     | flags::HANDLE_KILLPRIV_V2
-    | flags::INIT_EXT;
+    | flags::INIT_EXT
+    | flags::HOST_SHARED;
 
 impl Server {
     /// Begins a session; one that was not ended is dropped, as after a reboot of the guest.
@@ -75,6 +78,9 @@ impl Server {
     /// Forgets everything that the guest knows and has open.
     pub(crate) fn end_session(&mut self) {
         self.session = None;
+        self.waiters.clear();
+        self.parked.clear();
+        self.locks.clear();
         self.handles.clear();
         self.dirty.clear();
         self.nodes.clear();

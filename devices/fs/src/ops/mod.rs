@@ -5,6 +5,7 @@ mod dir;
 mod init;
 mod io;
 mod link;
+pub(crate) mod lock;
 mod lookup;
 mod open;
 mod rename;
@@ -68,8 +69,10 @@ impl Server {
             Getxattr => self.getxattr(call),
             Listxattr => self.listxattr(call),
             Removexattr => self.removexattr(call),
-            // Requests are answered in order, each before the next is looked at: there is nothing to interrupt.
-            Interrupt => Ok(Done::Reply),
+            Getlk => self.getlk(call),
+            Setlk | Setlkw => self.setlk(call),
+            Flush => self.flush(call),
+            Interrupt => self.interrupt(call),
             Ioctl => Err(Errno::NOTTY),
         }
     }

@@ -1,5 +1,6 @@
 //! OPEN, OPENDIR, RELEASE, RELEASEDIR.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
@@ -65,7 +66,7 @@ impl Server {
             self.drop_privileges(id, &share, &file, open.open_flags & KILL_SUIDGID != 0)?;
             self.mark_dirty(id);
         }
-        let fh = self.handles.add(Handle { node: id, open: Open::File(file.clone()), flags: open.flags })?;
+        let fh = self.handles.add(Handle::new(id, Open::File(file.clone()), open.flags))?;
         self.nodes.opened(id, Some(file));
         call.reply(&OpenOut { fh, open_flags: reply_flags(share.cache), padding: 0 });
         Ok(Done::Reply)
@@ -83,7 +84,7 @@ impl Server {
             Open::Dir { file: Arc::new(open_dir(&held)?), at: Some(0) }
         };
         let kept = matches!(open, Open::Dir { .. }) && always;
-        let fh = self.handles.add(Handle { node: id, open, flags: 0 })?;
+        let fh = self.handles.add(Handle::new(id, open, 0))?;
         self.nodes.opened(id, None);
         let open_flags = if kept { open_reply_flags::CACHE_DIR | open_reply_flags::KEEP_CACHE } else { 0 };
         call.reply(&OpenOut { fh, open_flags, padding: 0 });
@@ -92,8 +93,16 @@ impl Server {
 
     pub(super) fn release(&mut self, call: &mut Call<'_>) -> Outcome {
         let release: ReleaseIn = call.args.take()?;
-        self.handles.remove(release.fh, call.head.nodeid)?;
-        self.nodes.closed(call.head.nodeid);
+        let id = call.head.nodeid;
+        let handle = self.handles.remove(release.fh, id)?;
+        if let (Open::File(file), Some(_)) = (&handle.open, handle.flock) {
+            // The description may outlive the handle for a moment.
+            crate::locks::sys::unlock_flock(file.as_fd())?;
+        }
+        self.nodes.closed(id);
+        if self.nodes.get(id).map_or(true, |node| node.handles == 0) {
+            self.locks.retain(|node| node != id);
+        }
         Ok(Done::Reply)
     }
 }

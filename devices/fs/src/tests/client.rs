@@ -12,11 +12,11 @@ use vm_memory::{Bytes, GuestAddress};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::owners::OwnerPolicy;
-use crate::server::{Malformed, Server, ServerConfig};
+use crate::server::{Answer, Malformed, Server, ServerConfig};
 use crate::share::{CachePolicy, FsHandle, FsShare};
 use crate::wire::{
-    AttrOut, CreateIn, Dirent, EntryOut, GetattrIn, InHeader, InitIn, InitOut, Opcode, OpenIn, OpenOut,
-    OutHeader, ReadIn, ReleaseIn, SetattrIn, SizeOut, WriteIn, flags,
+    AttrOut, CreateIn, Dirent, EntryOut, GetattrIn, InHeader, InitIn, InitInExt, InitOut, Opcode, OpenIn,
+    OpenOut, OutHeader, ReadIn, ReleaseIn, SetattrIn, SizeOut, WriteIn, flags,
 };
 
 const RAM_BYTES: usize = 4 << 20;
@@ -82,13 +82,47 @@ impl Client {
     }
 
     pub(super) fn init(&mut self) -> InitOut {
-        let flags = u32::try_from(flags::SUBMOUNTS | flags::HANDLE_KILLPRIV_V2).unwrap();
-        let init = InitIn { major: 7, minor: 41, max_readahead: 131_072, flags };
-        read(&self.call(Opcode::Init, 0, init.as_bytes()).unwrap())
+        let offered = flags::SUBMOUNTS
+            | flags::HANDLE_KILLPRIV_V2
+            | flags::INIT_EXT
+            | flags::POSIX_LOCKS
+            | flags::FLOCK_LOCKS
+            | flags::HOST_SHARED;
+        let (low, high) = (offered & u64::from(u32::MAX), offered >> 32);
+        let init = InitIn { major: 7, minor: 41, max_readahead: 131_072, flags: u32::try_from(low).unwrap() };
+        let ext = InitInExt { flags2: u32::try_from(high).unwrap(), ..InitInExt::default() };
+        read(&self.call(Opcode::Init, 0, &[init.as_bytes(), ext.as_bytes()].concat()).unwrap())
     }
 
-    /// Any bytes at all as a request.
+    /// Any bytes at all as a request that is answered at once.
     pub(super) fn raw(&mut self, request: &[u8], room: u32) -> Result<Vec<u8>, Malformed> {
+        let Answer::Written(len) = self.raw_answer(request, room)? else { panic!("the request waits") };
+        let mut reply = vec![0; usize::try_from(len).unwrap()];
+        self.ram.read_slice(&mut reply, GuestAddress(REPLY_AT)).unwrap();
+        Ok(reply)
+    }
+
+    /// A request that may have to wait; what it is answered with, or the ticket of its wait.
+    pub(super) fn start(
+        &mut self,
+        op: Opcode,
+        unique: u64,
+        node: u64,
+        body: &[u8],
+    ) -> Result<Option<u64>, Errno> {
+        let len = u32::try_from(40 + body.len()).unwrap();
+        let head = InHeader { len, opcode: op as u32, unique, nodeid: node, ..InHeader::default() };
+        match self.raw_answer(&[head.as_bytes(), body].concat(), REPLY_ROOM).unwrap() {
+            Answer::Later(ticket) => Ok(Some(ticket)),
+            Answer::Written(_) => {
+                let mut head = OutHeader::default();
+                self.ram.read_slice(head.as_mut_bytes(), GuestAddress(REPLY_AT)).unwrap();
+                if head.error == 0 { Ok(None) } else { Err(Errno::from_raw_os_error(-head.error)) }
+            }
+        }
+    }
+
+    fn raw_answer(&mut self, request: &[u8], room: u32) -> Result<Answer, Malformed> {
         self.ram.write_slice(request, GuestAddress(0x100)).unwrap();
         let (mut readable, mut writable) = (Buffers::new(), Buffers::new());
         // In two pieces, as a driver does.
@@ -96,10 +130,7 @@ impl Client {
         assert!(readable.push(&self.ram, GuestAddress(0x100), u32::try_from(head.len()).unwrap()));
         assert!(readable.push(&self.ram, GuestAddress(0x100 + 40), u32::try_from(body.len()).unwrap()));
         assert!(writable.push(&self.ram, GuestAddress(REPLY_AT), room));
-        let len = self.server.handle(&readable, &writable)?;
-        let mut reply = vec![0; usize::try_from(len).unwrap()];
-        self.ram.read_slice(&mut reply, GuestAddress(REPLY_AT)).unwrap();
-        Ok(reply)
+        self.server.handle(&readable, &writable)
     }
 
     pub(super) fn call(&mut self, op: Opcode, node: u64, body: &[u8]) -> Reply {

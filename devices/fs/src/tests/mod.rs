@@ -5,6 +5,7 @@ mod confinement;
 mod dirs;
 mod files;
 mod limits;
+mod locks;
 mod owners;
 mod protocol;
 mod random;

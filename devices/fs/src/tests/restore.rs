@@ -13,7 +13,7 @@ use crate::wire::Opcode;
 /// Puts a new server with the saved state in the client's place.
 fn move_on(client: &mut Client) {
     let saved = client.server.save();
-    let parts = ServerParts::new(Client::config(), Arc::clone(&client.handle.0));
+    let parts = ServerParts::new(Client::config(), Arc::clone(&client.handle.0)).unwrap();
     client.server = Server::from_parts(parts);
     client.server.restore(&saved).unwrap();
     assert_eq!(client.server.save().len(), saved.len());

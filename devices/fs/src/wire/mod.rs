@@ -14,12 +14,12 @@ pub(crate) use args::{Args, Name};
 pub(crate) use attr::{Attr, AttrOut, EntryOut, StatxOut, StatxTimes, WireStatx};
 pub(crate) use opcode::Opcode;
 pub(crate) use reply::{
-    Dirent, InitOut, KStatfs, LseekOut, OpenOut, OutHeader, SizeOut, flags, open_reply_flags,
+    Dirent, InitOut, KStatfs, LkOut, LseekOut, OpenOut, OutHeader, SizeOut, flags, open_reply_flags,
 };
 pub(crate) use request::{
-    BatchForgetIn, CopyFileRangeIn, CreateIn, FallocateIn, ForgetIn, ForgetOne, FsyncIn, GetattrIn,
-    GetxattrIn, InHeader, InitIn, InitInExt, LinkIn, LseekIn, MkdirIn, MknodIn, OpenIn, ReadIn, ReleaseIn,
-    Rename2In, RenameIn, SetattrIn, SetxattrIn, StatxIn, WriteIn, fattr,
+    BatchForgetIn, CopyFileRangeIn, CreateIn, FallocateIn, FlushIn, ForgetIn, ForgetOne, FsyncIn, GetattrIn,
+    GetxattrIn, InHeader, InitIn, InitInExt, InterruptIn, LinkIn, LkIn, LseekIn, MkdirIn, MknodIn, OpenIn,
+    ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, StatxIn, WriteIn, fattr,
 };
 
 /// The node id of the tree's root.

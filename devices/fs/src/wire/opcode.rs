@@ -26,11 +26,15 @@ pub(crate) enum Opcode {
     Getxattr = 22,
     Listxattr = 23,
     Removexattr = 24,
+    Flush = 25,
     Init = 26,
     Opendir = 27,
     Readdir = 28,
     Releasedir = 29,
     Fsyncdir = 30,
+    Getlk = 31,
+    Setlk = 32,
+    Setlkw = 33,
     Create = 35,
     Interrupt = 36,
     Destroy = 38,
@@ -47,7 +51,7 @@ pub(crate) enum Opcode {
 }
 
 /// Every operation, for the way back from a number.
-const ALL: [Opcode; 40] = {
+const ALL: [Opcode; 44] = {
     use Opcode::*;
     [
         Lookup,
@@ -72,11 +76,15 @@ const ALL: [Opcode; 40] = {
         Getxattr,
         Listxattr,
         Removexattr,
+        Flush,
         Init,
         Opendir,
         Readdir,
         Releasedir,
         Fsyncdir,
+        Getlk,
+        Setlk,
+        Setlkw,
         Create,
         Interrupt,
         Destroy,

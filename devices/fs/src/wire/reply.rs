@@ -7,8 +7,10 @@ use super::request::wire;
 /// INIT's flags, both words as one number.
 pub(crate) mod flags {
     pub(crate) const ASYNC_READ: u64 = 1 << 0;
+    pub(crate) const POSIX_LOCKS: u64 = 1 << 1;
     pub(crate) const ATOMIC_O_TRUNC: u64 = 1 << 3;
     pub(crate) const BIG_WRITES: u64 = 1 << 5;
+    pub(crate) const FLOCK_LOCKS: u64 = 1 << 10;
     pub(crate) const AUTO_INVAL_DATA: u64 = 1 << 12;
     pub(crate) const DO_READDIRPLUS: u64 = 1 << 13;
     pub(crate) const READDIRPLUS_AUTO: u64 = 1 << 14;
@@ -20,6 +22,8 @@ pub(crate) mod flags {
     pub(crate) const SUBMOUNTS: u64 = 1 << 27;
     pub(crate) const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
     pub(crate) const INIT_EXT: u64 = 1 << 30;
+    /// Of our guest kernel (its patches 0017 and 0018): it interrupts waits for locks, and says which reads it caches.
+    pub(crate) const HOST_SHARED: u64 = 1 << 62;
 }
 
 /// What OPEN, OPENDIR and CREATE tell the guest about its cache.
@@ -43,6 +47,8 @@ wire! {
     SizeOut { size: u32, padding: u32 }
     /// LSEEK.
     LseekOut { offset: u64 }
+    /// GETLK: a lock in the way, or F_UNLCK.
+    LkOut { start: u64, end: u64, kind: u32, pid: u32 }
     /// STATFS.
     KStatfs {
         blocks: u64, bfree: u64, bavail: u64, files: u64, ffree: u64, bsize: u32, namelen: u32, frsize: u32,

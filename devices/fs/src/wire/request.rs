@@ -71,6 +71,14 @@ wire! {
     WriteIn { fh: u64, offset: u64, size: u32, write_flags: u32, lock_owner: u64, flags: u32, padding: u32 }
     /// RELEASE and RELEASEDIR.
     ReleaseIn { fh: u64, flags: u32, release_flags: u32, lock_owner: u64 }
+    /// FLUSH.
+    FlushIn { fh: u64, unused: u32, padding: u32, lock_owner: u64 }
+    /// GETLK, SETLK and SETLKW; `kind` is F_RDLCK, F_WRLCK or F_UNLCK, `end` the last byte.
+    LkIn {
+        fh: u64, owner: u64, start: u64, end: u64, kind: u32, pid: u32, lk_flags: u32, padding: u32,
+    }
+    /// INTERRUPT: the request that is meant.
+    InterruptIn { unique: u64 }
     /// FSYNC and FSYNCDIR; bit 0 of the flags asks for the data only.
     FsyncIn { fh: u64, fsync_flags: u32, padding: u32 }
     /// SETXATTR without SETXATTR_EXT, followed by the name and `size` bytes of value.
@@ -99,5 +107,7 @@ mod tests {
         assert_eq!(size_of::<WriteIn>(), 40);
         assert_eq!(size_of::<CopyFileRangeIn>(), 56);
         assert_eq!(size_of::<FallocateIn>(), 32);
+        assert_eq!(size_of::<LkIn>(), 48);
+        assert_eq!(size_of::<FlushIn>(), 24);
     }
 }
