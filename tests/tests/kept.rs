@@ -1,4 +1,5 @@
 //! Sandboxes that outlive their command: create, start, exec, stop, logs, rm, as a user types them.
+#![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
 #[path = "kept/crash.rs"]
 mod crash;
@@ -6,5 +7,7 @@ mod crash;
 mod exec;
 #[path = "kept/life.rs"]
 mod life;
+#[path = "kept/locks.rs"]
+mod locks;
 #[path = "kept/support.rs"]
 mod support;

@@ -25,11 +25,12 @@ fn a_sandbox_keeps_its_disk_from_start_to_start() {
 #[test]
 fn what_a_command_says_and_how_it_ends_is_kept() {
     let _sandbox = Background::run("life-logs", &[], "echo one; echo two >&2; printf three; exit 7");
-    assert_eq!(ran(&[&["wait", "life-logs"]]).out(), "7\n");
+    let _other = Background::run("life-tail", &[], "echo a; echo b; echo c");
+    assert_eq!(ran(&[&["wait", "life-logs", "life-tail"]]).out(), "7\n0\n");
     let logs = ran(&[&["logs", "-f", "life-logs"]]);
     assert_eq!((logs.out(), logs.stderr.as_str()), ("one\nthree", "two\n"));
-    let tail = ran(&[&["logs", "--tail", "1", "life-logs"]]);
-    assert_eq!(tail.out().to_owned() + &tail.stderr, "three");
+    let tail = ran(&[&["logs", "--tail", "2", "life-tail"]]);
+    assert_eq!(tail.out(), "b\nc\n");
     let listed = ran(&[&["ps", "-a", "--filter", "name=life-logs"]]);
     assert!(listed.out().contains("Exited (7)"), "{listed:?}");
     assert!(!ran(&[&["ps"]]).out().contains("life-logs"));
