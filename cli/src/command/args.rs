@@ -24,6 +24,7 @@ pub(super) enum Command {
     /// Run a command in a new sandbox
     Run(Box<RunArgs>),
     /// Make a sandbox without starting it
+    #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
     Create(Box<RunArgs>),
     /// Start sandboxes that do not run
     Start(NamesArgs),
