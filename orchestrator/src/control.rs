@@ -16,3 +16,6 @@ pub use message::ExecCall;
 pub(crate) use message::{ControlReply, ControlRequest};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
+
+#[cfg(test)]
+mod tests;

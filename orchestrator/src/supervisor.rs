@@ -153,7 +153,8 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         fds.push(PollFd::from_borrowed_fd(self.front.signals().as_fd(), PollFlags::IN));
         fds.extend(self.clients.sockets().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
-        let left = self.next_time().map(|time| time.saturating_duration_since(Instant::now()));
+        let next = [self.next_time(), self.clients.next_time()].into_iter().flatten().min();
+        let left = next.map(|time| time.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -1,7 +1,7 @@
 //! The clients of a control socket, and what they ask.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monocore_protocol::{ByteString, Exec, Purpose};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -13,6 +13,8 @@ use crate::session::{Process, SessionError, Streams};
 
 /// Most clients at a time; the next one waits.
 const MAX_CLIENTS: usize = 512;
+/// How long the socket is left alone when no descriptor is free.
+const REST: Duration = Duration::from_millis(100);
 /// How long the guest's agent may take for its figures.
 const STATS_GRACE: Duration = Duration::from_secs(2);
 
@@ -30,7 +32,11 @@ struct Client {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Clients(Vec<Client>);
+pub(super) struct Clients {
+    all: Vec<Client>,
+    /// No client is accepted before this time: no descriptor was free, and no event tells when one is.
+    rests_until: Option<Instant>,
+}
 
 /// A request to stop the sandbox; what is absent is as the sandbox says.
 #[derive(Clone, Copy, Debug)]
@@ -66,19 +72,25 @@ impl Waiting {
 }
 
 impl Clients {
+    /// Whether another client can be accepted now.
     pub(super) fn has_room(&self) -> bool {
-        self.0.len() < MAX_CLIENTS
+        self.all.len() < MAX_CLIENTS && self.rests_until.is_none_or(|time| time <= Instant::now())
+    }
+
+    /// When clients are accepted again, if they are not now.
+    pub(super) fn next_time(&self) -> Option<Instant> {
+        self.rests_until.filter(|time| *time > Instant::now())
     }
 
     pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(|client| client.peer.as_fd())
+        self.all.iter().map(|client| client.peer.as_fd())
     }
 
     /// Takes in those that have connected.
     pub(super) fn accept(&mut self, socket: &ControlSocket) {
         while self.has_room() {
             match socket.accept() {
-                Ok(connection) => self.0.push(Client {
+                Ok(connection) => self.all.push(Client {
                     peer: Arc::new(ControlPeer::new(connection)),
                     command: None,
                     detached: false,
@@ -88,6 +100,7 @@ impl Clients {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     tracing::warn!(%error, "a client is not accepted");
+                    self.rests_until = Instant::now().checked_add(REST);
                     return;
                 }
             }
@@ -97,15 +110,15 @@ impl Clients {
     /// Does what clients ask; gives back what is the supervisor's to do.
     pub(super) fn serve(&mut self, sandbox: &Sandbox) -> Vec<StopRequest> {
         let mut stops = Vec::new();
-        for client in &mut self.0 {
+        for client in &mut self.all {
             client.serve(sandbox, &mut stops);
         }
-        self.0.retain(|client| !client.gone);
+        self.all.retain(|client| !client.gone);
         stops
     }
 
     pub(super) fn into_waiting(self) -> Waiting {
-        Waiting(self.0.into_iter().filter(|client| client.waits).map(|client| client.peer).collect())
+        Waiting(self.all.into_iter().filter(|client| client.waits).map(|client| client.peer).collect())
     }
 }
 
