@@ -6,9 +6,11 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use monocore_oci::{Error, Limits, Pruned, PullOptions, Reference, Silent, Store};
+use monocore_oci::{Error, Limits, Pruned, PullOptions, PullPolicy, Reference, Silent, Store};
 use monocore_test_images::image::{Compression, Layer, Packed, digest, documents, pack};
 use serde_json::json;
 use support::server::{Content, Server};
@@ -71,6 +73,52 @@ fn removal_keeps_what_others_need() {
         assert_eq!(files(home.path(), folder), Vec::<PathBuf>::new(), "{folder}");
     }
     assert_eq!(store.prune(true, |_| false).unwrap(), Pruned::default());
+}
+
+#[test]
+fn an_image_whose_reference_moved_on_stays_until_it_is_pruned() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let content = |name| {
+        let layers = vec![layer(name, 20_000)];
+        let documents = documents(&layers, json!({"Labels": {"name": name}}));
+        let mut content = Content::image(&documents, &layers);
+        content.manifests.insert("latest".to_owned(), documents.manifest.clone());
+        content
+    };
+    let (old, new) = (content("old"), content("new"));
+    let seen = Arc::clone(&moved);
+    let server =
+        Server::start(
+            move |request| {
+                if seen.load(Ordering::Relaxed) { new.answer(request) } else { old.answer(request) }
+            },
+        );
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let always = |store: &Store| {
+        let reference: Reference = format!("{}/app:latest", server.address).parse().unwrap();
+        let options = PullOptions { policy: PullPolicy::Always, ..PullOptions::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(store.pull(&reference, &options, &Silent)).unwrap()
+    };
+    let first = always(&store);
+    assert_eq!(always(&store).id, first.id);
+    assert_eq!(store.list().unwrap().len(), 1, "the same image again displaces nothing");
+    moved.store(true, Ordering::Relaxed);
+    let second = always(&store);
+    assert_ne!(first.id, second.id);
+    let found = store.find(&first.id.to_string()).unwrap();
+    assert!(found.root().is_ok() && found.reference.is_none());
+    assert_eq!(store.prune(false, |image| image.id == first.id).unwrap().images, 0);
+    assert_eq!(store.prune(false, |_| false).unwrap().images, 1);
+    assert!(matches!(store.find(&first.id.to_string()), Err(Error::NoSuchImage(_))));
+    assert!(second.root().is_ok());
+    // Back to the first one: one entry again.
+    moved.store(false, Ordering::Relaxed);
+    always(&store);
+    moved.store(true, Ordering::Relaxed);
+    always(&store);
+    assert_eq!(store.list().unwrap().len(), 2);
 }
 
 #[test]

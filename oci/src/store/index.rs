@@ -14,6 +14,9 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Digest of what the registry had under the reference: an index perhaps, of which the entry is one part.
 pub(crate) const REMOTE_DIGEST: &str = "dev.monocore.remote.digest";
 
+/// Says that another image has the entry's reference by now; `prune` removes it unless something uses it.
+pub(crate) const DISPLACED: &str = "dev.monocore.displaced";
+
 /// The store's index.
 #[derive(Debug)]
 pub(crate) struct StoreIndex(Index);
@@ -45,6 +48,7 @@ impl StoreIndex {
     }
 
     /// Puts an entry in place of whatever had its reference, or its digest if neither has one; returns it as it is kept.
+    /// Another image that had the reference stays, without it: a sandbox may have been made from it.
     pub(crate) fn put(
         &mut self,
         mut entry: Descriptor,
@@ -52,7 +56,10 @@ impl StoreIndex {
         remote: Option<&Digest>,
     ) -> Descriptor {
         match reference {
-            Some(reference) => drop(self.remove(reference)),
+            Some(reference) => {
+                self.displace(reference, &entry.digest);
+                self.retain(|other| other.digest != entry.digest || annotation(other, DISPLACED).is_none());
+            }
             None => {
                 self.retain(|other| other.digest != entry.digest || annotation(other, REF_NAME).is_some())
             }
@@ -63,6 +70,22 @@ impl StoreIndex {
         entry.annotations = (!annotations.is_empty()).then_some(annotations);
         self.0.manifests.push(entry.clone());
         entry
+    }
+
+    /// Takes the reference away from the image that has it, unless that is `digest` or has another reference.
+    fn displace(&mut self, reference: &str, digest: &Digest) {
+        let entries = &mut self.0.manifests;
+        let Some(at) = entries.iter().position(|entry| annotation(entry, REF_NAME) == Some(reference)) else {
+            return;
+        };
+        let mut old = entries.remove(at);
+        if old.digest == *digest || entries.iter().any(|entry| entry.digest == old.digest) {
+            return;
+        }
+        let annotations = old.annotations.get_or_insert_default();
+        annotations.remove(REF_NAME);
+        annotations.insert(DISPLACED.to_owned(), "true".to_owned());
+        entries.push(old);
     }
 
     /// Removes the entry of a reference; returns whether there was one.

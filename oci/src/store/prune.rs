@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::{Result, at};
 use crate::image::Image;
 use crate::manifest::Document;
-use crate::store::index::{REF_NAME, annotation};
+use crate::store::index::{DISPLACED, annotation};
 use crate::store::{Shared, Store, sync_directory};
 
 /// What a removal freed.
@@ -68,7 +68,8 @@ impl Store {
         Ok(Pruned { images: removed as u64, ..swept })
     }
 
-    /// Removes what belongs to no image; with `all`, every image first that `in_use` does not claim.
+    /// Removes what belongs to no image, and images whose reference leads to another one by now; with `all`, every image.
+    /// What `in_use` claims stays.
     /// Waits for pulls under way.
     ///
     /// # Errors
@@ -76,16 +77,17 @@ impl Store {
     pub fn prune(&self, all: bool, in_use: impl FnMut(&Image) -> bool) -> Result<Pruned> {
         let _alone = self.shared.paths.lock_prune()?;
         let mut images = 0;
-        if all {
-            let kept = self.list()?.into_iter().filter(in_use).map(|image| (image.digest, image.reference));
-            let kept: HashSet<_> = kept.collect();
-            let keep = |entry: &crate::Descriptor| {
-                let kept = kept.contains(&(entry.digest, annotation(entry, REF_NAME).map(str::to_owned)));
-                images += u64::from(!kept);
-                kept
-            };
-            self.shared.change_index(|index| index.retain(keep))?;
+        let is_displaced = |entry: &crate::Descriptor| annotation(entry, DISPLACED).is_some();
+        if !all && !self.shared.index()?.manifests().iter().any(is_displaced) {
+            return self.shared.sweep(|_| false);
         }
+        let used: HashSet<_> = self.list()?.into_iter().filter(in_use).map(|image| image.digest).collect();
+        let keep = |entry: &crate::Descriptor| {
+            let goes = (all || is_displaced(entry)) && !used.contains(&entry.digest);
+            images += u64::from(goes);
+            !goes
+        };
+        self.shared.change_index(|index| index.retain(keep))?;
         Ok(Pruned { images, ..self.shared.sweep(|_| false)? })
     }
 
