@@ -54,7 +54,7 @@ fn what_an_image_exposes_is_published_where_it_is_told() {
         );
         drop(running);
         let gone = port(&[name]);
-        assert!(gone.code == 1 && gone.stderr.contains(&format!("no sandbox \"{name}\"")), "{gone:?}");
+        assert!(gone.code == 1 && gone.stderr.contains(&format!("no such sandbox: {name}")), "{gone:?}");
         assert!(TcpStream::connect(lines[2].1).is_err(), "the port is free again");
     }
 }

@@ -53,7 +53,8 @@ fn a_log_of_the_users_is_followed_and_none_is_told() {
     child.wait().unwrap();
     let _alone =
         Running::start(&["--name", "untailed", "--no-net", PLAIN, "sh", "-c", "echo ready; sleep 100"]);
-    for (name, why) in [("untailed", "sandbox untailed has no receipts"), ("nobody", "no sandbox \"nobody\"")]
+    for (name, why) in
+        [("untailed", "sandbox untailed has no receipts"), ("nobody", "no such sandbox: nobody")]
     {
         let refused: Ran = world.monocore(["net", "tail", name]).output().unwrap().into();
         assert!(refused.code == 1 && refused.stderr.contains(why), "{refused:?}");
