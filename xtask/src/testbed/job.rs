@@ -74,7 +74,7 @@ mod tests {
     fn folders_below_the_machines_own_are_shown() {
         let paths = [
             "/tmp/a b/checkout/target",
-            "/root/.cache",
+            "/home/user/.cache",
             "/tmp",
             "/tmp/a b/checkout",
             "/run/user/0",
