@@ -106,9 +106,9 @@ pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
 pub fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
     let _alone = lock(home)?;
     let (id, name) = new_identity(home, made.spec.name.as_deref())?;
-    let kept = KeptSandbox::write(home, KeptRecord::new(&id, name.clone(), made))?;
+    // A name whose sandbox is not there counts as free, so it may come first.
     names::assign(home, &name, &id)?;
-    Ok(kept)
+    KeptSandbox::write(home, KeptRecord::new(&id, name, made))
 }
 
 /// Removes a kept sandbox that does not run, with its disk and logs.

@@ -139,9 +139,9 @@ impl RunDir {
         let _alone = registry::lock(home)?;
         reconcile(home)?;
         let (id, name) = registry::new_identity(home, name)?;
-        let claimed = Self::make(home, id.as_str(), &name, run, true)?;
+        // The name comes first: a directory that is dropped takes the registry's lock, which is held here.
         names::assign(home, &name, &id)?;
-        Ok(claimed)
+        Self::make(home, id.as_str(), &name, run, true)
     }
 
     /// Makes a directory for a kept sandbox that is to run.
@@ -287,6 +287,17 @@ mod tests {
         assert!(!path.exists());
         assert!(running(&home).is_empty());
         assert_eq!(std::fs::read_dir(home.names()).unwrap().count(), 0, "the name is free again");
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_written_down_is_an_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        std::fs::write(home.names(), "no directory").unwrap();
+        assert!(claim(&home, Some("web")).is_err());
+        assert!(running(&home).is_empty());
+        std::fs::remove_file(home.names()).unwrap();
+        claim(&home, Some("web")).unwrap();
     }
 
     #[test]

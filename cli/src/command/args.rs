@@ -212,7 +212,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// What happens where the kernel lacks a part of the jail.
+/// Behaviour on a kernel that lacks a part of the jail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JailArg {
     /// Refuse.
@@ -411,7 +411,7 @@ pub(super) enum VhostUserCommand {
     Net(NetArgs),
 }
 
-/// What every device's process is told.
+/// Options that every device server has.
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// The socket to listen on

@@ -49,7 +49,7 @@ struct Sandbox {
     state: SandboxState,
     /// Its record while it runs: its ports among others.
     running: Option<Record>,
-    /// What it is; absent for one that ends with its command.
+    /// The description; absent for a sandbox that ends with its command.
     record: Option<KeptRecord>,
 }
 

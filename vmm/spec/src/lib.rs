@@ -42,7 +42,7 @@ pub struct VmSpec {
     /// Where the machine writes when it came to which point of its life: [`TimelineEntry`]s, one JSON object a line.
     #[serde(default)]
     pub timeline: Sink,
-    /// What happens where the kernel lacks a part of the jail of the machine's process.
+    /// Behaviour on a kernel that lacks a part of the jail of the machine's process.
     #[serde(default)]
     pub jail: JailMode,
 }
@@ -54,7 +54,7 @@ impl VmSpec {
     }
 }
 
-/// What happens where the kernel lacks a part of the jail.
+/// Behaviour on a kernel that lacks a part of the jail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JailMode {

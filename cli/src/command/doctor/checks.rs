@@ -77,7 +77,7 @@ fn free_bytes(path: &Path) -> Option<u64> {
     found.f_bavail.checked_mul(found.f_frsize)
 }
 
-/// What the kernel's Landlock is enough for; `run` refuses the rest.
+/// How far the Landlock of this kernel is enough; `run` refuses anything beyond.
 fn landlock(version: u32) -> Check {
     let verdict = if version < NEED_OF_ALL.version { Verdict::Bad } else { Verdict::Warning };
     let missing = [
