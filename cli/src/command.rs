@@ -7,6 +7,7 @@ mod df;
 mod diagnostics;
 mod doctor;
 mod end;
+mod events;
 mod exec;
 mod images;
 mod inspect;
@@ -75,6 +76,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Logs(args) => logs::main(&args),
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
+        Command::Events(args) => events::main(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),

@@ -49,6 +49,8 @@ pub(super) enum Command {
     Inspect(NamesArgs),
     /// Show what running sandboxes use
     Stats(StatsArgs),
+    /// Follow what happens to sandboxes
+    Events(super::events::EventsArgs),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
     /// Look at a running sandbox's network

@@ -20,10 +20,24 @@ pub(crate) enum ControlRequest {
         /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
         grace_ms: Option<u64>,
     },
-    /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
+    /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
     /// The guest's use of resources. The reply is [`ControlReply::Stats`].
     Stats,
+    /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
+    /// [`ControlReply::Ended`] that it does not.
+    WaitFor(Condition),
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// The command runs, or has run.
+    Started,
+    /// The sandbox is healthy; without health checks, its command runs.
+    Healthy,
+    /// The sandbox has ended and is not started again.
+    Completed,
 }
 
 /// A command to run beside the main one. What is absent is as it is for the main command.
@@ -73,4 +87,8 @@ pub(crate) enum ControlReply {
     Done,
     /// It cannot be done.
     Refused(String),
+    /// The condition holds.
+    Reached,
+    /// The sandbox is unhealthy.
+    Unhealthy,
 }
