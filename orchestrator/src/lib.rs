@@ -5,6 +5,7 @@
 //! neither the guest nor what an earlier, killed process left in the state directory.
 
 mod boot;
+pub mod config;
 mod control;
 mod error;
 mod home;
