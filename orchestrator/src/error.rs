@@ -113,7 +113,43 @@ pub enum Error {
     Session(#[from] crate::session::SessionError),
     /// The image store failed.
     #[error(transparent)]
-    Image(#[from] monocore_oci::Error),
+    Image(monocore_oci::Error),
+    /// An image is larger than the bound.
+    #[error("{0}; if you trust it, set MONOCORE_IMAGE_LIMIT to a larger size, such as 256G")]
+    ImageTooLarge(monocore_oci::Error),
+    /// The image is not in the store, and its registry must not be asked.
+    #[error("image {0} is not in the store, and --pull never forbids fetching it")]
+    NotStored(String),
+    /// The image in the store is for another platform, and its registry must not be asked.
+    #[error("image {reference} in the store is for {platform}, not for what --platform says")]
+    OtherPlatform {
+        /// The image as the user wrote it.
+        reference: String,
+        /// The platform of the image in the store.
+        platform: String,
+    },
+    /// A platform cannot be read.
+    #[error("platform {text:?}: {problem}")]
+    Platform {
+        /// As it was given.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An environment variable of monocore's has a value that cannot be used.
+    #[error("{name}: {problem}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// Threads for network and conversion cannot be started.
+    #[error("cannot start the threads for network and conversion: {0}")]
+    Runtime(#[source] io::Error),
+    /// This machine cannot run sandboxes.
+    #[error("this machine cannot run sandboxes: {0}")]
+    Host(String),
     /// The command has nothing to run.
     #[error("no command: the image names none, give one after the image")]
     NoCommand,
@@ -125,6 +161,15 @@ fn publish_hint(source: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => "; end what has it, choose another port, or 0 for a free one",
         io::ErrorKind::PermissionDenied => "; ports below 1024 are for privileged users",
         _ => "",
+    }
+}
+
+impl From<monocore_oci::Error> for Error {
+    fn from(error: monocore_oci::Error) -> Self {
+        match error {
+            monocore_oci::Error::TooLarge { .. } => Self::ImageTooLarge(error),
+            error => Self::Image(error),
+        }
     }
 }
 
