@@ -150,6 +150,35 @@ pub enum Error {
     /// This machine cannot run sandboxes.
     #[error("this machine cannot run sandboxes: {0}")]
     Host(String),
+    /// A service of a project could not be brought up.
+    #[error("service {service}: {problem}")]
+    Service {
+        /// The service.
+        service: String,
+        /// What happened.
+        problem: String,
+    },
+    /// A service was not started, because one that it needs is not ready.
+    #[error("service {service} was not started: it needs {needed}: {problem}")]
+    NeededService {
+        /// The service that was not started.
+        service: String,
+        /// The service that it needs.
+        needed: String,
+        /// Why that is not ready.
+        problem: String,
+    },
+    /// A project has no such service.
+    #[error("project {project} has no service {service}")]
+    NoService {
+        /// The project.
+        project: String,
+        /// The service.
+        service: String,
+    },
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
     /// The command has nothing to run.
     #[error("no command: the image names none, give one after the image")]
     NoCommand,
@@ -174,6 +203,11 @@ impl From<monocore_oci::Error> for Error {
 }
 
 impl Error {
+    /// Whether the failure follows from another one.
+    pub(crate) fn is_consequence(&self) -> bool {
+        matches!(self, Self::NeededService { .. } | Self::Cancelled)
+    }
+
     /// For `map_err`: names the action and the path of an I/O error.
     pub(crate) fn file(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { action, path: path.as_ref().to_owned(), source }

@@ -19,6 +19,7 @@ mod names;
 mod network;
 mod plan;
 mod process;
+mod project;
 mod publish;
 mod receipts;
 pub mod registry;
@@ -43,6 +44,10 @@ pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
 pub use plan::{Plan, RootFiles};
+pub use project::{
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, NeedCondition, PlannedStep,
+    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions,
+};
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
