@@ -2,14 +2,15 @@
 
 mod args;
 mod convert;
+mod life;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
-use monocore_orchestrator::spec::{RootSource, SandboxSpec};
+use monocore_orchestrator::spec::{RestartPolicy, RootSource, SandboxSpec};
 use monocore_orchestrator::{Ended, Front, Home, Launcher, RootFiles, start_in_background, this_program};
 use monocore_spec::JailMode;
 use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
@@ -40,6 +41,9 @@ fn run(args: RunArgs) -> anyhow::Result<u8> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = args.images(&launcher.home);
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    if !detach && spec.restart != RestartPolicy::No {
+        bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
+    }
     warn_of_gaps(spec.machine.jail);
     if detach {
         let kept = launcher.create(spec, &images, rm)?;

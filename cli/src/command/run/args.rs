@@ -11,6 +11,7 @@ use monocore_orchestrator::{Home, Images};
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
+use super::life::LifeArgs;
 use crate::command::args::{JailArg, RegistryArgs};
 use crate::command::store;
 
@@ -78,9 +79,12 @@ pub(crate) struct RunArgs {
     /// How long it may take to, before it is killed
     #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
     pub(super) stop_timeout: Option<Duration>,
-    /// Stop it after this time (exit status 124)
+    /// Stop each run of the command after this time (exit status 124)
     #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
     pub(super) timeout: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) life: LifeArgs,
 
     #[command(flatten)]
     pub(super) network: NetworkArgs,
