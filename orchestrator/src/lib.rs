@@ -10,6 +10,7 @@ mod control;
 mod error;
 mod home;
 mod id;
+pub mod images;
 mod kept;
 mod launch;
 mod log_file;
@@ -19,6 +20,7 @@ mod names;
 mod network;
 mod plan;
 mod process;
+mod project;
 mod publish;
 mod receipts;
 pub mod registry;
@@ -38,10 +40,15 @@ mod volume;
 pub use control::{ControlClient, ExecCall, RemoteCommand};
 pub use error::Error;
 pub use home::Home;
-pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
-pub use launch::{Launcher, command_line, this_program};
+pub use images::Images;
+pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
+pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
 pub use plan::{Plan, RootFiles};
+pub use project::{
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, NeedCondition, PlannedStep,
+    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions,
+};
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
