@@ -20,13 +20,13 @@ mod validate;
 
 use serde::Serialize;
 
+pub use crate::spec::HealthTest;
 pub use builder::{GroupBuilder, MonocoreBuilder, ServiceBuilder};
 pub use error::{ConfigError, ConfigErrors};
 pub use group::{Group, GroupEnv, GroupVolume};
-pub use healthcheck::{HealthTest, Healthcheck};
+pub use healthcheck::Healthcheck;
 pub use order::MAX_CHAIN;
 pub use project::{LoadOptions, Project};
-pub use sandbox::{PROJECT_LABEL, SERVICE_LABEL};
 pub use service::{
     Condition, DEFAULT_RAM_MIB, DependsOn, EnvFile, GroupVolumeMount, NetworkConfig, SecretMount, Service,
 };

@@ -226,6 +226,12 @@ impl ServiceBuilder {
         replicas: u16;
         /// Sets the time between the stop signal and the machine's end.
         stop_grace_period: Duration;
+        /// Sets the time after which the command is stopped.
+        timeout: Duration;
+        /// Sets the time without use after which the sandbox is stopped.
+        idle_timeout: Duration;
+        /// Sets the time after its start at which the sandbox is stopped, restarts included.
+        max_duration: Duration;
         /// Sets the health check.
         healthcheck: Healthcheck;
         /// Sets the network.

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::serial;
+use crate::spec::{HealthSpec, HealthTest};
 
 /// A health check; what is absent comes from the image, else from Docker's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Healthcheck {
-    /// The command; the image's when there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A line for `/bin/sh -c`, or a list: `["CMD", …]`, `["CMD-SHELL", line]`, `["HTTP", "PORT/PATH"]`,
+    /// `["TCP", "PORT"]`, `["NONE"]`; the image's check when there is none.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_test")]
     pub test: Option<HealthTest>,
     /// Time between two checks.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
@@ -30,30 +31,34 @@ pub struct Healthcheck {
     pub start_interval: Option<Duration>,
 }
 
-/// What is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HealthTest {
-    /// Nothing, even if the image has a check: `["NONE"]`.
-    Disabled,
-    /// A line for `/bin/sh -c`: a text, or `["CMD-SHELL", line]`.
-    Shell(String),
-    /// A command and its arguments: `["CMD", …]`.
-    Exec(Vec<String>),
+impl Healthcheck {
+    /// The check in a sandbox's description.
+    pub(super) fn spec(&self) -> HealthSpec {
+        HealthSpec {
+            test: self.test.clone(),
+            interval: self.interval,
+            timeout: self.timeout,
+            retries: self.retries,
+            start_period: self.start_period,
+            start_interval: self.start_interval,
+        }
+    }
 }
 
-impl Serialize for HealthTest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Disabled => serializer.collect_seq(["NONE"]),
-            Self::Shell(line) => serializer.serialize_str(line),
-            Self::Exec(words) => {
-                let mut list = serializer.serialize_seq(Some(words.len() + 1))?;
-                list.serialize_element("CMD")?;
-                for word in words {
-                    list.serialize_element(word)?;
-                }
-                list.end()
-            }
+/// A shell line as text, everything else as a list whose first word says what it is.
+#[expect(clippy::ref_option, reason = "serde calls it with the field as it is")]
+fn write_test<S: Serializer>(test: &Option<HealthTest>, serializer: S) -> Result<S::Ok, S::Error> {
+    let list = |first: &str, rest: &[String]| {
+        std::iter::once(first.to_owned()).chain(rest.iter().cloned()).collect::<Vec<_>>()
+    };
+    match test {
+        None => serializer.serialize_none(),
+        Some(HealthTest::Shell(line)) => serializer.serialize_str(line),
+        Some(HealthTest::None) => serializer.collect_seq(list("NONE", &[])),
+        Some(HealthTest::Command(words)) => serializer.collect_seq(list("CMD", words)),
+        Some(HealthTest::Http { port, path }) => {
+            serializer.collect_seq(list("HTTP", &[format!("{port}{path}")]))
         }
+        Some(HealthTest::Tcp { port }) => serializer.collect_seq(list("TCP", &[port.to_string()])),
     }
 }

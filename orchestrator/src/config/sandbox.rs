@@ -6,17 +6,14 @@ use std::path::Path;
 use monocore_spec::{NetLimits, PolicySpec, Reach};
 
 use super::texts::{self, ParsedTexts};
-use super::{ConfigError, ConfigErrors, EnvFile, Project, Service};
+use super::{ConfigError, ConfigErrors, EnvFile, Healthcheck, Project, Service};
+use crate::project::{LABEL_PROJECT, LABEL_SERVICE};
 use crate::spec::{
-    DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, MountSource, MountSpec,
-    NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_env,
+    DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, LimitsSpec, MachineSpec, MountSource,
+    MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_env,
     read_env_file,
 };
 
-/// The label that names a sandbox's project.
-pub const PROJECT_LABEL: &str = "dev.monocore.project";
-/// The label that names a sandbox's service.
-pub const SERVICE_LABEL: &str = "dev.monocore.service";
 /// Where secrets are in the guest.
 const SECRETS: &str = "/run/secrets";
 
@@ -33,8 +30,8 @@ impl Service {
         let network = self.network_spec(project, &parsed);
         ConfigErrors::check(errors)?;
         let mut labels = self.labels.clone();
-        labels.insert(PROJECT_LABEL.into(), project.name.clone());
-        labels.insert(SERVICE_LABEL.into(), self.name.clone());
+        labels.insert(LABEL_PROJECT.into(), project.name.clone());
+        labels.insert(LABEL_SERVICE.into(), self.name.clone());
         Ok(SandboxSpec {
             version: SpecVersion,
             name: None,
@@ -63,8 +60,11 @@ impl Service {
             stop: StopSpec {
                 signal: parsed.stop_signal,
                 grace: self.stop_grace_period.unwrap_or(DEFAULT_STOP_TIMEOUT),
-                timeout: None,
+                timeout: self.timeout,
             },
+            restart: parsed.restart,
+            health: self.healthcheck.as_ref().map(Healthcheck::spec),
+            limits: LimitsSpec { idle_timeout: self.idle_timeout, max_duration: self.max_duration },
         })
     }
 

@@ -121,6 +121,15 @@ pub struct Service {
     /// Time between that signal and the machine's end.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
     pub stop_grace_period: Option<Duration>,
+    /// Time after which the command is stopped.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    pub timeout: Option<Duration>,
+    /// Time without use after which the sandbox is stopped.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    pub idle_timeout: Option<Duration>,
+    /// Time after its start at which the sandbox is stopped, restarts included.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    pub max_duration: Option<Duration>,
     /// `nofile=1024:4096`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ulimits: Vec<String>,
@@ -268,6 +277,9 @@ impl Default for Service {
             root_disk: None,
             stop_signal: None,
             stop_grace_period: None,
+            timeout: None,
+            idle_timeout: None,
+            max_duration: None,
             ulimits: Vec::new(),
             shm_size: None,
             init: false,

@@ -9,9 +9,10 @@ use monocore_spec::{NetRule, PublishedPort, Reach};
 
 use super::{ConfigError, GroupVolume, Service};
 use crate::spec::{
-    HostEntry, MAX_VCPUS, MountSource, MountSpec, NetworkMode, ParseError, PullPolicy, Signal,
+    HostEntry, MAX_VCPUS, MountSource, MountSpec, NetworkMode, ParseError, PullPolicy, RestartPolicy, Signal,
     parse_disk_size, parse_env, parse_host_entry, parse_mount, parse_name, parse_net_rule, parse_network,
-    parse_publish, parse_ram_mib, parse_reach, parse_size, parse_tmpfs, parse_ulimit, parse_volume,
+    parse_publish, parse_ram_mib, parse_reach, parse_restart, parse_size, parse_tmpfs, parse_ulimit,
+    parse_volume,
 };
 
 /// What the texts of a service say. Whatever a parser rejected is absent.
@@ -30,6 +31,7 @@ pub(super) struct ParsedTexts {
     pub(super) shm_bytes: Option<u64>,
     pub(super) disk_bytes: Option<u64>,
     pub(super) pull: PullPolicy,
+    pub(super) restart: RestartPolicy,
 }
 
 /// Reads every text of `service`; each that a parser rejects is a problem.
@@ -48,6 +50,7 @@ pub(super) fn parse(service: &Service, errors: &mut Vec<ConfigError>) -> ParsedT
         shm_bytes: reader.one("shm_size", service.shm_size.as_deref(), parse_size),
         disk_bytes: reader.one("root_disk", service.root_disk.as_deref(), parse_disk_size),
         pull: reader.one("pull_policy", service.pull_policy.as_deref(), parse_pull).unwrap_or_default(),
+        restart: reader.one("restart", service.restart.as_deref(), parse_restart).unwrap_or_default(),
         ..ParsedTexts::default()
     };
     parsed.mounts = reader.mounts();
@@ -172,7 +175,6 @@ impl Reader<'_> {
                 "a platform is OS/ARCHITECTURE[/VARIANT], for instance linux/amd64",
             );
         }
-        self.one("restart", service.restart.as_deref(), check_restart);
     }
 }
 
@@ -268,26 +270,15 @@ fn parse_pull(text: &str) -> Result<PullPolicy, ParseError> {
     }
 }
 
-fn check_restart(text: &str) -> Result<(), ParseError> {
-    let problem =
-        || ParseError::new(text, "a restart policy is no, on-failure[:N], always or unless-stopped");
-    match text.split_once(':') {
-        None => matches!(text, "no" | "on-failure" | "always" | "unless-stopped").then_some(()),
-        Some(("on-failure", times)) => times.parse::<u32>().ok().filter(|times| *times > 0).map(|_| ()),
-        Some(_) => None,
-    }
-    .ok_or_else(problem)
-}
-
 fn check_healthcheck(service: &Service, errors: &mut Vec<ConfigError>) {
-    use super::HealthTest;
+    use crate::spec::HealthTest;
     let Some(check) = &service.healthcheck else { return };
     let mut fail = |field: &str, problem: &str| {
         let key = format!("service.{}.healthcheck.{field}", service.name);
         errors.push(ConfigError::new(key, problem));
     };
     match &check.test {
-        Some(HealthTest::Exec(words)) if words.first().is_none_or(String::is_empty) => {
+        Some(HealthTest::Command(words)) if words.first().is_none_or(String::is_empty) => {
             fail("test", "the command is empty");
         }
         Some(HealthTest::Shell(line)) if line.trim().is_empty() => fail("test", "the command is empty"),
