@@ -176,6 +176,9 @@ pub enum Error {
         /// The service.
         service: String,
     },
+    /// A project's configuration has faults.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigErrors),
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -18,6 +18,7 @@ mod logs;
 mod mounts;
 mod names;
 mod network;
+mod orchestrator;
 mod plan;
 mod process;
 mod project;
@@ -44,10 +45,11 @@ pub use images::Images;
 pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
+pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{
-    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, NeedCondition, PlannedStep,
-    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions,
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
+    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
 };
 pub use publish::Published;
 pub use receipts::Receipts;
