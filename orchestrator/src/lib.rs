@@ -26,6 +26,7 @@ mod sandbox;
 mod scratch;
 pub mod session;
 mod sockets;
+mod sources;
 mod spawn;
 pub mod spec;
 mod state;
