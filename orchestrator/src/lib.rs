@@ -30,6 +30,7 @@ mod sandbox;
 mod scratch;
 pub mod session;
 mod sockets;
+mod sources;
 mod spawn;
 pub mod spec;
 mod state;
