@@ -44,8 +44,7 @@ pub fn pack(
 ) -> io::Result<u64> {
     let flags = if options.follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     let stat = statat(CWD, path, flags).map_err(|errno| at(path, errno))?;
-    let mut packer =
-        Packer { out, warn, links: BTreeMap::new(), content: 0, buffer: vec![0; BUFFER_BYTES] };
+    let mut packer = Packer { out, warn, links: BTreeMap::new(), content: 0, buffer: vec![0; BUFFER_BYTES] };
     let place = Place { dir: CWD, name: path.to_owned(), shown: path.to_owned(), follow: options.follow };
     packer.entry(&place, options.name.to_vec(), &stat)?;
     packer.out.write_all(&[0; 2 * 512])?;
@@ -318,8 +317,7 @@ fn time(seconds: i64, nanos: i64) -> String {
         return format!("{seconds}.{nanos:09}");
     }
     // -1.25 is 0.75 after -2.
-    let (whole, fraction) =
-        if nanos == 0 { (-seconds, 0) } else { (-(seconds + 1), 1_000_000_000 - nanos) };
+    let (whole, fraction) = if nanos == 0 { (-seconds, 0) } else { (-(seconds + 1), 1_000_000_000 - nanos) };
     format!("-{whole}.{fraction:09}")
 }
 

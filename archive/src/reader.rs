@@ -314,7 +314,10 @@ impl<R: BufRead> TarReader<R> {
     fn count(&mut self, bytes: u64) -> Result<()> {
         self.offset = self.offset.saturating_add(bytes);
         if self.offset > self.limits.stream_bytes {
-            return Err(Error::Limit { what: "bytes in one unpacked archive", limit: self.limits.stream_bytes });
+            return Err(Error::Limit {
+                what: "bytes in one unpacked archive",
+                limit: self.limits.stream_bytes,
+            });
         }
         Ok(())
     }

@@ -11,8 +11,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod,
-    ftruncate, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chmodat, chownat,
+    fchmod, ftruncate, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 
@@ -68,8 +69,15 @@ pub fn unpack(
         };
     };
     let root = place::find(target, options.placement, &first)?;
-    let mut unpacker =
-        Unpacker { reader, options, root: root.directory, rename: root.file, warn, later: Vec::new(), content: 0 };
+    let mut unpacker = Unpacker {
+        reader,
+        options,
+        root: root.directory,
+        rename: root.file,
+        warn,
+        later: Vec::new(),
+        content: 0,
+    };
     unpacker.member(first)?;
     while let Some(member) = unpacker.reader.next_member().map_err(other)? {
         unpacker.member(member)?;
@@ -208,7 +216,8 @@ impl<R: BufRead> Unpacker<'_, R> {
             }
             Type::Symlink => symlinkat(&member.link[..], dir, name)?,
             kind => {
-                let number = |number| u32::try_from(number).map_err(|_| io::Error::other("a device's number"));
+                let number =
+                    |number| u32::try_from(number).map_err(|_| io::Error::other("a device's number"));
                 let device = makedev(number(member.major)?, number(member.minor)?);
                 let kind = match kind {
                     Type::CharDevice => FileType::CharacterDevice,
@@ -240,7 +249,13 @@ impl<R: BufRead> Unpacker<'_, R> {
         Ok(())
     }
 
-    fn file(&mut self, spot: &Spot, member: &Member, attributes: &Attributes, is_free: bool) -> io::Result<()> {
+    fn file(
+        &mut self,
+        spot: &Spot,
+        member: &Member,
+        attributes: &Attributes,
+        is_free: bool,
+    ) -> io::Result<()> {
         let made = if is_free { OFlags::CREATE | OFlags::EXCL } else { OFlags::TRUNC };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY | made;
         let file = openat(&spot.dir, &spot.name[..], flags, Mode::from_raw_mode(0o600))?;
@@ -313,7 +328,8 @@ impl<R: BufRead> Unpacker<'_, R> {
     fn finish_directory(&self, path: &[Vec<u8>], attributes: &Attributes) -> io::Result<()> {
         let dir = self.open(path)?;
         let own = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-        let readable = openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let readable =
+            openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         if let Some((uid, gid)) = attributes.owner {
             rustix::fs::fchown(&readable, Some(uid), Some(gid))?;
         }

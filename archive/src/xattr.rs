@@ -39,11 +39,7 @@ pub(crate) fn read(path: &Path) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
 }
 
 /// Sets what of `xattrs` may travel and the file system takes; those that give rights only with `privileges`.
-pub(crate) fn write(
-    path: &Path,
-    xattrs: &[(Vec<u8>, Vec<u8>)],
-    privileges: bool,
-) -> rustix::io::Result<()> {
+pub(crate) fn write(path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)], privileges: bool) -> rustix::io::Result<()> {
     for (name, value) in xattrs {
         if !travels(name) || (is_privilege(name) && !privileges) {
             continue;

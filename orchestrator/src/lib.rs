@@ -6,6 +6,7 @@
 
 mod boot;
 mod control;
+pub mod copy;
 mod error;
 mod home;
 mod id;
@@ -32,6 +33,7 @@ mod state;
 mod supervise;
 mod supervisor;
 mod timeline;
+mod tools;
 mod volume;
 
 pub use control::{ControlClient, ExecCall, RemoteCommand};
@@ -51,3 +53,4 @@ pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
+pub use tools::run_tool;

@@ -20,11 +20,7 @@ pub(super) struct Root {
 }
 
 /// Finds or makes the directory that `first`, the archive's first entry, and what follows it go to.
-pub(super) fn find(
-    target: &Path,
-    placement: Placement<'_>,
-    first: &Member,
-) -> io::Result<Root> {
+pub(super) fn find(target: &Path, placement: Placement<'_>, first: &Member) -> io::Result<Root> {
     let there = match std::fs::metadata(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         other => Some(other.map_err(|error| named(target, &error.to_string()))?),

@@ -92,7 +92,8 @@ fn targets_follow_dockers_rules() {
     std::fs::write(path("tree/a"), "a").unwrap();
     std::fs::create_dir(path("there")).unwrap();
     std::fs::write(path("plain"), "old").unwrap();
-    let is = |name: &str, text: &str| assert_eq!(std::fs::read_to_string(path(name)).unwrap(), text, "{name}");
+    let is =
+        |name: &str, text: &str| assert_eq!(std::fs::read_to_string(path(name)).unwrap(), text, "{name}");
 
     copy(&path("tree"), &path("new"), "tree", false).unwrap();
     is("new/a", "a");
@@ -101,7 +102,10 @@ fn targets_follow_dockers_rules() {
     copy(&path("tree"), &path("there"), "tree", true).unwrap();
     is("there/a", "a");
     let text = |result: io::Result<u64>| result.unwrap_err().to_string();
-    assert!(text(copy(&path("tree"), &path("plain"), "tree", false)).contains("cannot copy a directory to a file"));
+    assert!(
+        text(copy(&path("tree"), &path("plain"), "tree", false))
+            .contains("cannot copy a directory to a file")
+    );
     copy(&path("tree/a"), &path("plain"), "a", false).unwrap();
     is("plain", "a");
     copy(&path("tree/a"), &path("fresh"), "a", false).unwrap();
@@ -143,7 +147,8 @@ fn a_hostile_archive_stays_below_its_target() {
         let result = extract(&archive(&entries), &inside);
         assert_eq!(result.is_err(), refused, "{entries:?}: {result:?}");
     }
-    let names: Vec<_> = std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["precious"]);
     assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "as it was");
 }
@@ -151,7 +156,8 @@ fn a_hostile_archive_stays_below_its_target() {
 #[test]
 fn rights_and_devices_of_a_guest_do_not_come_along() {
     let dir = tempfile::tempdir().unwrap();
-    let entries = [(EntryType::Regular, "program", "x"), (EntryType::Char, "null", ""), (EntryType::Fifo, "pipe", "")];
+    let entries =
+        [(EntryType::Regular, "program", "x"), (EntryType::Char, "null", ""), (EntryType::Fifo, "pipe", "")];
     let warnings = extract(&archive(&entries), dir.path()).unwrap();
     assert_eq!(warnings, ["null: a device is not copied"]);
     assert_eq!(std::fs::metadata(dir.path().join("program")).unwrap().mode() & 0o7777, 0o755);

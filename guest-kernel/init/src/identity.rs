@@ -33,7 +33,9 @@ impl Identity {
                 None => groups(group)
                     .find(|(known, _, _)| *known == name.as_bytes())
                     .map(|(_, number, _)| number)
-                    .ok_or_else(|| format!("unable to find group {name}: no matching entries in group file"))?,
+                    .ok_or_else(|| {
+                        format!("unable to find group {name}: no matching entries in group file")
+                    })?,
             };
             if !self.groups.contains(&number) {
                 self.groups.push(number);

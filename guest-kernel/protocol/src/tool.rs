@@ -37,8 +37,22 @@ pub enum Tool {
 /// The fields of a process in the output of [`Tool::Processes`], in order. Times are in clock ticks, 100 a second;
 /// `now` is the ticks since boot, `epoch` the seconds since 1970 at that moment.
 pub const PROCESS_FIELDS: [&str; 16] = [
-    "pid", "ppid", "uid", "gid", "user", "group", "state", "tty", "ticks", "start", "virtual_bytes", "resident_bytes",
-    "now", "epoch", "name", "command",
+    "pid",
+    "ppid",
+    "uid",
+    "gid",
+    "user",
+    "group",
+    "state",
+    "tty",
+    "ticks",
+    "start",
+    "virtual_bytes",
+    "resident_bytes",
+    "now",
+    "epoch",
+    "name",
+    "command",
 ];
 
 /// How an archive's names and its place go together.

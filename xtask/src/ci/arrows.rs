@@ -50,7 +50,10 @@ const DOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("monocore-oci", &["monocore-erofs"]),
-    ("monocore-orchestrator", &["monocore-archive", "monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"]),
+    (
+        "monocore-orchestrator",
+        &["monocore-archive", "monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"],
+    ),
     (
         "monocore",
         &[

@@ -96,8 +96,7 @@ fn is_directory(stat: &Stat) -> bool {
 
 /// Whether a directory itself was left alone.
 fn is_same(before: &Stat, now: &Stat) -> bool {
-    let facts =
-        |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
+    let facts = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
     facts(before) == facts(now)
 }
 
@@ -131,7 +130,8 @@ mod tests {
         for path in ["lower/etc", "lower/same", "upper/etc", "upper/new", "upper/dev"] {
             fs::create_dir_all(dir.path().join(path)).unwrap();
         }
-        for path in ["lower/etc/passwd", "upper/etc/passwd", "upper/etc/hosts", "upper/new/file", "upper/top"] {
+        for path in ["lower/etc/passwd", "upper/etc/passwd", "upper/etc/hosts", "upper/new/file", "upper/top"]
+        {
             fs::write(dir.path().join(path), "").unwrap();
         }
         let device = rustix::fs::mknodat(

@@ -14,7 +14,8 @@ const KTHREADD: u32 = 2;
 pub(super) fn write(mut out: impl Write) -> io::Result<()> {
     let own = std::process::id();
     let ticks = uptime_ticks();
-    let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let epoch =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut ids: Vec<u32> = fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|id| *id > KTHREADD && *id != own)
