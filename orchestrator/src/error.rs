@@ -74,6 +74,9 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// Files could not be copied; the text is either side's.
+    #[error("{0}")]
+    Copy(String),
     /// It has no network, or not monocore's.
     #[error("sandbox {0} has no receipts: they are written with the networks nat and tsi only")]
     NoReceipts(String),

@@ -124,8 +124,7 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 8] =
-    ["kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
+const PARTS: [&str; 8] = ["kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

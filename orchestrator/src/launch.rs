@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use monocore_protocol::{ByteString, Exec, ExecId, Tool};
+
 use crate::kept::{KeptSandbox, NewSandbox};
 use crate::plan::DiskPlace;
 use crate::session::Streams;
-use crate::spec::{MountSource, NetworkMode, RootSource, SandboxSpec};
+use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec};
 use crate::{
     Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, Sandbox, registry,
 };
@@ -91,6 +93,31 @@ impl Launcher {
             return Err(Error::NoCommand);
         }
         registry::create(&self.home, NewSandbox { spec, root, image, command, auto_remove })
+    }
+
+    /// Starts the machine of a kept sandbox that does not run, with its disk and its mounts and without a network, for
+    /// one piece of work of the agent's. What listings say about the sandbox stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; or it runs already.
+    pub(crate) fn start_tool(
+        &self,
+        kept: &KeptSandbox,
+        root: &RootFiles<'_>,
+        tool: Tool,
+        streams: Streams,
+    ) -> Result<Sandbox, Error> {
+        let mut spec = kept.record().spec.clone();
+        spec.network = NetworkSpec { mode: NetworkMode::None, ..NetworkSpec::default() };
+        spec.publish_sockets.clear();
+        spec.mounts.retain(|mount| !matches!(mount.source, MountSource::Socket(_)));
+        spec.machine.timeline = None;
+        spec.stop.timeout = None;
+        let run_dir = RunDir::claim_kept(&self.home, kept, NetworkRecord::None)?;
+        let disk = DiskPlace::Named(kept.disk());
+        let mut plan = Plan::make_with(&self.home, &run_dir, &spec, root, Published::default(), &disk)?;
+        plan.exec = Exec { tool: Some(tool), ..Exec::new(ExecId(0), Vec::<ByteString>::new()) };
+        Sandbox::start(plan, run_dir, &self.program, spec.stop, streams)
     }
 }
 

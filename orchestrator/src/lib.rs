@@ -7,6 +7,7 @@
 mod boot;
 pub mod config;
 mod control;
+pub mod copy;
 mod error;
 mod home;
 mod id;
@@ -37,6 +38,7 @@ mod state;
 mod supervise;
 mod supervisor;
 mod timeline;
+mod tools;
 mod volume;
 
 pub use control::{ControlClient, ExecCall, RemoteCommand};
@@ -62,3 +64,4 @@ pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
+pub use tools::run_tool;

@@ -146,7 +146,7 @@ fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Resul
 }
 
 /// Calls `then` with the root of `kept`, opened.
-fn with_root<T>(
+pub(crate) fn with_root<T>(
     home: &Home,
     kept: &KeptSandbox,
     then: impl FnOnce(&RootFiles<'_>) -> Result<T, Error>,
