@@ -5,13 +5,16 @@
 //! neither the guest nor what an earlier, killed process left in the state directory.
 
 mod boot;
+pub mod config;
 mod control;
+pub mod copy;
 mod error;
 pub mod events;
 mod health;
 mod home;
 mod id;
 mod idle;
+pub mod images;
 mod kept;
 mod launch;
 mod life;
@@ -20,8 +23,10 @@ mod logs;
 mod mounts;
 mod names;
 mod network;
+mod orchestrator;
 mod plan;
 mod process;
+mod project;
 mod publish;
 mod receipts;
 pub mod registry;
@@ -31,12 +36,14 @@ mod sandbox;
 mod scratch;
 pub mod session;
 mod sockets;
+mod sources;
 mod spawn;
 pub mod spec;
 mod state;
 mod supervise;
 mod supervisor;
 mod timeline;
+mod tools;
 mod volume;
 mod wait;
 
@@ -44,10 +51,16 @@ pub use control::{Condition, ControlClient, ExecCall, RemoteCommand};
 pub use error::Error;
 pub use health::{HealthReport, HealthResult, HealthStatus};
 pub use home::Home;
-pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
-pub use launch::{Launcher, command_line, this_program};
+pub use images::Images;
+pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
+pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
+pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
+pub use project::{
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
+    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+};
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
@@ -58,4 +71,5 @@ pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
+pub use tools::run_tool;
 pub use wait::{Awaited, wait_for};

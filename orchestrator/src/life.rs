@@ -16,7 +16,7 @@ use crate::logs::LogWriter;
 use crate::restart::Restarts;
 use crate::sandbox::Sandbox;
 use crate::session::SignalKind;
-use crate::spec::SandboxSpec;
+use crate::spec::{RestartPolicy, SandboxSpec};
 use crate::supervisor::{Clients, Front};
 use crate::{Error, Home, RunDir};
 
@@ -65,17 +65,36 @@ impl Life {
         image: &ImageConfig,
     ) -> Result<Self, Error> {
         let now = Instant::now();
+        let journal = Journal::new(home, run_dir.record().into());
+        Ok(Self {
+            check: HealthCheck::resolve(spec.health.as_ref(), image.healthcheck.as_ref()),
+            restarts: Restarts::new(spec.restart),
+            idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
+            end_at: spec.limits.max_duration.and_then(|most| now.checked_add(most)),
+            ..Self::new(run_dir, journal)?
+        })
+    }
+
+    /// Begins the life of a machine that does a piece of the agent's own work, of which no event tells.
+    ///
+    /// # Errors
+    /// The control socket cannot be made.
+    pub(crate) fn of_tool(run_dir: RunDir) -> Result<Self, Error> {
+        Self::new(run_dir, Journal::silent())
+    }
+
+    fn new(run_dir: RunDir, journal: Journal) -> Result<Self, Error> {
         Ok(Self {
             clients: Clients::default(),
             control: ControlSocket::listen(run_dir.path())?,
-            journal: Journal::new(home, run_dir.record().into()),
             run_dir,
-            restarts: Restarts::new(spec.restart),
-            check: HealthCheck::resolve(spec.health.as_ref(), image.healthcheck.as_ref()),
+            journal,
+            restarts: Restarts::new(RestartPolicy::No),
+            check: None,
             health: None,
             last_health: None,
-            idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
-            end_at: spec.limits.max_duration.and_then(|most| now.checked_add(most)),
+            idle: None,
+            end_at: None,
             ending: None,
             started: false,
         })

@@ -106,7 +106,7 @@ pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
 ///
 /// # Errors
 /// The name is taken, or the records cannot be written.
-pub fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
+pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
     if made.auto_remove && made.spec.restart != RestartPolicy::No {
         return Err(Error::RemovedAndRestarted);
     }

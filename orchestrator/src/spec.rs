@@ -90,6 +90,22 @@ pub struct SandboxSpec {
     pub limits: LimitsSpec,
 }
 
+impl SandboxSpec {
+    /// The names of the parts in which `self` and `other` differ.
+    pub(crate) fn differing_parts(&self, other: &Self) -> Vec<String> {
+        let parts = |spec: &Self| match serde_json::to_value(spec) {
+            Ok(serde_json::Value::Object(parts)) => parts,
+            // Plain data with names as keys is an object.
+            _ => serde_json::Map::new(),
+        };
+        let (ours, theirs) = (parts(self), parts(other));
+        ours.into_iter()
+            .filter(|(name, value)| theirs.get(name) != Some(value))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
 /// The root file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -58,19 +58,23 @@ pub fn note(home: &Home, subject: &Subject, action: &str, more: &[(&str, &str)])
 
 /// The events of one sandbox.
 #[derive(Debug)]
-pub(crate) struct Journal {
-    home: Home,
-    subject: Subject,
-}
+pub(crate) struct Journal(Option<(Home, Subject)>);
 
 impl Journal {
     pub(crate) fn new(home: &Home, subject: Subject) -> Self {
-        Self { home: home.clone(), subject }
+        Self(Some((home.clone(), subject)))
+    }
+
+    /// One that writes nothing.
+    pub(crate) fn silent() -> Self {
+        Self(None)
     }
 
     /// Appends an event of now.
     pub(crate) fn note(&self, action: &str, more: &[(&str, &str)]) {
-        note(&self.home, &self.subject, action, more);
+        if let Some((home, subject)) = &self.0 {
+            note(home, subject, action, more);
+        }
     }
 }
 
