@@ -16,6 +16,7 @@ mod load;
 mod logs;
 mod net;
 mod output;
+mod own;
 mod port;
 mod prune;
 mod ps;
@@ -79,6 +80,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
         Command::Events(args) => events::main(&args),
+        Command::Own(command) => own::main(&command),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),

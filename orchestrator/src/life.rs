@@ -46,6 +46,8 @@ pub(crate) struct Life {
     /// What was known of its health when its machine ended.
     last_health: Option<HealthReport>,
     pub(crate) idle: Option<Idle>,
+    /// How long it may live after its command's first start.
+    max_duration: Option<Duration>,
     /// When it has lived as long as it may.
     pub(crate) end_at: Option<Instant>,
     pub(crate) ending: Option<Ending>,
@@ -70,7 +72,7 @@ impl Life {
             check: HealthCheck::resolve(spec.health.as_ref(), image.healthcheck.as_ref()),
             restarts: Restarts::new(spec.restart),
             idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
-            end_at: spec.limits.max_duration.and_then(|most| now.checked_add(most)),
+            max_duration: spec.limits.max_duration,
             ..Self::new(run_dir, journal)?
         })
     }
@@ -94,6 +96,7 @@ impl Life {
             health: None,
             last_health: None,
             idle: None,
+            max_duration: None,
             end_at: None,
             ending: None,
             started: false,
@@ -113,7 +116,13 @@ impl Life {
 
     /// The command runs since `now`.
     pub(crate) fn command_started(&mut self, now: Instant) {
+        if !self.started {
+            self.end_at = self.max_duration.and_then(|most| now.checked_add(most));
+        }
         self.started = true;
+        if let Some(idle) = &mut self.idle {
+            idle.touch(now);
+        }
         self.journal.note("start", &[]);
         self.health = self.check.clone().map(|check| HealthMonitor::new(check, now));
         if let Some(health) = &self.health {

@@ -143,6 +143,25 @@ pub fn open_kept(home: &Home, id: &str) -> Result<KeptSandbox, Error> {
     KeptSandbox::open(home, &id)
 }
 
+/// The kept sandboxes that do not run and start with the machine: those whose policy is `always`, and
+/// those whose policy is `unless-stopped` and that nobody stopped. One that never ran is not among them.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn restartable(home: &Home) -> Result<Vec<KeptSandbox>, Error> {
+    let is_wanted = |entry: &SandboxEntry| {
+        let policy = entry.kept.as_ref().map(|kept| kept.record().spec.restart);
+        let has_run = entry.state.status == SandboxStatus::Exited && entry.state.started_ms.is_some();
+        has_run
+            && match policy {
+                Some(RestartPolicy::Always) => true,
+                Some(RestartPolicy::UnlessStopped) => !entry.state.is_stopped,
+                _ => false,
+            }
+    };
+    Ok(list(home)?.into_iter().filter(is_wanted).filter_map(|entry| entry.kept).collect())
+}
+
 /// An id that nobody has, and the name asked for or one that is made up.
 pub(crate) fn new_identity(home: &Home, name: Option<&str>) -> Result<(SandboxId, String), Error> {
     if let Some(name) = name

@@ -83,7 +83,14 @@ fn spawn_supervisor(launcher: &Launcher, kept: &KeptSandbox, report: &OwnedFd) -
     let home = [b"MONOCORE_HOME=", launcher.home.root().as_os_str().as_bytes()].concat();
     environment.push(text(&home)?);
     let program = text(launcher.program.as_os_str().as_bytes())?;
-    let pid = spawn::sys::spawn(&program, &args, &environment, &[report.as_fd()], log.as_fd())?;
+    let pid = spawn::sys::spawn(
+        &program,
+        &args,
+        &environment,
+        &[report.as_fd()],
+        log.as_fd(),
+        spawn::sys::Blocked::None,
+    )?;
     // The supervisor goes on in a child of that process; a long-lived caller has no zombie at its end.
     match retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty())) {
         // A caller that ignores SIGCHLD has no children to wait for.

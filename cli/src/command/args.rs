@@ -53,6 +53,9 @@ pub(super) enum Command {
     Stats(StatsArgs),
     /// Follow what happens to sandboxes
     Events(super::events::EventsArgs),
+    /// Set up monocore on this machine
+    #[command(subcommand, name = "self")]
+    Own(super::own::SelfCommand),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
     /// Look at a running sandbox's network
