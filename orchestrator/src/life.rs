@@ -155,6 +155,11 @@ impl Life {
         self.health.as_ref()
     }
 
+    /// When to look whether the sandbox is used; nothing before its command runs.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.idle.as_ref().filter(|_| self.started).and_then(Idle::next_time)
+    }
+
     /// Goes on with the health checks of `sandbox`.
     pub(crate) fn check_health(&mut self, sandbox: &Sandbox, now: Instant) {
         let Some(monitor) = &mut self.health else { return };

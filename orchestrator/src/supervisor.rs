@@ -14,7 +14,6 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use crate::health::HealthMonitor;
-use crate::idle::Idle;
 use crate::life::{Ending, Life};
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
@@ -184,8 +183,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
     fn next_time(&self) -> Option<Instant> {
         match self.phase {
             Phase::Running => {
-                let idle = self.life.idle.as_ref().and_then(Idle::next_time);
-                [self.deadline, self.life.end_at, idle].into_iter().flatten().min()
+                [self.deadline, self.life.end_at, self.life.next_look()].into_iter().flatten().min()
             }
             Phase::Stopping { kill_at } => kill_at,
             Phase::Killing { end_at } => end_at,
@@ -219,6 +217,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         } else if is_due(self.deadline) {
             self.timed_out = true;
         } else {
+            if self.life.next_look().is_none() {
+                return false;
+            }
             let clients = &self.life.clients;
             let idle = self.life.idle.as_mut();
             if !idle.is_some_and(|idle| idle.is_over(now, || clients.use_the_sandbox())) {
