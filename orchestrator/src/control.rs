@@ -12,7 +12,7 @@ mod socket;
 pub(crate) mod wire;
 
 pub use client::{ControlClient, RemoteCommand};
-pub use message::ExecCall;
+pub use message::{Condition, ExecCall};
 pub(crate) use message::{ControlReply, ControlRequest};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;

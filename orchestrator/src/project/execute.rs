@@ -5,10 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::plan::PlanRules;
-use super::{
-    Change, Instance, Member, Need, NeedCondition, PlannedStep, ProjectPlan, ProjectRunner, ServiceStep,
-};
+use super::{Change, Instance, Member, Need, PlannedStep, ProjectPlan, ProjectRunner, ServiceStep};
 use super::{lock, stop};
+use crate::config::Condition;
 use crate::spec::{RootSource, SandboxSpec};
 use crate::{ControlClient, Error, KeptSandbox, registry, start_in_background};
 
@@ -136,11 +135,6 @@ impl ProjectRunner {
         self.members()
     }
 
-    /// Makes a call of [`up`](Self::up) in another thread end soon.
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-    }
-
     /// The image that `spec` leads to, if the store has one.
     fn stored_image(&self, spec: &SandboxSpec) -> Option<String> {
         let RootSource::Image(image) = &spec.root.source else { return None };
@@ -225,9 +219,9 @@ impl ProjectRunner {
     /// Waits until `kept` is as `need` says.
     fn wait_for_condition(&self, need: &Need, kept: &KeptSandbox) -> Result<(), Error> {
         match need.condition {
-            NeedCondition::Started => Ok(()),
-            NeedCondition::Healthy => self.wait_until_healthy(&need.service, kept),
-            NeedCondition::Completed => {
+            Condition::Started => Ok(()),
+            Condition::Healthy => self.wait_until_healthy(&need.service, kept),
+            Condition::Completed => {
                 let code = self.end_of(kept)?;
                 if code != 0 {
                     return Err(Error::Service {

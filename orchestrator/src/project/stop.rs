@@ -1,10 +1,14 @@
 //! `down`: stops and removes a project's sandboxes, those that need others first.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use super::{Member, ProjectRunner, ServiceStep, lock};
 use crate::spec::MountSource;
 use crate::{ControlClient, Error, registry, volume};
+
+const SIGKILL: u8 = 9;
 
 /// How a project is taken down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,13 +46,27 @@ impl ProjectRunner {
         stop_with(self, &self.chosen(services)?, grace_ms)
     }
 
-    fn chosen(&self, services: &[String]) -> Result<Vec<Member>, Error> {
+    /// Makes a call of [`up`](Self::up) in another thread end soon, and stops what runs; with `kill` by SIGKILL. It does
+    /// not wait for the project's lock, which the other call has.
+    ///
+    /// # Errors
+    /// A sandbox cannot be stopped; the others are nevertheless.
+    pub fn interrupt(&self, kill: bool) -> Result<(), Error> {
+        self.cancelled.store(true, Ordering::Relaxed);
         let members = self.members()?;
-        if let Some(unknown) = services.iter().find(|name| !members.iter().any(|m| &m.service == *name)) {
-            return Err(Error::NoService { project: self.project.clone(), service: unknown.clone() });
+        if kill {
+            return end_all(&members, |member| {
+                let Some(record) = &member.entry.running else { return Ok(()) };
+                let client = ControlClient::connect(&self.launcher.home, record)?;
+                client.stop(Some(SIGKILL), Some(0)).map(|_| ())
+            });
         }
+        stop_with(self, &members, None)
+    }
+
+    fn chosen(&self, services: &[String]) -> Result<Vec<Member>, Error> {
         let is_chosen = |member: &Member| services.is_empty() || services.contains(&member.service);
-        Ok(members.into_iter().filter(is_chosen).collect())
+        Ok(self.members()?.into_iter().filter(is_chosen).collect())
     }
 
     /// Removes the volumes of `members` whose names begin with the project's.
@@ -74,20 +92,22 @@ pub(super) fn stop(runner: &ProjectRunner, members: &[Member]) -> Result<(), Err
 }
 
 fn stop_with(runner: &ProjectRunner, members: &[Member], grace_ms: Option<u64>) -> Result<(), Error> {
-    let mut failed = None;
-    for level in levels(members) {
-        std::thread::scope(|scope| {
-            let running = level.iter().filter(|member| member.is_running());
-            let stops: Vec<_> =
-                running.map(|member| scope.spawn(|| stop_one(runner, member, grace_ms))).collect();
-            for stop in stops {
-                if let Ok(Err(error)) = stop.join() {
-                    failed = Some(error);
-                }
-            }
-        });
-    }
-    failed.map_or(Ok(()), Err)
+    // All levels are tried, whatever fails.
+    let results: Vec<_> =
+        levels(members).iter().map(|level| end_all(level, |m| stop_one(runner, m, grace_ms))).collect();
+    results.into_iter().collect()
+}
+
+/// Does `end` for all of `members` at once; the last error.
+fn end_all<M: Borrow<Member> + Sync>(
+    members: &[M],
+    end: impl Fn(&Member) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = members.iter().map(|member| scope.spawn(|| end(member.borrow()))).collect();
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect();
+        results.into_iter().collect()
+    })
 }
 
 fn stop_one(runner: &ProjectRunner, member: &Member, grace_ms: Option<u64>) -> Result<(), Error> {
