@@ -34,12 +34,13 @@ mod supervisor;
 mod timeline;
 mod volume;
 
-pub use control::{ControlClient, ExecCall, RemoteCommand};
+pub use control::{ControlClient, ExecCall, RemoteCommand, SandboxStats};
 pub use error::Error;
 pub use home::Home;
 pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, command_line, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
+pub use monocore_channel::{DeviceCounters, MachineCounters};
 pub use plan::{Plan, RootFiles};
 pub use publish::Published;
 pub use receipts::Receipts;

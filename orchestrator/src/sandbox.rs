@@ -1,5 +1,6 @@
 //! A running sandbox: its machine, the session with its agent, its control socket, and how all of them end.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::control::ControlSocket;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
-use crate::supervisor::{Front, Supervisor};
+use crate::supervisor::{Front, Jobs, Supervisor};
 use crate::{Error, Plan, RunDir, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
@@ -77,6 +78,8 @@ pub struct Sandbox {
     pub(crate) main: Exec,
     /// The disk outlives the machine.
     keeps_disk: bool,
+    /// The way to the machine's process, until the supervisor has it.
+    channel: Option<OwnedFd>,
 }
 
 impl Sandbox {
@@ -112,6 +115,7 @@ impl Sandbox {
             stop_signal: plan.stop_signal.number(),
             main,
             keeps_disk: plan.keeps_disk,
+            channel: Some(plan.channel),
         })
     }
 
@@ -120,9 +124,14 @@ impl Sandbox {
     ///
     /// # Errors
     /// The machine or the session with it failed.
-    pub fn run(self, front: Front<'_>, record: impl FnOnce(&Result<Ended, Error>)) -> Result<Ended, Error> {
+    pub fn run(
+        mut self,
+        front: Front<'_>,
+        record: impl FnOnce(&Result<Ended, Error>),
+    ) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let (outcome, waiting) = Supervisor::new(&self, front, deadline).run();
+        let jobs = Jobs::new(self.channel.take())?;
+        let (outcome, waiting) = Supervisor::new(&self, front, deadline, jobs).run();
         let Self { process, session, vmm, control, run_dir, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {

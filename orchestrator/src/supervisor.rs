@@ -5,6 +5,7 @@
 //! at most one point in time. It wakes up for nothing else.
 
 mod clients;
+mod jobs;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 use clients::Clients;
 pub(crate) use clients::Waiting;
+pub(crate) use jobs::Jobs;
 
 /// From SIGKILL in the guest to the machine's end.
 const KILL_GRACE: Duration = Duration::from_secs(3);
@@ -77,6 +79,7 @@ pub(crate) struct Supervisor<'a, 'f> {
     sandbox: &'a Sandbox,
     front: Front<'f>,
     clients: Clients,
+    jobs: Jobs,
     phase: Phase,
     /// When the sandbox is stopped because its time is up.
     deadline: Option<Instant>,
@@ -90,11 +93,12 @@ pub(crate) struct Supervisor<'a, 'f> {
 type Outcome = Result<Ended, SessionError>;
 
 impl<'a, 'f> Supervisor<'a, 'f> {
-    pub(crate) fn new(sandbox: &'a Sandbox, front: Front<'f>, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(sandbox: &'a Sandbox, front: Front<'f>, deadline: Option<Instant>, jobs: Jobs) -> Self {
         Self {
             sandbox,
             front,
             clients: Clients::default(),
+            jobs,
             phase: Phase::Running,
             deadline,
             timed_out: false,
@@ -134,7 +138,8 @@ impl<'a, 'f> Supervisor<'a, 'f> {
             }
         }
         self.clients.accept(&self.sandbox.control);
-        for request in self.clients.serve(self.sandbox) {
+        self.jobs.advance();
+        for request in self.clients.serve(self.sandbox, &mut self.jobs) {
             let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
             self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
         }
@@ -153,7 +158,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         fds.push(PollFd::from_borrowed_fd(self.front.signals().as_fd(), PollFlags::IN));
         fds.extend(self.clients.sockets().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
-        let next = [self.next_time(), self.clients.next_time()].into_iter().flatten().min();
+        fds.extend(self.jobs.sources().map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)));
+        let times = [self.next_time(), self.clients.next_time(), self.jobs.next_time()];
+        let next = times.into_iter().flatten().min();
         let left = next.map(|time| time.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, left.as_ref()) {

@@ -9,5 +9,7 @@ mod exec;
 mod life;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/machine.rs"]
+mod machine;
 #[path = "kept/support.rs"]
 mod support;

@@ -2,10 +2,11 @@
 
 mod handle;
 mod metrics;
+mod service;
 mod shares;
 mod vcpu;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use monocore_fs::FsHandle;
@@ -25,6 +26,7 @@ pub use handle::MachineHandle;
 use handle::{Control, Woken};
 use metrics::Counted;
 pub use metrics::{DeviceMetrics, Metrics};
+pub(crate) use service::MachineService;
 pub use shares::Shares;
 use vcpu::VcpuThread;
 
@@ -166,20 +168,26 @@ impl<H: Hypervisor> Running<H> {
 
     /// Waits for the machine's end, and stops and joins everything it ran on.
     pub fn wait(mut self) -> VmExit {
-        let exit = self.wait_for_end(None);
+        let exit = self.wait_for_end(None, None);
         self.finish();
         exit
     }
 
-    /// Waits for the machine's end, which also comes when the other end of `lifeline` is closed; everything still runs then.
-    pub(crate) fn wait_for_end(&self, lifeline: Option<BorrowedFd<'_>>) -> VmExit {
+    /// Waits for the machine's end, which also comes when the other end of `lifeline` is closed, and serves `control`
+    /// meanwhile; everything still runs then.
+    pub(crate) fn wait_for_end(
+        &self,
+        lifeline: Option<BorrowedFd<'_>>,
+        mut control: Option<MachineService>,
+    ) -> VmExit {
         while !self.outcome.has_ended() {
             if let Some(starts) = &self.starts {
                 starts.serve();
             }
             let starts = self.starts.as_ref().map(StartQueue::event);
-            if handle::wait(&self.outcome, starts, lifeline) == Woken::LifelineCut {
-                self.outcome.end_as(VmExit::Killed);
+            match handle::wait(&self.outcome, starts, lifeline, control.as_ref().map(AsFd::as_fd)) {
+                Woken::LifelineCut => self.outcome.end_as(VmExit::Killed),
+                Woken::Event => control = control.and_then(|control| control.serve(self)),
             }
         }
         self.outcome.exit()

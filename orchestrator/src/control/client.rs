@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use monocore_protocol::{Stats, Stdin, Stdio, Stream};
+use monocore_protocol::{Stdin, Stdio, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::message::{ControlReply, ControlRequest, ExecCall};
+use super::message::{ControlReply, ControlRequest, ExecCall, SandboxStats};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
@@ -105,15 +105,15 @@ impl ControlClient {
         self.ended()
     }
 
-    /// The guest's use of resources.
+    /// The use of resources. A part whose source does not answer is missing.
     ///
     /// # Errors
-    /// The guest's or the connection's.
-    pub fn stats(&self) -> Result<Stats, Error> {
+    /// Neither guest nor machine answers, or the connection's.
+    pub fn stats(&self) -> Result<SandboxStats, Error> {
         self.send(&ControlRequest::Stats)?;
         loop {
             match self.receive()? {
-                Some((ControlReply::Stats(stats), _)) => return Ok(stats),
+                Some((ControlReply::Stats(stats), _)) => return Ok(*stats),
                 None => return Err(Error::NotRunning(self.name.clone())),
                 other => self.unexpected(other.map(|(reply, _)| reply))?,
             }

@@ -1,5 +1,6 @@
 //! What travels on a control socket.
 
+use monocore_channel::MachineCounters;
 use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,15 @@ pub struct ExecCall {
     pub detach: bool,
 }
 
+/// A running sandbox's use of resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStats {
+    /// What the guest's agent says, unless it does not answer.
+    pub guest: Option<Stats>,
+    /// What the machine's process says, unless it does not answer.
+    pub machine: Option<MachineCounters>,
+}
+
 /// What a supervisor says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ControlReply {
@@ -67,8 +77,8 @@ pub(crate) enum ControlReply {
         /// Its exit code.
         code: u8,
     },
-    /// The guest's use of resources.
-    Stats(Stats),
+    /// The use of resources.
+    Stats(Box<SandboxStats>),
     /// It is done.
     Done,
     /// It cannot be done.

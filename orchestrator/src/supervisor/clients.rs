@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use monocore_protocol::{ByteString, Exec, Purpose};
 use rustix::fd::{AsFd, BorrowedFd};
 
+use super::jobs::Jobs;
 use crate::control::wire::Received;
 use crate::control::{ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
 use crate::sandbox::Sandbox;
@@ -15,8 +16,6 @@ use crate::session::{Process, SessionError, Streams};
 const MAX_CLIENTS: usize = 512;
 /// How long the socket is left alone when no descriptor is free.
 const REST: Duration = Duration::from_millis(100);
-/// How long the guest's agent may take for its figures.
-const STATS_GRACE: Duration = Duration::from_secs(2);
 
 /// One client.
 #[derive(Debug)]
@@ -108,10 +107,10 @@ impl Clients {
     }
 
     /// Does what clients ask; gives back what is the supervisor's to do.
-    pub(super) fn serve(&mut self, sandbox: &Sandbox) -> Vec<StopRequest> {
+    pub(super) fn serve(&mut self, sandbox: &Sandbox, jobs: &mut Jobs) -> Vec<StopRequest> {
         let mut stops = Vec::new();
         for client in &mut self.all {
-            client.serve(sandbox, &mut stops);
+            client.serve(sandbox, jobs, &mut stops);
         }
         self.all.retain(|client| !client.gone);
         stops
@@ -123,11 +122,11 @@ impl Clients {
 }
 
 impl Client {
-    fn serve(&mut self, sandbox: &Sandbox, stops: &mut Vec<StopRequest>) {
+    fn serve(&mut self, sandbox: &Sandbox, jobs: &mut Jobs, stops: &mut Vec<StopRequest>) {
         loop {
             match self.peer.receive() {
                 Received::Nothing => return,
-                Received::Message(request, _) => self.request(request, sandbox, stops),
+                Received::Message(request, _) => self.request(request, sandbox, jobs, stops),
                 Received::Closed => {
                     self.gone = true;
                     if let Some(command) = self.command.take().filter(|_| !self.detached) {
@@ -140,7 +139,13 @@ impl Client {
         }
     }
 
-    fn request(&mut self, request: ControlRequest, sandbox: &Sandbox, stops: &mut Vec<StopRequest>) {
+    fn request(
+        &mut self,
+        request: ControlRequest,
+        sandbox: &Sandbox,
+        jobs: &mut Jobs,
+        stops: &mut Vec<StopRequest>,
+    ) {
         match request {
             ControlRequest::Exec(call) => self.exec(*call, sandbox),
             ControlRequest::Signal(signal) => {
@@ -156,10 +161,7 @@ impl Client {
                 stops.push(StopRequest { signal, grace_ms });
             }
             ControlRequest::Wait => self.waits = true,
-            ControlRequest::Stats => match sandbox.session.stats(STATS_GRACE) {
-                Ok(stats) => self.peer.reply(&ControlReply::Stats(stats)),
-                Err(error) => self.answer(Err(error)),
-            },
+            ControlRequest::Stats => jobs.stats(Arc::clone(&self.peer), &sandbox.session),
         }
     }
 

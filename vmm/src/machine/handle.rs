@@ -39,10 +39,16 @@ pub(super) enum Woken {
     LifelineCut,
 }
 
-/// Blocks until the machine has ended, a device waits to be started, or the lifeline is cut.
-pub(super) fn wait(outcome: &Outcome, starts: Option<&Event>, lifeline: Option<BorrowedFd<'_>>) -> Woken {
+/// Blocks until the machine has ended, a device waits to be started, the lifeline is cut, or `control` is readable.
+pub(super) fn wait(
+    outcome: &Outcome,
+    starts: Option<&Event>,
+    lifeline: Option<BorrowedFd<'_>>,
+    control: Option<BorrowedFd<'_>>,
+) -> Woken {
     let mut fds = vec![PollFd::new(outcome.event(), PollFlags::IN)];
     fds.extend(starts.map(|event| PollFd::new(event, PollFlags::IN)));
+    fds.extend(control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
     let others = fds.len();
     fds.extend(lifeline.as_ref().map(|lifeline| PollFd::new(lifeline, PollFlags::IN)));
     match poll(&mut fds, None) {

@@ -12,6 +12,7 @@ use crate::project;
 ///
 /// Arrows point down only. A crate missing here is an error: a new crate takes its place deliberately.
 const DOWN: &[(&str, &[&str])] = &[
+    ("monocore-channel", &[]),
     ("monocore-spec", &[]),
     ("monocore-protocol", &[]),
     ("monocore-guest", &[]),
@@ -34,6 +35,7 @@ const DOWN: &[(&str, &[&str])] = &[
         "monocore-vmm",
         &[
             "monocore-blk",
+            "monocore-channel",
             "monocore-console",
             "monocore-fs",
             "monocore-hvf",
@@ -49,7 +51,10 @@ const DOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("monocore-oci", &["monocore-erofs"]),
-    ("monocore-orchestrator", &["monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"]),
+    (
+        "monocore-orchestrator",
+        &["monocore-channel", "monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"],
+    ),
     (
         "monocore",
         &[
