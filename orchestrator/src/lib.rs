@@ -5,10 +5,12 @@
 //! neither the guest nor what an earlier, killed process left in the state directory.
 
 mod boot;
+pub mod config;
 mod control;
 mod error;
 mod home;
 mod id;
+pub mod images;
 mod kept;
 mod launch;
 mod log_file;
@@ -16,8 +18,10 @@ mod logs;
 mod mounts;
 mod names;
 mod network;
+mod orchestrator;
 mod plan;
 mod process;
+mod project;
 mod publish;
 mod receipts;
 pub mod registry;
@@ -26,6 +30,7 @@ mod sandbox;
 mod scratch;
 pub mod session;
 mod sockets;
+mod sources;
 mod spawn;
 pub mod spec;
 mod state;
@@ -37,11 +42,17 @@ mod volume;
 pub use control::{ControlClient, ExecCall, RemoteCommand, SandboxStats};
 pub use error::Error;
 pub use home::Home;
-pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
-pub use launch::{Launcher, command_line, this_program};
+pub use images::Images;
+pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
+pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
 pub use monocore_channel::{DeviceCounters, MachineCounters};
+pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
+pub use project::{
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
+    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+};
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
