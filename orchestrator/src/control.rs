@@ -12,7 +12,7 @@ mod socket;
 pub(crate) mod wire;
 
 pub use client::{ControlClient, RemoteCommand};
-pub(crate) use message::{ControlReply, ControlRequest};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest};
 pub use message::{ExecCall, SandboxStats};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;

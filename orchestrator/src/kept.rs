@@ -73,6 +73,8 @@ pub enum SandboxStatus {
     Created,
     /// Its command runs.
     Running,
+    /// Its machine stands still. Listings show it; it is never written down.
+    Paused,
     /// It has ended.
     Exited,
 }
@@ -84,6 +86,7 @@ impl SandboxStatus {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Exited => "exited",
         }
     }

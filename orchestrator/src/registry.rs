@@ -12,6 +12,7 @@ use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
+use crate::supervisor::PAUSED;
 use crate::{Error, Home, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
@@ -59,7 +60,7 @@ pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
-    let others: Vec<_> = others.map(ephemeral).collect();
+    let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
@@ -187,10 +188,14 @@ pub(crate) fn lock(home: &Home) -> Result<File, Error> {
 fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
     let running = run_dir::held_record(&home.run().join(id.as_str()));
     let kept = match KeptSandbox::open(home, id) {
-        Err(Error::NoSandbox(_)) => return Ok(running.map(ephemeral)),
+        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record))),
         other => other?,
     };
     let record = kept.record();
+    let mut state = kept.state()?;
+    if state.status == SandboxStatus::Running && running.is_some() {
+        state.status = status(home, &record.id);
+    }
     Ok(Some(SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -198,13 +203,18 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
         command: record.command.clone(),
         labels: record.spec.labels.clone(),
         created_ms: record.created_ms,
-        state: kept.state()?,
+        state,
         running,
         kept: Some(kept),
     }))
 }
 
-fn ephemeral(record: Record) -> SandboxEntry {
+/// Whether a sandbox that runs is paused.
+fn status(home: &Home, id: &str) -> SandboxStatus {
+    if home.run().join(id).join(PAUSED).exists() { SandboxStatus::Paused } else { SandboxStatus::Running }
+}
+
+fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
     SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -213,7 +223,7 @@ fn ephemeral(record: Record) -> SandboxEntry {
         labels: record.labels.clone(),
         created_ms: record.created_ms(),
         state: SandboxState {
-            status: SandboxStatus::Running,
+            status: status(home, &record.id),
             started_ms: Some(record.created_ms()),
             pid: Some(record.pid),
             ..SandboxState::default()

@@ -130,7 +130,7 @@ impl Sandbox {
         record: impl FnOnce(&Result<Ended, Error>),
     ) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let jobs = Jobs::new(self.channel.take())?;
+        let jobs = Jobs::new(self.channel.take(), self.run_dir.path())?;
         let (outcome, waiting) = Supervisor::new(&self, front, deadline, jobs).run();
         let Self { process, session, vmm, control, run_dir, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));

@@ -18,7 +18,7 @@ use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 use clients::Clients;
 pub(crate) use clients::Waiting;
-pub(crate) use jobs::Jobs;
+pub(crate) use jobs::{Jobs, PAUSED};
 
 /// From SIGKILL in the guest to the machine's end.
 const KILL_GRACE: Duration = Duration::from_secs(3);
@@ -226,6 +226,8 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if matches!(self.phase, Phase::Killing { .. }) {
             return Ok(());
         }
+        // A guest that stands still hears no signal. Its time runs from now on all the same.
+        self.jobs.resume(None);
         if signal == SIGKILL || grace.is_zero() {
             return self.begin_kill();
         }
@@ -236,6 +238,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
     }
 
     fn begin_kill(&mut self) -> Result<(), SessionError> {
+        self.jobs.resume(None);
         self.phase = Phase::Killing { end_at: Instant::now().checked_add(KILL_GRACE) };
         self.sandbox.process.signal(SIGKILL)
     }

@@ -11,5 +11,7 @@ mod life;
 mod locks;
 #[path = "kept/machine.rs"]
 mod machine;
+#[path = "kept/pause.rs"]
+mod pause;
 #[path = "kept/support.rs"]
 mod support;

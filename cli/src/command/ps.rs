@@ -21,7 +21,7 @@ pub(super) enum Filter {
 
 /// Reads `name=…`, `status=…`, `label=KEY[=VALUE]`.
 pub(super) fn parse_filter(text: &str) -> Result<Filter, String> {
-    let known = ["created", "running", "exited"];
+    let known = ["created", "running", "paused", "exited"];
     match text.split_once('=') {
         Some(("name", name)) => Ok(Filter::Name(name.to_owned())),
         Some(("status", status)) if known.contains(&status) => Ok(Filter::Status(status.to_owned())),
@@ -119,9 +119,11 @@ fn command(words: &[String]) -> String {
 
 fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let state = &entry.state;
+    let up = || format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now));
     match state.status {
         SandboxStatus::Created => "Created".to_owned(),
-        SandboxStatus::Running => format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now)),
+        SandboxStatus::Running => up(),
+        SandboxStatus::Paused => format!("{} (Paused)", up()),
         SandboxStatus::Exited => format!(
             "Exited ({}) {} ago",
             state.exit_code.unwrap_or_default(),

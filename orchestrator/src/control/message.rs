@@ -23,8 +23,12 @@ pub(crate) enum ControlRequest {
     },
     /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
     Wait,
-    /// The guest's use of resources. The reply is [`ControlReply::Stats`].
+    /// The use of resources. The reply is [`ControlReply::Stats`].
     Stats,
+    /// Pause the machine. The reply is [`ControlReply::Done`].
+    Pause,
+    /// Let a paused machine go on. The reply is [`ControlReply::Done`].
+    Unpause,
 }
 
 /// A command to run beside the main one. What is absent is as it is for the main command.
@@ -42,6 +46,19 @@ pub struct ExecCall {
     pub stdio: Stdio,
     /// The command goes on when its client goes away, and its output is discarded.
     pub detach: bool,
+}
+
+/// Why a running sandbox cannot do what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Conflict {
+    /// It is paused.
+    Paused,
+    /// It is paused already.
+    AlreadyPaused,
+    /// It is not paused.
+    NotPaused,
+    /// It is being stopped.
+    Stopping,
 }
 
 /// A running sandbox's use of resources.
@@ -83,4 +100,6 @@ pub(crate) enum ControlReply {
     Done,
     /// It cannot be done.
     Refused(String),
+    /// It cannot be done as the sandbox is.
+    Conflict(Conflict),
 }

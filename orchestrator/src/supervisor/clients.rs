@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use super::jobs::Jobs;
 use crate::control::wire::Received;
-use crate::control::{ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
+use crate::control::{Conflict, ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
 use crate::sandbox::Sandbox;
 use crate::session::{Process, SessionError, Streams};
 
@@ -147,6 +147,9 @@ impl Client {
         stops: &mut Vec<StopRequest>,
     ) {
         match request {
+            ControlRequest::Exec(_) if jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
             ControlRequest::Exec(call) => self.exec(*call, sandbox),
             ControlRequest::Signal(signal) => {
                 let process = self.command.as_ref().unwrap_or(&sandbox.process);
@@ -161,6 +164,8 @@ impl Client {
                 stops.push(StopRequest { signal, grace_ms });
             }
             ControlRequest::Wait => self.waits = true,
+            ControlRequest::Pause => jobs.pause(Arc::clone(&self.peer)),
+            ControlRequest::Unpause => jobs.resume(Some(Arc::clone(&self.peer))),
             ControlRequest::Stats => jobs.stats(Arc::clone(&self.peer), &sandbox.session),
         }
     }

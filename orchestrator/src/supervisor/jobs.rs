@@ -1,22 +1,26 @@
 //! Clients' requests that wait for the guest's agent or for the machine's process. Nothing here blocks: each job is
 //! advanced by what arrives, and given up at its deadline.
 
+mod power;
+mod stats;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use monocore_channel::{Asked, Asker, MachineReply, MachineRequest};
-use monocore_protocol::{Answer, Request, RequestId};
+use monocore_protocol::{Request, RequestId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::Error;
-use crate::control::{ControlPeer, ControlReply, SandboxStats};
-use crate::session::{Reply, Session, SessionError};
-
-/// How long guest and machine may take for their figures.
-const STATS_GRACE: Duration = Duration::from_secs(2);
+use crate::control::{ControlPeer, ControlReply};
+use crate::session::{Reply, Session};
+pub(crate) use power::PAUSED;
+use power::{Power, PowerWork};
+use stats::StatsWork;
 
 type JobId = u64;
 
@@ -30,12 +34,13 @@ pub(crate) struct Jobs {
     wake: Arc<OwnedFd>,
     running: BTreeMap<JobId, Job>,
     next: JobId,
+    power: Power,
 }
 
 /// What a client waits for.
 #[derive(Debug)]
 struct Job {
-    peer: Arc<ControlPeer>,
+    peer: Option<Arc<ControlPeer>>,
     deadline: Option<Instant>,
     work: Work,
 }
@@ -43,8 +48,8 @@ struct Job {
 /// What a job has come to.
 #[derive(Debug)]
 enum Work {
-    /// Figures of guest and machine, and how many of them are still to come.
-    Stats(SandboxStats, u8),
+    Stats(StatsWork),
+    Power(PowerWork),
 }
 
 /// What a job waits for.
@@ -56,19 +61,19 @@ enum News {
     Late,
 }
 
-/// Whether a job goes on.
+/// How a job goes on.
 #[derive(Debug)]
 enum Next {
     Wait(Work),
-    Reply(ControlReply),
+    Done(ControlReply),
 }
 
 impl Jobs {
-    /// No job yet; `channel` is the way to the machine's process.
+    /// No job yet; `channel` is the way to the machine's process, `run_dir` the sandbox's directory while it runs.
     ///
     /// # Errors
     /// No descriptor is free.
-    pub(crate) fn new(channel: Option<OwnedFd>) -> Result<Self, Error> {
+    pub(crate) fn new(channel: Option<OwnedFd>, run_dir: &Path) -> Result<Self, Error> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::Spawn(errno.into()))?;
         let (sender, answers) = mpsc::channel();
@@ -79,6 +84,7 @@ impl Jobs {
             wake: Arc::new(wake),
             running: BTreeMap::new(),
             next: 0,
+            power: Power::new(run_dir),
         })
     }
 
@@ -90,13 +96,6 @@ impl Jobs {
     /// The earliest deadline.
     pub(super) fn next_time(&self) -> Option<Instant> {
         self.running.values().filter_map(|job| job.deadline).min()
-    }
-
-    /// Tells `peer` what guest and machine use.
-    pub(super) fn stats(&mut self, peer: Arc<ControlPeer>, session: &Session) {
-        let id = self.begin(peer, STATS_GRACE, Work::Stats(SandboxStats::default(), 2));
-        self.ask_guest(id, session, Request::Stats);
-        self.ask_machine(id, &MachineRequest::Metrics, &[]);
     }
 
     /// Advances every job for which something has arrived.
@@ -127,7 +126,8 @@ impl Jobs {
         }
     }
 
-    fn begin(&mut self, peer: Arc<ControlPeer>, grace: Duration, work: Work) -> JobId {
+    /// A new job, whose result `peer` is told, if anybody.
+    fn begin(&mut self, peer: Option<Arc<ControlPeer>>, grace: Duration, work: Work) -> JobId {
         let id = self.next;
         self.next += 1;
         self.running.insert(id, Job { peer, deadline: Instant::now().checked_add(grace), work });
@@ -168,10 +168,18 @@ impl Jobs {
     /// Something has come for a job; one that is done already does not hear it.
     fn news(&mut self, id: JobId, news: News) {
         let Some(Job { peer, deadline, work }) = self.running.remove(&id) else { return };
-        match work.next(news) {
-            Next::Reply(reply) => peer.reply(&reply),
+        let next = match work {
+            Work::Stats(work) => work.next(news),
+            Work::Power(work) => self.power_next(work, news),
+        };
+        match next {
             Next::Wait(work) => {
                 self.running.insert(id, Job { peer, deadline, work });
+            }
+            Next::Done(reply) => {
+                if let Some(peer) = peer {
+                    peer.reply(&reply);
+                }
             }
         }
     }
@@ -179,32 +187,6 @@ impl Jobs {
 
 /// Why a request cannot be sent to the machine.
 const GONE: &str = "the machine has ended";
-
-impl Work {
-    fn next(self, news: News) -> Next {
-        match self {
-            Self::Stats(stats, missing) => stats_next(stats, missing, news),
-        }
-    }
-}
-
-/// A figure that does not come is left out; without any, there is nothing to show.
-fn stats_next(mut stats: SandboxStats, missing: u8, news: News) -> Next {
-    let mut missing = missing.saturating_sub(1);
-    match news {
-        News::Guest(Ok(Answer::Stats(guest))) => stats.guest = Some(guest),
-        News::Machine(Ok(MachineReply::Counters(counters))) => stats.machine = Some(counters),
-        News::Guest(_) | News::Machine(_) => {}
-        News::Late => missing = 0,
-    }
-    match missing {
-        0 if stats == SandboxStats::default() => {
-            Next::Reply(ControlReply::Refused(SessionError::Timeout.to_string()))
-        }
-        0 => Next::Reply(ControlReply::Stats(Box::new(stats))),
-        _ => Next::Wait(Work::Stats(stats, missing)),
-    }
-}
 
 #[cfg(test)]
 mod tests;

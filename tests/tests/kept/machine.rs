@@ -1,6 +1,5 @@
 //! What a supervisor asks of its machine.
 
-
 use crate::support::{Background, ran};
 
 #[test]

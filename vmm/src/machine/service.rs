@@ -26,14 +26,18 @@ impl MachineService {
     }
 
     /// Serves one request of `running`'s supervisor if there is one; nothing is given back when there will be no more.
-    pub(super) fn serve<H: Hypervisor>(self, running: &Running<H>) -> Option<Self> {
+    pub(super) fn serve<H: Hypervisor>(
+        self,
+        running: &Running<H>,
+        lifeline: Option<BorrowedFd<'_>>,
+    ) -> Option<Self> {
         let (number, request, descriptors) = match self.0.question() {
             Question::Nothing => return Some(self),
             Question::Closed => return None,
             Question::Asked(number, request, descriptors) => (number, request, descriptors),
         };
         let reply = match request {
-            Ok(request) => reply(running, request, descriptors),
+            Ok(request) => reply(running, lifeline, request, descriptors),
             Err(malformed) => MachineReply::Refused(malformed.to_string()),
         };
         match self.0.answer(number, &reply, &[]) {
@@ -49,6 +53,7 @@ impl MachineService {
 
 fn reply<H: Hypervisor>(
     running: &Running<H>,
+    lifeline: Option<BorrowedFd<'_>>,
     request: MachineRequest,
     mut descriptors: Vec<OwnedFd>,
 ) -> MachineReply {
@@ -65,7 +70,7 @@ fn reply<H: Hypervisor>(
     match request {
         MachineRequest::Ping => MachineReply::Done,
         MachineRequest::Metrics => MachineReply::Counters(counters(&running.metrics())),
-        MachineRequest::Pause => done(running.pause()),
+        MachineRequest::Pause => done(running.pause_unless_cut(lifeline)),
         MachineRequest::Resume => done(running.resume()),
         MachineRequest::AddShare { name, read_only } => match (running.shares(), descriptors.pop()) {
             (Some(shares), Some(root)) => done(shares.add(&name, root, read_only)),
