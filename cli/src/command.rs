@@ -17,6 +17,7 @@ mod logs;
 mod net;
 mod output;
 mod own;
+mod pause;
 mod port;
 mod prune;
 mod ps;
@@ -74,6 +75,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Stop(args) => end::stop(&args),
         Command::Restart(args) => start::restart(&args),
         Command::Kill(args) => end::kill(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Unpause(args) => pause::unpause(&args),
         Command::Wait(args) => end::wait(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Logs(args) => logs::main(&args),

@@ -175,6 +175,13 @@ impl Life {
         self.answer_waiting();
     }
 
+    /// No health check is made of a machine that stands still.
+    pub(crate) fn hold_health(&mut self, now: Instant) {
+        if let Some(monitor) = &mut self.health {
+            monitor.hold(now);
+        }
+    }
+
     /// Answers clients that wait for what is so now.
     pub(crate) fn answer_waiting(&mut self) {
         let health = match &self.health {

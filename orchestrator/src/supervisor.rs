@@ -5,6 +5,7 @@
 //! at most one point in time. It wakes up for nothing else.
 
 mod clients;
+mod jobs;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::life::{Ending, Life};
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 pub(crate) use clients::Clients;
+pub(crate) use jobs::{Jobs, PAUSED};
 
 /// From SIGKILL in the guest to the machine's end.
 const KILL_GRACE: Duration = Duration::from_secs(3);
@@ -78,6 +80,7 @@ pub(crate) struct Supervisor<'a, 'f> {
     sandbox: &'a Sandbox,
     life: &'a mut Life,
     front: &'a mut Front<'f>,
+    jobs: Jobs,
     phase: Phase,
     /// When this run of the command is stopped because its time is up.
     deadline: Option<Instant>,
@@ -96,11 +99,13 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         life: &'a mut Life,
         front: &'a mut Front<'f>,
         deadline: Option<Instant>,
+        jobs: Jobs,
     ) -> Self {
         Self {
             sandbox,
             life,
             front,
+            jobs,
             phase: Phase::Running,
             deadline,
             timed_out: false,
@@ -140,7 +145,11 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
-        let served = self.life.clients.serve(self.sandbox, &self.life.journal);
+        self.jobs.advance();
+        let served = self.life.clients.serve(self.sandbox, &mut self.jobs, &self.life.journal);
+        for action in self.jobs.take_events() {
+            self.life.journal.note(action, &[]);
+        }
         if served.was_used
             && let Some(idle) = &mut self.life.idle
         {
@@ -151,7 +160,11 @@ impl<'a, 'f> Supervisor<'a, 'f> {
             let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
             self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
         }
-        self.life.check_health(self.sandbox, now);
+        if self.jobs.is_paused() {
+            self.life.hold_health(now);
+        } else {
+            self.life.check_health(self.sandbox, now);
+        }
         self.life.answer_waiting();
         Ok(None)
     }
@@ -168,9 +181,15 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         read(self.front.signals().as_fd());
         self.life.clients.sockets().chain(self.life.clients.commands()).for_each(&mut read);
-        let health = self.life.monitor();
+        self.jobs.sources().for_each(&mut read);
+        let health = self.life.monitor().filter(|_| !self.jobs.is_paused());
         health.map(HealthMonitor::fds).into_iter().flatten().for_each(read);
-        let times = [self.next_time(), self.life.clients.next_time(), health.map(HealthMonitor::next_time)];
+        let times = [
+            self.next_time(),
+            self.life.clients.next_time(),
+            self.jobs.next_time(),
+            health.map(HealthMonitor::next_time),
+        ];
         let next = times.into_iter().flatten().min();
         let left = next.map(|time| time.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
@@ -267,6 +286,8 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if matches!(self.phase, Phase::Killing { .. }) {
             return Ok(());
         }
+        // A guest that stands still hears no signal. Its time runs from now on all the same.
+        self.jobs.resume(None);
         if signal == SIGKILL || grace.is_zero() {
             return self.begin_kill();
         }
@@ -278,6 +299,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
     }
 
     fn begin_kill(&mut self) -> Result<(), SessionError> {
+        self.jobs.resume(None);
         self.phase = Phase::Killing { end_at: Instant::now().checked_add(KILL_GRACE) };
         self.life.journal.note("kill", &[("signal", &SIGKILL.to_string())]);
         self.sandbox.process.signal(SIGKILL)

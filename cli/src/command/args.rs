@@ -41,6 +41,10 @@ pub(super) enum Command {
     Restart(StopArgs),
     /// Send a signal to the command of running sandboxes
     Kill(KillArgs),
+    /// Pause sandboxes: nothing in them runs until they are unpaused
+    Pause(NamesArgs),
+    /// Let paused sandboxes go on
+    Unpause(NamesArgs),
     /// Wait until sandboxes have ended and print their exit codes
     Wait(NamesArgs),
     /// Remove sandboxes with their disks and logs
