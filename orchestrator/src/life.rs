@@ -53,6 +53,10 @@ pub(crate) struct Life {
     pub(crate) ending: Option<Ending>,
     /// Its command has run.
     started: bool,
+    /// When its command was started, while it runs.
+    running_since: Option<Instant>,
+    /// How long its command ran the last time.
+    pub(crate) ran: Duration,
 }
 
 impl Life {
@@ -100,6 +104,8 @@ impl Life {
             end_at: None,
             ending: None,
             started: false,
+            running_since: None,
+            ran: Duration::ZERO,
         })
     }
 
@@ -120,6 +126,7 @@ impl Life {
             self.end_at = self.max_duration.and_then(|most| now.checked_add(most));
         }
         self.started = true;
+        self.running_since = Some(now);
         if let Some(idle) = &mut self.idle {
             idle.touch(now);
         }
@@ -129,6 +136,11 @@ impl Life {
             health.report().write(self.run_dir.path());
         }
         self.answer_waiting();
+    }
+
+    /// The command has ended, or could not be started. Its machine is yet to be ended.
+    pub(crate) fn command_over(&mut self) {
+        self.ran = self.running_since.take().map_or(Duration::ZERO, |since| since.elapsed());
     }
 
     /// The command has ended with `code`, and its machine is gone.

@@ -116,6 +116,7 @@ impl Sandbox {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
         let outcome = Supervisor::new(&self, life, front, deadline, jobs).run();
+        life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {
