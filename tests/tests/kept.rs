@@ -3,6 +3,8 @@
 
 #[path = "kept/copy.rs"]
 mod copy;
+#[path = "kept/costs.rs"]
+mod costs;
 #[path = "kept/crash.rs"]
 mod crash;
 #[path = "kept/events.rs"]
