@@ -13,6 +13,7 @@ mod inspect;
 mod load;
 mod logs;
 mod net;
+mod network;
 mod output;
 mod port;
 mod prune;
@@ -77,6 +78,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Stats(args) => stats::main(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
+        Command::Network(command) => network::main(command),
         Command::Pull(args) => pull::main(&args),
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),

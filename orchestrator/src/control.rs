@@ -11,9 +11,10 @@ mod peer;
 mod socket;
 pub(crate) mod wire;
 
+pub(crate) use client::hand_link;
 pub use client::{ControlClient, RemoteCommand};
 pub use message::ExecCall;
-pub(crate) use message::{ControlReply, ControlRequest};
+pub(crate) use message::{ControlReply, ControlRequest, PeerLink};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

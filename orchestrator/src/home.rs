@@ -99,6 +99,12 @@ impl Home {
         self.root.join("names")
     }
 
+    /// One record per group of sandboxes.
+    #[must_use]
+    pub fn groups(&self) -> PathBuf {
+        self.root.join("groups")
+    }
+
     /// One directory per named volume.
     #[must_use]
     pub fn volumes(&self) -> PathBuf {
@@ -113,7 +119,7 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 6] = ["kernel", "names", "oci", "run", "sandboxes", "volumes"];
+const PARTS: [&str; 7] = ["groups", "kernel", "names", "oci", "run", "sandboxes", "volumes"];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

@@ -7,6 +7,7 @@
 mod boot;
 mod control;
 mod error;
+pub mod groups;
 mod home;
 mod id;
 mod kept;
@@ -16,6 +17,7 @@ mod logs;
 mod mounts;
 mod names;
 mod network;
+mod peers;
 mod plan;
 mod process;
 mod publish;
@@ -36,6 +38,7 @@ mod volume;
 
 pub use control::{ControlClient, ExecCall, RemoteCommand};
 pub use error::Error;
+pub use groups::{GroupMember, GroupRecord, JoinedGroup, NewGroup};
 pub use home::Home;
 pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, command_line, this_program};

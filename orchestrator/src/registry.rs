@@ -12,7 +12,7 @@ use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
-use crate::{Error, Home, names};
+use crate::{Error, Home, groups, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -122,6 +122,9 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(record.name.clone()));
     }
     kept.remove()?;
+    let joined = record.spec.network.groups.iter();
+    let joined = joined.map(|group| (group.project.as_deref(), group.group.as_str()));
+    groups::leave(home, &record.id, joined)?;
     release_name(home, &record.name, &record.id)
 }
 

@@ -8,6 +8,7 @@ use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
 use crate::control::ControlSocket;
+use crate::peers::PeerLine;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
@@ -69,6 +70,8 @@ pub struct Sandbox {
     pub(crate) session: Session,
     vmm: VmmProcess,
     pub(crate) control: ControlSocket,
+    /// The way to the other members of its groups.
+    pub(crate) peers: Option<PeerLine>,
     run_dir: RunDir,
     _published: PublishedSockets,
     pub(crate) stop: StopSpec,
@@ -106,6 +109,7 @@ impl Sandbox {
             session,
             vmm,
             control,
+            peers: plan.peers,
             run_dir,
             _published: published,
             stop,

@@ -5,6 +5,7 @@
 
 mod duration;
 mod env;
+mod group;
 mod mount;
 mod network;
 mod rate;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
+pub use group::{GroupMembership, parse_alias, parse_group, parse_group_name};
 pub use mount::{
     MountSource, MountSpec, PublishSocket, parse_mount, parse_publish_socket, parse_tmpfs, parse_volume,
 };

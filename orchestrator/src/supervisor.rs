@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::peers::PeerLine;
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 use clients::Clients;
@@ -133,6 +134,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 return Ok(Some(ended));
             }
         }
+        if let Some(line) = &self.sandbox.peers {
+            line.serve();
+        }
         self.clients.accept(&self.sandbox.control);
         for request in self.clients.serve(self.sandbox) {
             let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
@@ -150,6 +154,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         if self.clients.has_room() {
             read(self.sandbox.control.as_fd());
+        }
+        if let Some(line) = self.sandbox.peers.as_ref().and_then(PeerLine::socket) {
+            read(line);
         }
         fds.push(PollFd::from_borrowed_fd(self.front.signals().as_fd(), PollFlags::IN));
         fds.extend(self.clients.sockets().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));

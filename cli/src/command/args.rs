@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::spec;
-use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
+use monocore_spec::{Cidr, JailMode, NetRule, Protocol, PublishedPort, Reach};
 
 use super::run::RunArgs;
 
@@ -54,6 +54,9 @@ pub(super) enum Command {
     /// Look at a running sandbox's network
     #[command(subcommand)]
     Net(NetCommand),
+    /// Make, list and remove groups of sandboxes that reach each other
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// List the images in the store
@@ -396,6 +399,61 @@ pub(super) struct CompletionArgs {
     /// Which shell
     #[arg(value_enum)]
     pub(super) shell: clap_complete::Shell,
+}
+
+/// Groups of sandboxes.
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkCommand {
+    /// Make a group that stays until it is removed
+    Create(NetworkCreateArgs),
+    /// List groups
+    #[command(visible_alias = "list")]
+    Ls(NetworkLsArgs),
+    /// Show groups and their members, as JSON
+    Inspect(NetworksArgs),
+    /// Remove groups that have no running member
+    #[command(visible_alias = "remove")]
+    Rm(NetworksArgs),
+    /// Remove every group without members
+    Prune,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkCreateArgs {
+    /// Its addresses: a private network of 16 to 29 bits [default: the next free /24 of 10.0.0.0/8]
+    #[arg(long, value_name = "NETWORK", value_parser = parse_subnet)]
+    pub(super) subnet: Option<Cidr>,
+    /// A label; free-form
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = spec::parse_label)]
+    pub(super) label: Vec<(String, String)>,
+    /// [PROJECT/]NAME
+    #[arg(value_name = "NETWORK", value_parser = spec::parse_group_name)]
+    pub(super) network: (Option<String>, String),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkLsArgs {
+    /// Show names only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworksArgs {
+    /// [PROJECT/]NAME
+    #[arg(required = true, value_name = "NETWORK", value_parser = spec::parse_group_name)]
+    pub(super) networks: Vec<(Option<String>, String)>,
+}
+
+fn parse_subnet(text: &str) -> Result<Cidr, String> {
+    let problem = || format!("{text}: a subnet is ADDRESS/BITS, for instance 10.9.0.0/24");
+    let (address, prefix) = text.split_once('/').ok_or_else(problem)?;
+    Ok(Cidr {
+        address: address.parse().map_err(|_| problem())?,
+        prefix: prefix.parse().map_err(|_| problem())?,
+    })
 }
 
 /// Serving a device of monocore's to another virtual machine monitor.

@@ -20,9 +20,11 @@ pub(super) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn create(args: RunArgs) -> anyhow::Result<()> {
-    let (wanted, rm, cidfile) = (args.wanted(), args.rm, args.cidfile.clone());
+    let (wanted, networks, rm, cidfile) = (args.wanted(), args.networks(), args.rm, args.cidfile.clone());
     let spec = args.into_spec(|name| std::env::var_os(name))?;
-    let kept = keep(&Home::locate()?, spec, &wanted, rm)?;
+    let home = Home::locate()?;
+    run::must_exist(&home, &networks)?;
+    let kept = keep(&home, spec, &wanted, rm)?;
     write_id(&kept, cidfile.as_deref())?;
     output::print(&format!("{}\n", kept.record().id))
 }

@@ -10,8 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
-use monocore_orchestrator::spec::{RootSource, SandboxSpec};
-use monocore_orchestrator::{Ended, Front, Home, Launcher, RootFiles, start_in_background, this_program};
+use monocore_orchestrator::spec::{GroupMembership, RootSource, SandboxSpec};
+use monocore_orchestrator::{
+    Ended, Front, Home, Launcher, RootFiles, groups, start_in_background, this_program,
+};
 use monocore_spec::JailMode;
 use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
 
@@ -39,10 +41,11 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 
 fn run(args: RunArgs) -> anyhow::Result<u8> {
     let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
-    let wanted = args.wanted();
+    let (wanted, networks) = (args.wanted(), args.networks());
     let spec = args.into_spec(|name| std::env::var_os(name))?;
     warn_of_gaps(spec.machine.jail);
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    must_exist(&launcher.home, &networks)?;
     if detach {
         let kept = create::keep(&launcher.home, spec, &wanted, rm)?;
         create::write_id(&kept, cidfile.as_deref())?;
@@ -74,6 +77,19 @@ pub(super) fn with_root<T>(
             then(&RootFiles::Image(&found.config, root), &image.reference)
         }
     }
+}
+
+/// Refuses a network that nobody made: it may be a mode misspelled.
+///
+/// # Errors
+/// One of `networks` is not there.
+pub(super) fn must_exist(home: &Home, networks: &[GroupMembership]) -> anyhow::Result<()> {
+    for GroupMembership { project, group, .. } in networks {
+        groups::find(home, project.as_deref(), group).with_context(|| {
+            format!("--network {group}: make it with `monocore network create {group}`, or use --group")
+        })?;
+    }
+    Ok(())
 }
 
 /// Tells what the machine's process would tell, which has nowhere to tell it.

@@ -173,6 +173,9 @@ impl Session {
         self.set_deadline(id, None);
         let Some(mut connection) = self.slots.get_mut(id).and_then(Option::take) else { return };
         connection.shut_both();
+        if let Some(fate) = connection.fate.take() {
+            fate.finish();
+        }
         if self.find(connection.key) == Some(id) {
             self.by_key.remove(&connection.key);
         }

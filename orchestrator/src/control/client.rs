@@ -2,21 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use monocore_protocol::{Stats, Stdin, Stdio, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::message::{ControlReply, ControlRequest, ExecCall};
+use super::message::{ControlReply, ControlRequest, ExecCall, PeerLink};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
     Endpoint, Input, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal, spawn_pump,
 };
 use crate::{Error, Home, Record};
+
+/// How long a supervisor that asks another one waits to be accepted.
+const LINK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Hands `end` to the supervisor in `run_dir`, as one end of `link`.
+///
+/// # Errors
+/// The supervisor is gone or does not accept.
+pub(crate) fn hand_link(run_dir: &Path, link: PeerLink, end: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = socket::connect_within(run_dir, Some(LINK_PATIENCE))?;
+    wire::send(&socket, &ControlRequest::PeerLink(link), Some(end), SendFlags::DONTWAIT)
+}
 
 /// A connection to a running sandbox's supervisor; one request at a time.
 #[derive(Debug)]

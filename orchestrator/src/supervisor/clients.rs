@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_protocol::{ByteString, Exec, Purpose};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::control::wire::Received;
 use crate::control::{ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
@@ -127,7 +127,7 @@ impl Client {
         loop {
             match self.peer.receive() {
                 Received::Nothing => return,
-                Received::Message(request, _) => self.request(request, sandbox, stops),
+                Received::Message(request, descriptor) => self.request(request, descriptor, sandbox, stops),
                 Received::Closed => {
                     self.gone = true;
                     if let Some(command) = self.command.take().filter(|_| !self.detached) {
@@ -140,7 +140,13 @@ impl Client {
         }
     }
 
-    fn request(&mut self, request: ControlRequest, sandbox: &Sandbox, stops: &mut Vec<StopRequest>) {
+    fn request(
+        &mut self,
+        request: ControlRequest,
+        descriptor: Option<OwnedFd>,
+        sandbox: &Sandbox,
+        stops: &mut Vec<StopRequest>,
+    ) {
         match request {
             ControlRequest::Exec(call) => self.exec(*call, sandbox),
             ControlRequest::Signal(signal) => {
@@ -154,6 +160,11 @@ impl Client {
             ControlRequest::Stop { signal, grace_ms } => {
                 self.waits = true;
                 stops.push(StopRequest { signal, grace_ms });
+            }
+            ControlRequest::PeerLink(link) => {
+                if let (Some(line), Some(end)) = (&sandbox.peers, descriptor) {
+                    line.take_link(&link, end.as_fd());
+                }
             }
             ControlRequest::Wait => self.waits = true,
             ControlRequest::Stats => match sandbox.session.stats(STATS_GRACE) {
