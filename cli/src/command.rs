@@ -2,6 +2,7 @@
 
 mod args;
 mod completion;
+mod cp;
 mod create;
 mod df;
 mod diagnostics;
@@ -67,6 +68,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
+        Command::Cp(args) => cp::main(&args),
         Command::Ps(args) => ps::main(&args),
         Command::Stop(args) => end::stop(&args),
         Command::Restart(args) => start::restart(&args),

@@ -111,6 +111,17 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// One lock per project.
+    #[must_use]
+    pub fn projects(&self) -> PathBuf {
+        self.root.join("projects")
+    }
+
+    /// One empty file per directory that was shared for writing.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.root.join("shared")
+    }
+
     /// Unpacked guest kernels, by hash.
     #[must_use]
     pub fn kernel(&self) -> PathBuf {
@@ -119,7 +130,8 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 7] = ["groups", "kernel", "names", "oci", "run", "sandboxes", "volumes"];
+const PARTS: [&str; 9] =
+    ["groups", "kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

@@ -205,7 +205,7 @@ impl KeptRecord {
 
 /// What is needed to write a new sandbox down.
 #[derive(Clone, Debug)]
-pub struct NewSandbox {
+pub(crate) struct NewSandbox {
     /// What the user asked for.
     pub spec: SandboxSpec,
     /// The image as the user wrote it, or the root directory.

@@ -103,7 +103,7 @@ pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
 ///
 /// # Errors
 /// The name is taken, or the records cannot be written.
-pub fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
+pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
     let _alone = lock(home)?;
     let (id, name) = new_identity(home, made.spec.name.as_deref())?;
     // A name whose sandbox is not there counts as free, so it may come first.

@@ -12,8 +12,10 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use monocore_oci::Store;
 use monocore_protocol::TermSize;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitOptions, waitpid};
 use serde::{Deserialize, Serialize};
 
 use crate::control::wire::{self, Received};
@@ -78,8 +80,13 @@ fn spawn_supervisor(launcher: &Launcher, kept: &KeptSandbox, report: &OwnedFd) -
     let home = [b"MONOCORE_HOME=", launcher.home.root().as_os_str().as_bytes()].concat();
     environment.push(text(&home)?);
     let program = text(launcher.program.as_os_str().as_bytes())?;
-    spawn::sys::spawn(&program, &args, &environment, &[report.as_fd()], log.as_fd())?;
-    Ok(())
+    let pid = spawn::sys::spawn(&program, &args, &environment, &[report.as_fd()], log.as_fd())?;
+    // The supervisor goes on in a child of that process; a long-lived caller has no zombie at its end.
+    match retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty())) {
+        // A caller that ignores SIGCHLD has no children to wait for.
+        Ok(_) | Err(Errno::CHILD) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn own_log(kept: &KeptSandbox) -> Result<File, Error> {
@@ -96,11 +103,12 @@ fn own_log(kept: &KeptSandbox) -> Result<File, Error> {
 }
 
 /// Supervises the kept sandbox `id` in this process until it ends; what comes of its start is told over the inherited
-/// descriptor number `report`.
+/// descriptor number `report`. The process has one thread; it ends, and a child of it is the supervisor.
 ///
 /// # Errors
 /// The sandbox could not be started, or its machine failed. It is told over `report` and written down as well.
 pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Error> {
+    spawn::sys::leave_parent().map_err(Error::Spawn)?;
     let mut report = Some(spawn::sys::inherited(report).map_err(Error::Spawn)?);
     let mut say = |what: &Report| {
         if let Some(report) = report.take() {
@@ -146,7 +154,7 @@ fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Resul
 }
 
 /// Calls `then` with the root of `kept`, opened.
-fn with_root<T>(
+pub(crate) fn with_root<T>(
     home: &Home,
     kept: &KeptSandbox,
     then: impl FnOnce(&RootFiles<'_>) -> Result<T, Error>,

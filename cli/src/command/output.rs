@@ -48,6 +48,12 @@ pub(super) fn error(error: &anyhow::Error) {
     let _ = writeln!(stderr, "monocore: {label} {error:#}");
 }
 
+/// Tells the user what was left out.
+pub(super) fn warning(text: &str) {
+    // If standard error is gone, nobody is left to tell.
+    let _ = writeln!(io::stderr().lock(), "monocore: warning: {text}");
+}
+
 /// Whether the user has not said otherwise (<https://no-color.org>).
 pub(super) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

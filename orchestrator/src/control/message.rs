@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize};
+use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
 use serde::{Deserialize, Serialize};
 
 /// What a client asks of a sandbox's supervisor.
@@ -59,6 +59,33 @@ pub struct ExecCall {
     pub stdio: Stdio,
     /// The command goes on when its client goes away, and its output is discarded.
     pub detach: bool,
+    /// It has every capability, whatever the main command lacks.
+    pub privileged: bool,
+    /// Work of the agent's instead of a program.
+    pub tool: Option<Tool>,
+}
+
+impl ExecCall {
+    /// A program with its arguments and nothing else said.
+    #[must_use]
+    pub fn new(argv: Vec<ByteString>) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            stdio: Stdio::Null,
+            detach: false,
+            privileged: false,
+            tool: None,
+        }
+    }
+
+    /// Work of the agent's own.
+    #[must_use]
+    pub fn of_agent(tool: Tool) -> Self {
+        Self { tool: Some(tool), ..Self::new(Vec::new()) }
+    }
 }
 
 /// What a supervisor says.

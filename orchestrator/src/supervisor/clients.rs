@@ -204,6 +204,16 @@ fn beside(main: &Exec, call: ExecCall) -> Exec {
     let mut exec = main.clone();
     exec.purpose = Purpose::Extra;
     exec.argv = call.argv;
+    if call.privileged {
+        exec.capabilities = None;
+        exec.no_new_privileges = false;
+    }
+    if call.tool.is_some() {
+        // The agent's own work is root's.
+        exec.user = String::new();
+        exec.groups.clear();
+        exec.tool = call.tool;
+    }
     for variable in call.env {
         match exec.env.iter_mut().find(|known| same(known, &variable)) {
             Some(known) => *known = variable,
@@ -221,19 +231,12 @@ fn beside(main: &Exec, call: ExecCall) -> Exec {
 
 #[cfg(test)]
 mod tests {
-    use monocore_protocol::{ExecId, Stdio};
+    use monocore_protocol::ExecId;
 
     use super::*;
 
     fn call() -> ExecCall {
-        ExecCall {
-            argv: vec!["id".into()],
-            env: Vec::new(),
-            workdir: None,
-            user: None,
-            stdio: Stdio::Null,
-            detach: false,
-        }
+        ExecCall::new(vec!["id".into()])
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Agent {
         if self.commands.contains_key(&exec.id) {
             return Err(Failure::ours("a command of that name is running"));
         }
-        let Started { pid, streams, terminal } = child::start(exec, &system.hostname)?;
+        let Started { pid, streams, terminal } = child::start(exec, system)?;
         let lives_for_guest = exec.purpose == Purpose::Main;
         self.commands.insert(exec.id, Command { pid, lives_for_guest, ended: None, terminal });
         for ends in streams {

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use monocore_protocol::{Resource, Rlimit};
@@ -83,6 +83,22 @@ pub(crate) fn restore_signals() {
 pub(crate) fn close_from(first: u32) {
     // SAFETY: the caller (a child about to open its own) owns the whole process and uses no older descriptor again.
     unsafe { libc::close_range(first, u32::MAX, 0) };
+}
+
+/// Closes every descriptor from `first` on but those in `keep`; only for a forked child that uses none of the others
+/// again.
+pub(crate) fn close_others(first: u32, keep: &[BorrowedFd<'_>]) {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.sort_unstable();
+    let mut next = first;
+    for fd in kept.into_iter().filter(|fd| *fd >= first) {
+        if fd > next {
+            // SAFETY: as in `close_from`; none of `keep` is in the range.
+            unsafe { libc::close_range(next, fd - 1, 0) };
+        }
+        next = fd + 1;
+    }
+    close_from(next);
 }
 
 /// Kills every process but this one; only PID 1 may mean that.
