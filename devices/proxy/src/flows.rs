@@ -62,6 +62,8 @@ pub(crate) struct Flows<O> {
     /// Those that the guest had no room for.
     starved: Vec<Id>,
     sweep: Option<Instant>,
+    /// Sockets of members' flows, to take out of the poller and to close: the other machine may have kept them open, too.
+    leaving: Vec<OwnedFd>,
     /// Sockets of new flows give datagrams together that came together.
     together: bool,
 }
@@ -73,6 +75,7 @@ impl<O> Default for Flows<O> {
             by_ends: BTreeMap::new(),
             starved: Vec::new(),
             sweep: None,
+            leaving: Vec::new(),
             together: false,
         }
     }
@@ -196,7 +199,11 @@ impl<O: Copy + Ord> Flows<O> {
     }
 
     /// Ends flows that are over.
-    pub(crate) fn turn(&mut self, engine: &mut Engine, now: Instant) {
+    pub(crate) fn turn(&mut self, engine: &mut Engine, poller: &Poller, now: Instant) {
+        for socket in self.leaving.drain(..) {
+            // One that is paused is not there.
+            let _ = poller.remove(&socket);
+        }
         if self.sweep.is_none_or(|at| at > now) {
             return;
         }
@@ -238,6 +245,9 @@ impl<O: Copy + Ord> Flows<O> {
                 self.by_ends.remove(&(flow.owner, flow.remote));
             }
             engine.closed();
+            if flow.is_peer {
+                self.leaving.push(flow.socket);
+            }
         }
     }
 

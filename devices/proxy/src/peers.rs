@@ -8,6 +8,8 @@
 //! the link's own, and in no other name. What it sends is hostile, and so are its descriptors: they are checked to be Unix
 //! sockets of the kind that the call needs, and never waited for.
 
+#[cfg(test)]
+pub(crate) mod testing;
 mod wire;
 
 use std::collections::{HashMap, VecDeque};

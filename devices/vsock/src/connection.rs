@@ -129,6 +129,8 @@ pub(crate) struct Connection {
     pub(crate) broken: Option<Errno>,
     /// How the connection ends, where the socket's other end is another machine's.
     pub(crate) fate: Option<Fate>,
+    /// The other machine made the socket and may have kept it open, too: to close it does not take it out of the poller.
+    pub(crate) is_foreign: bool,
     /// When the session loses patience with it.
     pub(crate) deadline: Option<Instant>,
 }
@@ -156,6 +158,7 @@ impl Connection {
             hung_up: false,
             broken: None,
             fate: None,
+            is_foreign: false,
             deadline: None,
         }
     }

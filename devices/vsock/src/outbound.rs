@@ -180,6 +180,7 @@ impl Outbound<'_> {
             let id = self.session.insert(key, host, phase).ok_or(Errno::NOBUFS)?;
             if let Some(connection) = self.session.get(id) {
                 connection.inspected = dialed.inspected.then(|| Box::new(frame));
+                connection.is_foreign = dialed.fate.is_some();
                 connection.fate = dialed.fate;
             }
             id

@@ -314,6 +314,10 @@ impl<'m> VsockService<'m, '_> {
     /// Gives the guest what there is for it.
     fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.turn_front(poller)?;
+        for socket in self.session.leaving.drain(..) {
+            // One that was not watched is not there.
+            let _ = poller.remove(&socket);
+        }
         self.return_spent()?;
         self.flush_control()?;
         self.run.inbound.ring.notify()?;

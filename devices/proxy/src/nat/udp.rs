@@ -94,7 +94,7 @@ impl Udp {
                 self.flows.pause(io.poller, id)?;
             }
         }
-        self.flows.turn(io.engine, io.now);
+        self.flows.turn(io.engine, io.poller, io.now);
         Ok(())
     }
 

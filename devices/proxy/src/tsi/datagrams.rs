@@ -75,7 +75,7 @@ impl Tsi {
                 self.flows.pause(poller, id)?;
             }
         }
-        self.flows.turn(&mut self.engine, now);
+        self.flows.turn(&mut self.engine, poller, now);
         Ok(())
     }
 
