@@ -238,6 +238,14 @@ impl<O: Copy + Ord> Flows<O> {
         }
     }
 
+    /// Ends the flow between `ends` if a member is at its other end.
+    pub(crate) fn refuse(&mut self, engine: &mut Engine, ends: (O, SocketAddr)) {
+        let id = self.by_ends.get(&ends).copied();
+        if let Some(id) = id.filter(|id| self.flows.get(*id).is_some_and(|flow| flow.is_peer)) {
+            self.remove(engine, id);
+        }
+    }
+
     /// Ends a flow.
     pub(crate) fn remove(&mut self, engine: &mut Engine, id: Id) {
         if let Some(flow) = self.flows.remove(id) {
@@ -275,7 +283,10 @@ impl<O> Flow<O> {
     /// The same, asked before the next datagram is received.
     pub(crate) fn is_over(&self) -> bool {
         let look = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
-        self.is_peer && matches!(recv(&self.socket, &mut [0; 0], look), Ok((_, 0))) && self.is_closed()
+        // Closed with datagrams unread, the socket says so once, as an error.
+        self.is_peer
+            && matches!(recv(&self.socket, &mut [0; 0], look), Ok((_, 0)) | Err(Errno::CONNRESET))
+            && self.is_closed()
     }
 
     /// Whether nobody has ever answered on the flow.

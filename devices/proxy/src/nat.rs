@@ -47,7 +47,7 @@ use tcp::{Incoming, Tcp};
 use udp::Udp;
 use wire::ip::{self, Ip};
 use wire::tcp::Segment;
-use wire::udp::{Datagram, Echo};
+use wire::udp::{Datagram, Echo, refused_datagram};
 use wire::{ETHERNET_BYTES, HEAD_BYTES, Head, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
 
 /// The most datagrams of one frame: Linux cuts no more (`UDP_MAX_SEGMENTS`).
@@ -154,6 +154,10 @@ impl Nat {
                 }
             }
             ip::ICMP | ip::ICMPV6 => {
+                if let Some(ends) = refused_datagram(head, ip) {
+                    parts.udp.refused(io.engine, ends);
+                    return Ok(());
+                }
                 let Some(echo) = Echo::parse(head, ip) else { return Ok(()) };
                 cut(frame, echo.payload_at, echo.payload_bytes);
                 parts.echoes.request(io, (ip.source, ip.target), &echo, frame, packet)

@@ -40,9 +40,10 @@ const ACCEPTED: &[u8] = b"+";
 /// The guest's end of a connection to a member, or of a flow of datagrams.
 #[derive(Debug)]
 pub(crate) struct PeerSocket {
-    pub(crate) socket: OwnedFd,
+    // Dropped first: whoever sees the socket's end looks at it.
     /// Of a connection: how it ends.
     pub(crate) fate: Option<Fate>,
+    pub(crate) socket: OwnedFd,
 }
 
 /// A connection or flow from a member.

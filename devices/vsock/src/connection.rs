@@ -99,6 +99,9 @@ pub(crate) enum Delivery {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    // Dropped before the socket, whose end has others look at it.
+    /// How the connection ends, where the socket's other end is another machine's.
+    pub(crate) fate: Option<Fate>,
     pub(crate) key: Key,
     pub(crate) host: Host,
     pub(crate) phase: Phase,
@@ -127,8 +130,6 @@ pub(crate) struct Connection {
     pub(crate) hung_up: bool,
     /// What went wrong when bytes were sent to the front's socket: it ends once what is there to be read is with the guest.
     pub(crate) broken: Option<Errno>,
-    /// How the connection ends, where the socket's other end is another machine's.
-    pub(crate) fate: Option<Fate>,
     /// The other machine made the socket and may have kept it open, too: to close it does not take it out of the poller.
     pub(crate) is_foreign: bool,
     /// When the session loses patience with it.

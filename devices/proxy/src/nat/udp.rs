@@ -79,6 +79,11 @@ impl Udp {
         self.flows.accept(io.engine, io.poller, ends, call.end.socket, io.now)
     }
 
+    /// The guest takes no datagrams of a flow that a member began. Its end tells the member.
+    pub(crate) fn refused(&mut self, engine: &mut Engine, ends: (SocketAddr, SocketAddr)) {
+        self.flows.refuse(engine, ends);
+    }
+
     /// A flow's socket has something.
     pub(crate) fn ready(&mut self, io: &mut Io<'_, '_>, bits: u64) -> Result<(), ServiceError> {
         let Some(id) = self.flows.by_bits(bits) else { return Ok(()) };

@@ -31,8 +31,9 @@ pub(super) fn backlog(asked: u32) -> usize {
 #[derive(Debug)]
 struct Connection {
     channel: Channel,
-    socket: OwnedFd,
+    // Dropped before the socket, whose end has others look at it.
     fate: Option<Fate>,
+    socket: OwnedFd,
     announcement: Frame,
 }
 

@@ -62,13 +62,14 @@ pub(super) enum Carrier {
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    // Dropped before the socket, whose end has others look at it.
+    /// How the connection ends, where the pair's other end is a member's.
+    pub(super) fate: Option<Fate>,
     pub(super) guest: SocketAddr,
     /// The other end, as the guest knows it.
     pub(super) remote: SocketAddr,
     pub(super) socket: OwnedFd,
     pub(super) carrier: Carrier,
-    /// How the connection ends, where the pair's other end is a member's.
-    pub(super) fate: Option<Fate>,
     pub(super) phase: Phase,
 
     pub(super) unacknowledged: u32,

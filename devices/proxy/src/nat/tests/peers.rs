@@ -1,13 +1,14 @@
 //! Members of the guest's group: the test is their machine and the supervisor.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use monocore_spec::{PeerReply, PeerRequest};
 use monocore_vsock::Fate;
-use rustix::net::{RecvFlags, SendFlags, Shutdown as Half, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown as Half, SocketType, recv, send, shutdown};
 
+use super::guest::ends as ends_of_link;
 use super::*;
-use crate::peers::testing::{Far, MEMBER, OWN, groups, readable};
+use crate::peers::testing::{Far, MEMBER, OWN, groups, pair, readable};
 
 fn guest_in_group(rules: Vec<monocore_spec::NetRule>) -> (Guest, Far) {
     let mut nat = Nat::new(&spec(rules, vec![]), &[], None).unwrap();
@@ -159,6 +160,28 @@ fn datagrams_go_to_a_member_and_back() {
     let (_, descriptors) = link.receive();
     drop(descriptors);
     assert_eq!(guest.icmp(), (3, 3));
+}
+
+#[test]
+fn a_datagram_that_the_guest_does_not_take_ends_its_flow() {
+    let (mut guest, line) = guest_in_group(vec![]);
+    let link = line.link();
+    let (near, far) = pair(SocketType::SEQPACKET);
+    link.send(&[17, 0, 0x88, 0x13, 53, 0], &[far.as_fd()]);
+    drop(far);
+    send(&near, b"ask", SendFlags::empty()).unwrap();
+    let frame = guest.next(Duration::from_secs(5)).unwrap();
+    // The guest's kernel quotes the packet. Another one's changes nothing.
+    for (port, ends) in [(54, false), (53, true)] {
+        let mut quoted = frame[12 + 14..].to_vec();
+        quoted[23] = port;
+        let message = [&[3, 3, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
+        let mut packet = Vec::new();
+        emit::icmp(&mut packet, ends_of_link(), IpAddr::from(OWN), IpAddr::from(MEMBER), &message, 64);
+        guest.send(&packet);
+        let seen = recv(&near, &mut [0; 1][..], RecvFlags::DONTWAIT);
+        assert_eq!(seen.is_ok(), ends, "{port}: {seen:?}");
+    }
 }
 
 #[test]
