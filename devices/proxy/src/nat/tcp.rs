@@ -230,7 +230,10 @@ impl Tcp {
         connection.deadline = None;
         match connection.phase {
             // A member's machine that says nothing: the guest's own patience is over by now.
-            Phase::Connecting => Ok(drop(self.remove(io, id))),
+            Phase::Connecting => {
+                self.remove(io, id);
+                Ok(())
+            }
             Phase::Answered | Phase::Asking => {
                 connection.attempts += 1;
                 if connection.attempts >= MAX_SYNS { self.abort(io, id) } else { self.say_syn(io, id) }

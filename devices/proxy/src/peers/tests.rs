@@ -176,5 +176,5 @@ fn an_end_of_a_pair_of_packets_is_connected_for_good() {
     assert_eq!(connect(&end, &address), Err(Errno::ISCONN));
     drop(other);
     assert_eq!(connect(&end, &address), Err(Errno::ISCONN));
-    connect(&socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap(), &address).unwrap();
+    connect(socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap(), &address).unwrap();
 }
