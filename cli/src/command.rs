@@ -2,6 +2,7 @@
 
 mod args;
 mod completion;
+mod compose;
 mod cp;
 mod create;
 mod df;
@@ -80,6 +81,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
         Command::Events(args) => events::main(&args),
+        Command::Compose(args) => return compose::main(args),
         Command::Init(args) => project::init(&args),
         Command::Add(args) => project::add(&args),
         Command::Config(args) => project::config(&args),

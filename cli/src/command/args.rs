@@ -76,6 +76,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Show the output of a project's sandboxes
     Log(LogArgs),
+    /// Understand Docker Compose's verbs and flags, on a compose.yaml or a monocore.toml
+    Compose(super::compose::ComposeArgs),
     /// Show a project's groups, services and what they need
     Tree(TreeArgs),
     /// Stop and remove services of a project

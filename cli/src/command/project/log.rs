@@ -41,7 +41,7 @@ pub(in crate::command) fn show(files: &ProjectArgs, args: &LogFlags) -> anyhow::
     if args.follow {
         return std::thread::scope(|scope| {
             let threads: Vec<_> =
-                readers.into_iter().map(|reading| scope.spawn(|| reading.to_end())).collect();
+                readers.into_iter().map(|reading| scope.spawn(|| reading.drain())).collect();
             threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
         });
     }
@@ -77,7 +77,7 @@ impl Reading<'_> {
         Ok(None)
     }
 
-    fn to_end(mut self) -> anyhow::Result<()> {
+    fn drain(mut self) -> anyhow::Result<()> {
         while let Some(entry) = self.next()? {
             if !self.source.entry(&entry).context("writing the log")? {
                 return Ok(());
