@@ -17,6 +17,8 @@ mod load;
 mod logs;
 mod net;
 mod output;
+mod own;
+mod pause;
 mod port;
 mod project;
 mod prune;
@@ -75,6 +77,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Stop(args) => end::stop(&args),
         Command::Restart(args) => start::restart(&args),
         Command::Kill(args) => end::kill(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Unpause(args) => pause::unpause(&args),
         Command::Wait(args) => end::wait(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Logs(args) => logs::main(&args),
@@ -82,6 +86,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Stats(args) => stats::main(&args),
         Command::Events(args) => events::main(&args),
         Command::Compose(args) => return compose::main(args),
+        Command::Own(command) => own::main(&command),
         Command::Init(args) => project::init(&args),
         Command::Add(args) => project::add(&args),
         Command::Config(args) => project::config(&args),

@@ -47,7 +47,7 @@ mod tools;
 mod volume;
 mod wait;
 
-pub use control::{Condition, ControlClient, ExecCall, RemoteCommand};
+pub use control::{Condition, ControlClient, ExecCall, RemoteCommand, SandboxStats};
 pub use error::Error;
 pub use health::{HealthReport, HealthResult, HealthStatus};
 pub use home::Home;
@@ -55,6 +55,7 @@ pub use images::Images;
 pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
+pub use monocore_channel::{DeviceCounters, MachineCounters};
 pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{

@@ -46,11 +46,17 @@ pub(crate) struct Life {
     /// What was known of its health when its machine ended.
     last_health: Option<HealthReport>,
     pub(crate) idle: Option<Idle>,
+    /// How long it may live after its command's first start.
+    max_duration: Option<Duration>,
     /// When it has lived as long as it may.
     pub(crate) end_at: Option<Instant>,
     pub(crate) ending: Option<Ending>,
     /// Its command has run.
     started: bool,
+    /// When its command was started, while it runs.
+    running_since: Option<Instant>,
+    /// How long its command ran the last time.
+    pub(crate) ran: Duration,
 }
 
 impl Life {
@@ -70,7 +76,7 @@ impl Life {
             check: HealthCheck::resolve(spec.health.as_ref(), image.healthcheck.as_ref()),
             restarts: Restarts::new(spec.restart),
             idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
-            end_at: spec.limits.max_duration.and_then(|most| now.checked_add(most)),
+            max_duration: spec.limits.max_duration,
             ..Self::new(run_dir, journal)?
         })
     }
@@ -94,9 +100,12 @@ impl Life {
             health: None,
             last_health: None,
             idle: None,
+            max_duration: None,
             end_at: None,
             ending: None,
             started: false,
+            running_since: None,
+            ran: Duration::ZERO,
         })
     }
 
@@ -113,13 +122,25 @@ impl Life {
 
     /// The command runs since `now`.
     pub(crate) fn command_started(&mut self, now: Instant) {
+        if !self.started {
+            self.end_at = self.max_duration.and_then(|most| now.checked_add(most));
+        }
         self.started = true;
+        self.running_since = Some(now);
+        if let Some(idle) = &mut self.idle {
+            idle.touch(now);
+        }
         self.journal.note("start", &[]);
         self.health = self.check.clone().map(|check| HealthMonitor::new(check, now));
         if let Some(health) = &self.health {
             health.report().write(self.run_dir.path());
         }
         self.answer_waiting();
+    }
+
+    /// The command has ended, or could not be started. Its machine is yet to be ended.
+    pub(crate) fn command_over(&mut self) {
+        self.ran = self.running_since.take().map_or(Duration::ZERO, |since| since.elapsed());
     }
 
     /// The command has ended with `code`, and its machine is gone.
@@ -146,6 +167,11 @@ impl Life {
         self.health.as_ref()
     }
 
+    /// When to look whether the sandbox is used; nothing before its command runs.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.idle.as_ref().filter(|_| self.started).and_then(Idle::next_time)
+    }
+
     /// Goes on with the health checks of `sandbox`.
     pub(crate) fn check_health(&mut self, sandbox: &Sandbox, now: Instant) {
         let Some(monitor) = &mut self.health else { return };
@@ -159,6 +185,13 @@ impl Life {
             self.journal.note(&format!("health_status: {}", report.status.name()), &[]);
         }
         self.answer_waiting();
+    }
+
+    /// No health check is made of a machine that stands still.
+    pub(crate) fn hold_health(&mut self, now: Instant) {
+        if let Some(monitor) = &mut self.health {
+            monitor.hold(now);
+        }
     }
 
     /// Answers clients that wait for what is so now.

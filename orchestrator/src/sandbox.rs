@@ -1,5 +1,6 @@
 //! A running sandbox: its machine, the session with its agent, its control socket, and how all of them end.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::life::Life;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
-use crate::supervisor::{Front, Supervisor};
+use crate::supervisor::{Front, Jobs, Supervisor};
 use crate::{Error, Plan, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
@@ -75,6 +76,8 @@ pub(crate) struct Sandbox {
     pub(crate) main: Exec,
     /// The disk outlives the machine.
     keeps_disk: bool,
+    /// The way to the machine's process, until the supervisor has it.
+    channel: Option<OwnedFd>,
 }
 
 impl Sandbox {
@@ -101,6 +104,7 @@ impl Sandbox {
             stop_signal: plan.stop_signal.number(),
             main,
             keeps_disk: plan.keeps_disk,
+            channel: Some(plan.channel),
         })
     }
 
@@ -108,9 +112,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// The machine or the session with it failed.
-    pub(crate) fn run(self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
+    pub(crate) fn run(mut self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let outcome = Supervisor::new(&self, life, front, deadline).run();
+        let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
+        let outcome = Supervisor::new(&self, life, front, deadline, jobs).run();
+        life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {

@@ -17,6 +17,10 @@ mod life;
 mod limits;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/machine.rs"]
+mod machine;
+#[path = "kept/pause.rs"]
+mod pause;
 #[path = "kept/restart.rs"]
 mod restart;
 #[path = "kept/support.rs"]

@@ -46,6 +46,10 @@ pub(super) enum Command {
     Restart(StopArgs),
     /// Send a signal to the command of running sandboxes
     Kill(KillArgs),
+    /// Pause sandboxes: nothing in them runs until they are unpaused
+    Pause(NamesArgs),
+    /// Let paused sandboxes go on
+    Unpause(NamesArgs),
     /// Wait until sandboxes have ended and print their exit codes
     Wait(NamesArgs),
     /// Remove sandboxes with their disks and logs
@@ -58,6 +62,9 @@ pub(super) enum Command {
     Stats(StatsArgs),
     /// Follow what happens to sandboxes
     Events(super::events::EventsArgs),
+    /// Set up monocore on this machine
+    #[command(subcommand, name = "self")]
+    Own(super::own::SelfCommand),
     /// Write a first monocore.toml
     Init(InitArgs),
     /// Add a service to a project's monocore.toml

@@ -23,7 +23,7 @@ pub(super) enum Filter {
 
 /// Reads `name=…`, `status=…`, `label=KEY[=VALUE]`.
 pub(super) fn parse_filter(text: &str) -> Result<Filter, String> {
-    let known = ["created", "running", "restarting", "exited"];
+    let known = ["created", "running", "paused", "restarting", "exited"];
     match text.split_once('=') {
         Some(("name", name)) => Ok(Filter::Name(name.to_owned())),
         Some(("status", status)) if known.contains(&status) => Ok(Filter::Status(status.to_owned())),
@@ -125,12 +125,13 @@ fn command(words: &[String]) -> String {
 
 pub(super) fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let state = &entry.state;
+    let up = || format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now));
     match state.status {
         SandboxStatus::Created => "Created".to_owned(),
         SandboxStatus::Running => {
-            let up = ago(state.started_ms.unwrap_or(entry.created_ms), now);
-            format!("Up {up}{}", state.health.as_ref().map(health).unwrap_or_default())
+            format!("{}{}", up(), state.health.as_ref().map(health).unwrap_or_default())
         }
+        SandboxStatus::Paused => format!("{} (Paused)", up()),
         SandboxStatus::Restarting => format!(
             "Restarting ({}) {} ago",
             state.exit_code.unwrap_or_default(),

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use monocore_protocol::{Stats, Stdin, Stdio, Stream};
+use monocore_protocol::{Stdin, Stdio, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::message::{Condition, ControlReply, ControlRequest, ExecCall};
+use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, SandboxStats};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
@@ -130,16 +130,43 @@ impl ControlClient {
         }
     }
 
-    /// The guest's use of resources.
+    /// Pauses the sandbox: nothing in it runs until [`Self::unpause`].
     ///
     /// # Errors
-    /// The guest's or the connection's.
-    pub fn stats(&self) -> Result<Stats, Error> {
+    /// It is paused already, or the connection's.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.send(&ControlRequest::Pause)?;
+        self.done()
+    }
+
+    /// Lets a paused sandbox go on.
+    ///
+    /// # Errors
+    /// It is not paused, or the connection's.
+    pub fn unpause(&self) -> Result<(), Error> {
+        self.send(&ControlRequest::Unpause)?;
+        self.done()
+    }
+
+    /// The use of resources. A part whose source does not answer is missing.
+    ///
+    /// # Errors
+    /// Neither guest nor machine answers, or the connection's.
+    pub fn stats(&self) -> Result<SandboxStats, Error> {
         self.send(&ControlRequest::Stats)?;
         loop {
             match self.receive()? {
-                Some((ControlReply::Stats(stats), _)) => return Ok(stats),
+                Some((ControlReply::Stats(stats), _)) => return Ok(*stats),
                 None => return Err(Error::NotRunning(self.name.clone())),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn done(&self) -> Result<(), Error> {
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
                 other => self.unexpected(other.map(|(reply, _)| reply))?,
             }
         }
@@ -171,8 +198,19 @@ impl ControlClient {
     fn unexpected(&self, reply: Option<ControlReply>) -> Result<(), Error> {
         match reply {
             Some(ControlReply::Refused(problem)) => Err(Error::Control { name: self.name.clone(), problem }),
+            Some(ControlReply::Conflict(conflict)) => Err(self.conflict(conflict)),
             Some(_) => Ok(()),
             None => Err(Error::NotRunning(self.name.clone())),
+        }
+    }
+
+    fn conflict(&self, conflict: Conflict) -> Error {
+        let name = self.name.clone();
+        match conflict {
+            Conflict::Paused => Error::Paused { name, before: "exec" },
+            Conflict::AlreadyPaused => Error::AlreadyPaused(name),
+            Conflict::NotPaused => Error::NotPaused(name),
+            Conflict::Stopping => Error::Stopping(name),
         }
     }
 
@@ -263,6 +301,9 @@ impl RemoteCommand {
                 self.fail(SessionError::Exec { code, message });
             }
             Received::Message(ControlReply::Refused(problem), _) => self.fail(SessionError::Refused(problem)),
+            Received::Message(ControlReply::Conflict(conflict), _) => {
+                self.fail(SessionError::Refused(self.client.conflict(conflict).to_string()));
+            }
             Received::Message(_, _) => {}
         }
         Ok(true)

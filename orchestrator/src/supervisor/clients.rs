@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use monocore_protocol::{ByteString, Exec, Purpose};
 use rustix::fd::{AsFd, BorrowedFd};
 
+use super::jobs::Jobs;
 use crate::control::wire::Received;
-use crate::control::{Condition, ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
+use crate::control::{
+    Condition, Conflict, ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall,
+};
 use crate::events::Journal;
 use crate::health::HealthStatus;
 use crate::sandbox::Sandbox;
@@ -17,8 +20,6 @@ use crate::session::{Process, SessionError, Streams};
 const MAX_CLIENTS: usize = 512;
 /// How long the socket is left alone when no descriptor is free.
 const REST: Duration = Duration::from_millis(100);
-/// How long the guest's agent may take for its figures.
-const STATS_GRACE: Duration = Duration::from_secs(2);
 
 const SIGKILL: u8 = 9;
 /// The exit code of a command whose machine ended first: 128 and SIGKILL's number.
@@ -166,9 +167,9 @@ impl Clients {
     }
 
     /// Does what clients ask; gives back what is the supervisor's to do.
-    pub(super) fn serve(&mut self, sandbox: &Sandbox, journal: &Journal) -> Served {
+    pub(super) fn serve(&mut self, sandbox: &Sandbox, jobs: &mut Jobs, journal: &Journal) -> Served {
         let mut served = Served::default();
-        let mut desk = Desk { sandbox, journal, started: &mut self.started, served: &mut served };
+        let mut desk = Desk { sandbox, jobs, journal, started: &mut self.started, served: &mut served };
         for client in &mut self.all {
             client.serve(&mut desk);
         }
@@ -251,6 +252,7 @@ impl Clients {
 /// What requests are served with.
 struct Desk<'a> {
     sandbox: &'a Sandbox,
+    jobs: &'a mut Jobs,
     journal: &'a Journal,
     started: &'a mut u64,
     served: &'a mut Served,
@@ -287,6 +289,9 @@ impl Client {
         let sandbox = desk.sandbox;
         let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
         match request {
+            ControlRequest::Exec(_) if desk.jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
             ControlRequest::Exec(call) => self.exec(*call, desk),
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
@@ -301,10 +306,9 @@ impl Client {
             }
             ControlRequest::Wait => self.awaits = Awaits::Exit,
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
-            ControlRequest::Stats => match sandbox.session.stats(STATS_GRACE) {
-                Ok(stats) => self.peer.reply(&ControlReply::Stats(stats)),
-                Err(error) => self.answer(Err(error)),
-            },
+            ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
+            ControlRequest::Unpause => desk.jobs.resume(Some(Arc::clone(&self.peer))),
+            ControlRequest::Stats => desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session),
         }
     }
 
