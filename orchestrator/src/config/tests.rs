@@ -1,4 +1,7 @@
 use super::*;
 
 mod bad;
+mod loading;
 mod model;
+mod same;
+mod schema;
