@@ -5,3 +5,4 @@ mod loading;
 mod model;
 mod same;
 mod schema;
+mod wild;
