@@ -123,7 +123,7 @@ fn command(words: &[String]) -> String {
     if line.chars().count() > COMMAND_CHARS { format!("\"{short}…\"") } else { format!("\"{short}\"") }
 }
 
-fn status(entry: &SandboxEntry, now: SystemTime) -> String {
+pub(super) fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let state = &entry.state;
     match state.status {
         SandboxStatus::Created => "Created".to_owned(),
@@ -153,7 +153,7 @@ fn health(report: &HealthReport) -> &'static str {
     }
 }
 
-fn ports(entry: &SandboxEntry) -> Vec<String> {
+pub(super) fn ports(entry: &SandboxEntry) -> Vec<String> {
     match entry.running.as_ref().map(|record| &record.network) {
         Some(NetworkRecord::Ours { ports, .. }) => ports
             .iter()
