@@ -3,6 +3,7 @@
 //! Three syntaxes lead to one [`Monocore`]: TOML, YAML, and an existing `compose.yaml`. A program builds the same model
 //! with [`Monocore::builder`]. Either way it is validated as a whole, so that a [`Monocore`] that was loaded or built
 //! has no unknown group, no dependency cycle and no text that a parser of [`crate::spec`] rejects.
+//! The decisions are in `docs/design/projects.md`.
 //!
 
 mod builder;
