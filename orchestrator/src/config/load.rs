@@ -1,7 +1,6 @@
 //! A project from its files.
 
 mod extends;
-mod find;
 mod include;
 mod rebase;
 
@@ -10,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compose;
+use super::find::{self, Dialect};
 use super::interpolate::{Dollars, Interpolation};
 use super::project::{LoadOptions, Project};
 use super::tree::{Node, Place, Table};
 use super::{
     ConfigError, ConfigErrors, Monocore, canonical, dotenv, merge, parse_toml, parse_yaml, read, validate,
 };
-use find::Dialect;
 
 /// The deepest chain of files that include or extend each other.
 const MAX_FILES_DEEP: usize = 16;
