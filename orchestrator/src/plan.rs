@@ -70,6 +70,8 @@ pub struct Plan {
     pub files: Vec<OwnedFd>,
     /// This process's end of the socket over which the machine hands the guest's connections.
     pub handoff: OwnedFd,
+    /// This process's end of the machine control channel.
+    pub channel: OwnedFd,
     /// What the guest becomes.
     pub configure: Configure,
     /// The command.
@@ -147,6 +149,8 @@ impl Plan {
             devices.push(shares(mounts, &mut files));
         }
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
+        let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
+        vm.control = Some(files.keep(far_end));
         let joined = &run_dir.record().groups;
         let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
         let (peers, far_line) = line.transpose()?.unzip();
@@ -164,6 +168,7 @@ impl Plan {
             vm,
             files: files.0,
             handoff,
+            channel,
             configure,
             exec,
             sockets,
@@ -309,6 +314,7 @@ fn machine(
         network: Network::None,
         timeline: Sink::Discard,
         jail: spec.machine.jail,
+        control: None,
     }
 }
 

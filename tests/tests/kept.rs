@@ -5,11 +5,23 @@
 mod copy;
 #[path = "kept/crash.rs"]
 mod crash;
+#[path = "kept/events.rs"]
+mod events;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/health.rs"]
+mod health;
 #[path = "kept/life.rs"]
 mod life;
+#[path = "kept/limits.rs"]
+mod limits;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/machine.rs"]
+mod machine;
+#[path = "kept/pause.rs"]
+mod pause;
+#[path = "kept/restart.rs"]
+mod restart;
 #[path = "kept/support.rs"]
 mod support;

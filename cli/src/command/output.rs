@@ -25,6 +25,18 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Writes `text` and a newline at once; false if the reader has gone away.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn line(text: &str) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("writing to standard output"),
+    }
+}
+
 /// Writes `value` as JSON, or what `table` makes of it.
 ///
 /// # Errors
@@ -38,6 +50,12 @@ pub(super) fn listing<T: Serialize + ?Sized>(
         Format::Table => print(&table(value)),
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(value)?)),
     }
+}
+
+/// Tells the user something beside the output.
+pub(super) fn note(text: &str) {
+    // If standard error is gone, nobody is left to tell.
+    let _ = writeln!(io::stderr().lock(), "monocore: {text}");
 }
 
 /// Tells the user what failed.

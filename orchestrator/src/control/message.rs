@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use monocore_channel::MachineCounters;
 use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +23,17 @@ pub(crate) enum ControlRequest {
         /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
         grace_ms: Option<u64>,
     },
-    /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
+    /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
-    /// The guest's use of resources. The reply is [`ControlReply::Stats`].
+    /// The use of resources. The reply is [`ControlReply::Stats`].
     Stats,
+    /// Pause the machine. The reply is [`ControlReply::Done`].
+    Pause,
+    /// Let a paused machine go on. The reply is [`ControlReply::Done`].
+    Unpause,
+    /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
+    /// [`ControlReply::Ended`] that it does not.
+    WaitFor(Condition),
     /// Give the machine a link to another member of a group; the message carries it. There is no reply: a link that is not
     /// taken is closed.
     PeerLink(PeerLink),
@@ -42,6 +50,17 @@ pub(crate) struct PeerLink {
     pub(crate) own: Ipv4Addr,
     /// The address of the member that asks.
     pub(crate) peer: Ipv4Addr,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// The command runs, or has run.
+    Started,
+    /// The sandbox is healthy; without health checks, its command runs.
+    Healthy,
+    /// The sandbox has ended and is not started again.
+    Completed,
 }
 
 /// A command to run beside the main one. What is absent is as it is for the main command.
@@ -88,6 +107,28 @@ impl ExecCall {
     }
 }
 
+/// Why a running sandbox cannot do what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Conflict {
+    /// It is paused.
+    Paused,
+    /// It is paused already.
+    AlreadyPaused,
+    /// It is not paused.
+    NotPaused,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// A running sandbox's use of resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStats {
+    /// What the guest's agent says, unless it does not answer.
+    pub guest: Option<Stats>,
+    /// What the machine's process says, unless it does not answer.
+    pub machine: Option<MachineCounters>,
+}
+
 /// What a supervisor says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ControlReply {
@@ -112,10 +153,16 @@ pub(crate) enum ControlReply {
         /// Its exit code.
         code: u8,
     },
-    /// The guest's use of resources.
-    Stats(Stats),
+    /// The use of resources.
+    Stats(Box<SandboxStats>),
     /// It is done.
     Done,
     /// It cannot be done.
     Refused(String),
+    /// It cannot be done as the sandbox is.
+    Conflict(Conflict),
+    /// The condition holds.
+    Reached,
+    /// The sandbox is unhealthy.
+    Unhealthy,
 }
