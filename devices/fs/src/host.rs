@@ -20,10 +20,12 @@ pub(crate) struct Stat(Statx);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FileId {
     pub(crate) mount: u64,
-    pub(crate) dev: u64,
     pub(crate) ino: u64,
-    /// Seconds and nanoseconds; zeroes where the file system does not keep them.
-    pub(crate) born: (i64, u32),
+    /// Major and minor number, 12 and 20 bits on Linux.
+    pub(crate) dev: u32,
+    /// Nanoseconds and seconds; zeroes where the file system does not keep them.
+    pub(crate) born_nsec: u32,
+    pub(crate) born_sec: i64,
 }
 
 impl Stat {
@@ -48,9 +50,9 @@ impl Stat {
     }
 
     pub(crate) fn id(&self) -> FileId {
-        let dev = u64::from(self.0.stx_dev_major) << 32 | u64::from(self.0.stx_dev_minor);
-        let born = (self.0.stx_btime.tv_sec, self.0.stx_btime.tv_nsec);
-        FileId { mount: self.0.stx_mnt_id, dev, ino: self.0.stx_ino, born }
+        let Statx { stx_mnt_id: mount, stx_ino: ino, stx_dev_major, stx_dev_minor, stx_btime, .. } = self.0;
+        let dev = stx_dev_major << 20 | stx_dev_minor;
+        FileId { mount, ino, dev, born_nsec: stx_btime.tv_nsec, born_sec: stx_btime.tv_sec }
     }
 
     pub(crate) fn file_type(&self) -> FileType {

@@ -6,6 +6,7 @@
 
 mod node;
 mod reach;
+mod told;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -136,6 +136,7 @@ impl Server {
     ) -> Result<EntryOut, Errno> {
         let place = Place::At { parent, name: name.as_c_str().to_owned() };
         let id = self.nodes.enter(share, place, stat.id())?;
+        self.nodes.tell(id, stat);
         let mut attr = attr(stat, view);
         // Another file system of the host has its own inode numbers, so it needs a device number of its own in the guest.
         if stat.is_dir() && stat.id().mount != self.nodes.get(parent)?.file.mount {
@@ -165,6 +166,7 @@ impl Server {
         let stat = Stat::of(&share.root)?;
         let view = self.owners.view(share, &stat, || ProcPath::of(share.root.as_fd()));
         let id = self.nodes.enter(share, Place::ShareRoot, stat.id())?;
+        self.nodes.tell(id, &stat);
         Ok(entry_out(id, attr(&stat, view), share.cache, share.cache.valid()))
     }
 
@@ -201,6 +203,7 @@ impl Server {
             }
             None => self.stat_of(id, &share)?,
         };
+        self.nodes.tell(id, &stat);
         Ok((attr(&stat, view), Some(stat), share.cache))
     }
 
