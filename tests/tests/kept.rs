@@ -5,9 +5,13 @@
 mod crash;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/host_edits.rs"]
+mod host_edits;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/probe.rs"]
+mod probe;
 #[path = "kept/support.rs"]
 mod support;
