@@ -65,7 +65,9 @@ impl Probe {
                 self.open.clear();
                 Ok(ok(()))
             }
-            ["flock", slot, kind] => flock(self.file(slot)?, operation(kind, false)?).map_err(Into::into).map(ok),
+            ["flock", slot, kind] => {
+                flock(self.file(slot)?, operation(kind, false)?).map_err(Into::into).map(ok)
+            }
             ["flock", slot, kind, "wait"] => {
                 flock(self.file(slot)?, operation(kind, true)?).map_err(Into::into).map(ok)
             }

@@ -133,6 +133,18 @@ pub(crate) fn hold_path<'n>(root: &OwnedFd, names: impl Iterator<Item = &'n CStr
     hold(above.as_ref().unwrap_or(root), &mut path)
 }
 
+/// The directory so many steps above another. No link leads there.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn ancestor(dir: &OwnedFd, steps: usize) -> Result<Stat, Errno> {
+    let mut path = Vec::with_capacity(3 * steps + 1);
+    (0..steps).for_each(|_| path.extend_from_slice(b"../"));
+    path.push(0);
+    let path = CStr::from_bytes_with_nul(&path).map_err(|_| Errno::INVAL)?;
+    statx(dir, path, AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, WANTED).map(Stat)
+}
+
 /// Whether a directory lies below another, at most `depth` steps down, or is that other one.
 ///
 /// # Errors

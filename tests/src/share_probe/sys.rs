@@ -25,7 +25,13 @@ fn range(kind: &str, start: i64, len: i64) -> libc::flock {
         "wr" => libc::F_WRLCK,
         _ => libc::F_UNLCK,
     };
-    libc::flock { l_type: narrow(kind), l_whence: narrow(libc::SEEK_SET), l_start: start, l_len: len, l_pid: 0 }
+    libc::flock {
+        l_type: narrow(kind),
+        l_whence: narrow(libc::SEEK_SET),
+        l_start: start,
+        l_len: len,
+        l_pid: 0,
+    }
 }
 
 fn narrow(value: libc::c_int) -> libc::c_short {

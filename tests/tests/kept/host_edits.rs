@@ -76,7 +76,10 @@ fn edits_on_either_side_are_seen_whole_and_within_a_second() {
                 assert_eq!(seen, old, "{n}: {editor} {edit}, seen by {viewer}: a mixture");
                 assert!(viewer != editor, "{n}: {editor} {edit}: its own edit was not seen");
                 // The clock of the guest may be a little slow.
-                assert!(asked < Duration::from_millis(1500), "{n}: {editor} {edit}: {viewer} sees the old file");
+                assert!(
+                    asked < Duration::from_millis(1500),
+                    "{n}: {editor} {edit}: {viewer} sees the old file"
+                );
             }
         }
     }

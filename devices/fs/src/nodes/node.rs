@@ -100,6 +100,11 @@ impl Node {
         matches!(self.place, Place::Root | Place::FileDir)
     }
 
+    /// Whether the guest has a file of it open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened.is_some()
+    }
+
     /// Whether it is this file of this share.
     pub(super) fn is_of(&self, share: &Share, file: FileId) -> bool {
         self.file == file && self.share.as_ref().is_some_and(|own| own.id == share.id)

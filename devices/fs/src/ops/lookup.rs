@@ -207,10 +207,23 @@ impl Server {
         Ok((attr(&stat, view), Some(stat), share.cache))
     }
 
-    /// What the host says of a node.
-    fn stat_of(&self, id: u64, share: &Share) -> Result<(Stat, View), Errno> {
-        let (held, stat) = self.nodes.reach_seen(id)?;
-        Ok((stat, self.owners.view(share, &stat, || ProcPath::of(held.as_fd()))))
+    /// What the host says of a node. One look below its parent, where that is known to lie in the share.
+    fn stat_of(&mut self, id: u64, share: &Share) -> Result<(Stat, View), Errno> {
+        let node = self.nodes.get(id)?;
+        let (Place::At { parent, name }, false) = (&node.place, node.is_open()) else {
+            let (held, stat) = self.nodes.reach_seen(id)?;
+            return Ok((stat, self.owners.view(share, &stat, || ProcPath::of(held.as_fd()))));
+        };
+        let (parent, name, file) = (*parent, name.clone(), node.file);
+        let name = Name::new(&name)?;
+        let dir = self.nodes.reach(parent)?;
+        match Stat::at(&dir, name) {
+            Ok(stat) if stat.id() == file => {
+                Ok((stat, self.owners.view(share, &stat, || ProcPath::below(dir.as_fd(), name))))
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Err(Errno::STALE),
+            Err(e) => Err(e),
+        }
     }
 }
 
