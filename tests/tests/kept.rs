@@ -13,5 +13,7 @@ mod life;
 mod locks;
 #[path = "kept/probe.rs"]
 mod probe;
+#[path = "kept/sqlite.rs"]
+mod sqlite;
 #[path = "kept/support.rs"]
 mod support;
