@@ -5,22 +5,32 @@
 //! neither the guest nor what an earlier, killed process left in the state directory.
 
 mod boot;
+pub mod config;
 mod control;
+pub mod copy;
 mod error;
+pub mod events;
+mod health;
 mod home;
 mod id;
+mod idle;
+pub mod images;
 mod kept;
 mod launch;
+mod life;
 mod log_file;
 mod logs;
 mod mounts;
 mod names;
 mod network;
+mod orchestrator;
 mod plan;
 mod process;
+mod project;
 mod publish;
 mod receipts;
 pub mod registry;
+mod restart;
 mod run_dir;
 mod sandbox;
 mod scratch;
@@ -33,22 +43,34 @@ mod state;
 mod supervise;
 mod supervisor;
 mod timeline;
+mod tools;
 mod volume;
+mod wait;
 
-pub use control::{ControlClient, ExecCall, RemoteCommand};
+pub use control::{Condition, ControlClient, ExecCall, RemoteCommand, SandboxStats};
 pub use error::Error;
+pub use health::{HealthReport, HealthResult, HealthStatus};
 pub use home::Home;
-pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
-pub use launch::{Launcher, command_line, this_program};
+pub use images::Images;
+pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
+pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
+pub use monocore_channel::{DeviceCounters, MachineCounters};
+pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
+pub use project::{
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
+    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+};
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
 pub use run_dir::{LogRecord, NetworkRecord, Record, RunDir, RunRecord};
-pub use sandbox::{Ended, Sandbox};
+pub use sandbox::{Ended, LaunchedSandbox};
 pub use sockets::{HostSocket, PublishedSocket};
 pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
+pub use tools::run_tool;
+pub use wait::{Awaited, wait_for};
