@@ -50,9 +50,15 @@ const DOWN: &[(&str, &[&str])] = &[
     ),
     ("monocore-oci", &["monocore-erofs"]),
     ("monocore-orchestrator", &["monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"]),
+    ("monocore-api", &[]),
+    (
+        "monocore-server",
+        &["monocore-api", "monocore-oci", "monocore-orchestrator", "monocore-protocol", "monocore-spec"],
+    ),
     (
         "monocore",
         &[
+            "monocore-api",
             "monocore-blk",
             "monocore-fs",
             "monocore-guest",
@@ -63,6 +69,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "monocore-orchestrator",
             "monocore-protocol",
             "monocore-proxy",
+            "monocore-server",
             "monocore-spec",
             "monocore-vhost-user",
             "monocore-virtio",
