@@ -87,13 +87,6 @@ pub struct PullRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum PullEvent {
-    /// The number of layers and their size are known.
-    Started {
-        /// Layers.
-        layers: u64,
-        /// Bytes to be downloaded.
-        total_bytes: u64,
-    },
     /// A part of a layer.
     Progress {
         /// The layer's digest.
@@ -107,8 +100,6 @@ pub enum PullEvent {
     LayerDone {
         /// The layer's digest.
         layer: String,
-        /// It was there before.
-        reused: bool,
     },
     /// The image is in the store.
     Done {

@@ -11,7 +11,7 @@ mod peer;
 mod socket;
 pub(crate) mod wire;
 
-pub use client::{ControlClient, RemoteCommand};
+pub use client::{ControlClient, ControlHandle, RemoteCommand};
 pub use message::ExecCall;
 pub(crate) use message::{ControlReply, ControlRequest};
 pub(crate) use peer::ControlPeer;

@@ -37,13 +37,13 @@ mod supervisor;
 mod timeline;
 mod volume;
 
-pub use control::{ControlClient, ExecCall, RemoteCommand};
+pub use control::{ControlClient, ControlHandle, ExecCall, RemoteCommand};
 pub use error::Error;
 pub use home::Home;
 pub use images::Images;
 pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, this_program};
-pub use logs::{LogEntry, LogReader, LogStream};
+pub use logs::{LogEntry, LogReader, LogSelection, LogStream, SelectedLog};
 pub use plan::{Plan, RootFiles};
 pub use project::{
     Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, NeedCondition, PlannedStep,

@@ -6,12 +6,14 @@
 
 mod entry;
 mod follow;
+mod selected;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
 pub use entry::{LogEntry, LogStream};
 pub use follow::LogReader;
+pub use selected::{LogSelection, SelectedLog};
 pub(crate) use writer::LogWriter;
 
 /// The newest file.
