@@ -2,11 +2,14 @@
 
 mod args;
 mod completion;
+mod compose;
+mod cp;
 mod create;
 mod df;
 mod diagnostics;
 mod doctor;
 mod end;
+mod events;
 mod exec;
 mod images;
 mod inspect;
@@ -14,7 +17,10 @@ mod load;
 mod logs;
 mod net;
 mod output;
+mod own;
+mod pause;
 mod port;
+mod project;
 mod prune;
 mod ps;
 mod pull;
@@ -71,15 +77,33 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
+        Command::Cp(args) => cp::main(&args),
         Command::Ps(args) => ps::main(&args),
         Command::Stop(args) => end::stop(&args),
         Command::Restart(args) => start::restart(&args),
         Command::Kill(args) => end::kill(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Unpause(args) => pause::unpause(&args),
         Command::Wait(args) => end::wait(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Logs(args) => logs::main(&args),
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
+        Command::Events(args) => events::main(&args),
+        Command::Compose(args) => return compose::main(args),
+        Command::Own(command) => own::main(&command),
+        Command::Init(args) => project::init(&args),
+        Command::Add(args) => project::add(&args),
+        Command::Config(args) => project::config(&args),
+        Command::RunScript(args) => return project::run_script(&args),
+        Command::Up(args) => return status(project::up(&args.project, &args.flags)),
+        Command::Apply(args) => return status(project::apply(args)),
+        Command::Down(args) => project::down(&args.project, &args.flags),
+        Command::Status(args) => project::status(&args.project, &args.flags),
+        Command::Log(args) => project::log(&args),
+        Command::Tree(args) => project::tree(&args),
+        Command::Remove(args) => project::remove(&args),
+        Command::Clean(args) => project::clean(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),
@@ -99,6 +123,17 @@ fn dispatch(command: Command) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status of a verb that has more than success and failure.
+fn status(result: anyhow::Result<u8>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::error(&error);
             ExitCode::FAILURE

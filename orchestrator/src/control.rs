@@ -12,8 +12,8 @@ mod socket;
 pub(crate) mod wire;
 
 pub use client::{ControlClient, ControlHandle, RemoteCommand};
-pub use message::ExecCall;
-pub(crate) use message::{ControlReply, ControlRequest};
+pub use message::{Condition, ExecCall, SandboxStats};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

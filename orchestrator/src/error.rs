@@ -41,12 +41,32 @@ pub enum Error {
     /// No sandbox has the name or id.
     #[error("no such sandbox: {0}")]
     NoSandbox(String),
+    /// A sandbox that is removed when it ends cannot be started again.
+    #[error("conflicting options: a sandbox is removed when it ends, or started again")]
+    RemovedAndRestarted,
     /// The sandbox does not run.
     #[error("sandbox {0} is not running")]
     NotRunning(String),
     /// The sandbox runs already.
     #[error("sandbox {0} is running already")]
     AlreadyRunning(String),
+    /// The sandbox is paused, and what was asked needs one that runs.
+    #[error("sandbox {name} is paused, unpause the sandbox before {before}")]
+    Paused {
+        /// The sandbox.
+        name: String,
+        /// What was asked: `exec`, `mount`.
+        before: &'static str,
+    },
+    /// The sandbox is paused already.
+    #[error("sandbox {0} is already paused")]
+    AlreadyPaused(String),
+    /// The sandbox is not paused.
+    #[error("sandbox {0} is not paused")]
+    NotPaused(String),
+    /// The sandbox is being stopped.
+    #[error("sandbox {0} is being stopped")]
+    Stopping(String),
     /// The sandbox runs, and what was asked needs one that does not.
     #[error("sandbox {0} is running: stop it first, or use --force")]
     StillRunning(String),
@@ -74,6 +94,9 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// Files could not be copied; the text is either side's.
+    #[error("{0}")]
+    Copy(String),
     /// It has no network, or not monocore's.
     #[error("sandbox {0} has no receipts: they are written with the networks nat and tsi only")]
     NoReceipts(String),
@@ -176,6 +199,9 @@ pub enum Error {
         /// The service.
         service: String,
     },
+    /// A project's configuration has faults.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigErrors),
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -7,55 +7,70 @@
 mod boot;
 pub mod config;
 mod control;
+pub mod copy;
 mod error;
+pub mod events;
+mod health;
 mod home;
 mod id;
+mod idle;
 pub mod images;
 mod kept;
 mod launch;
+mod life;
 mod log_file;
 mod logs;
 mod mounts;
 mod names;
 mod network;
+mod orchestrator;
 mod plan;
 mod process;
 mod project;
 mod publish;
 mod receipts;
 pub mod registry;
+mod restart;
 mod run_dir;
 mod sandbox;
 mod scratch;
 pub mod session;
 mod sockets;
+mod sources;
 mod spawn;
 pub mod spec;
 mod state;
 mod supervise;
 mod supervisor;
 mod timeline;
+mod tools;
 mod volume;
+mod wait;
 
-pub use control::{ControlClient, ControlHandle, ExecCall, RemoteCommand};
+pub use control::{Condition, ControlClient, ControlHandle, ExecCall, RemoteCommand, SandboxStats};
 pub use error::Error;
+pub use health::{HealthReport, HealthResult, HealthStatus};
 pub use home::Home;
 pub use images::Images;
 pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogSelection, LogStream, SelectedLog};
+pub use monocore_channel::{DeviceCounters, MachineCounters};
+pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{
-    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, NeedCondition, PlannedStep,
-    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions,
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
+    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
 };
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
 pub use run_dir::{LogRecord, NetworkRecord, Record, RunDir, RunRecord};
-pub use sandbox::{Ended, Sandbox};
+pub use sandbox::{Ended, LaunchedSandbox};
 pub use sockets::{HostSocket, PublishedSocket};
 pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
+pub use tools::run_tool;
+pub use wait::{Awaited, wait_for};

@@ -69,6 +69,8 @@ pub struct Plan {
     pub files: Vec<OwnedFd>,
     /// This process's end of the socket over which the machine hands the guest's connections.
     pub handoff: OwnedFd,
+    /// This process's end of the machine control channel.
+    pub channel: OwnedFd,
     /// What the guest becomes.
     pub configure: Configure,
     /// The command.
@@ -128,7 +130,7 @@ impl Plan {
                 Root::Image { upper: upper(place, spec, &mut devices, &mut files)? }
             }
             RootFiles::Directory(path) => {
-                if mounts.share(ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
+                if mounts.share(home, ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
                     return Err(Error::NoDirectory(path.to_path_buf()));
                 }
                 let upper = spec.root.read_only.then_some(Upper::ReadOnly);
@@ -144,6 +146,8 @@ impl Plan {
             devices.push(shares(mounts, &mut files));
         }
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
+        let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
+        vm.control = Some(files.keep(far_end));
         vm.network = network::machine(&spec.network, run_dir, published, |file| files.keep(file))?;
         if let Some(file) = timeline.file() {
             let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
@@ -157,6 +161,7 @@ impl Plan {
             vm,
             files: files.0,
             handoff,
+            channel,
             configure,
             exec,
             sockets,
@@ -301,6 +306,7 @@ fn machine(
         network: Network::None,
         timeline: Sink::Discard,
         jail: spec.machine.jail,
+        control: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! service, the number of the replica and the services that it needs. Which sandboxes are to change is found by
 //! comparing descriptions, so a process that was killed half-way leaves nothing that the next one cannot read.
 
+mod desired;
 mod event;
 mod execute;
 mod labels;
@@ -15,10 +16,11 @@ mod stop;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use desired::instances;
 pub use event::{ProjectEvent, ServiceStep};
 pub use execute::UpOptions;
 pub use labels::{LABEL_PROJECT, LABEL_SERVICE};
-pub use member::{Instance, Member, Need, NeedCondition};
+pub use member::{Instance, Member, Need};
 pub use plan::{Change, PlannedStep, ProjectPlan};
 pub use stop::DownOptions;
 

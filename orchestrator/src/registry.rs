@@ -12,7 +12,9 @@ use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
-use crate::{Error, Home, names};
+use crate::spec::RestartPolicy;
+use crate::supervisor::PAUSED;
+use crate::{Error, HealthReport, Home, events, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -59,7 +61,7 @@ pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
-    let others: Vec<_> = others.map(ephemeral).collect();
+    let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
@@ -104,11 +106,16 @@ pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
 /// # Errors
 /// The name is taken, or the records cannot be written.
 pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
+    if made.auto_remove && made.spec.restart != RestartPolicy::No {
+        return Err(Error::RemovedAndRestarted);
+    }
     let _alone = lock(home)?;
     let (id, name) = new_identity(home, made.spec.name.as_deref())?;
     // A name whose sandbox is not there counts as free, so it may come first.
     names::assign(home, &name, &id)?;
-    KeptSandbox::write(home, KeptRecord::new(&id, name, made))
+    let kept = KeptSandbox::write(home, KeptRecord::new(&id, name, made))?;
+    events::note(home, &(&kept).into(), "create", &[]);
+    Ok(kept)
 }
 
 /// Removes a kept sandbox that does not run, with its disk and logs.
@@ -122,6 +129,7 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(record.name.clone()));
     }
     kept.remove()?;
+    events::note(home, &kept.into(), "destroy", &[]);
     release_name(home, &record.name, &record.id)
 }
 
@@ -132,6 +140,25 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
 pub fn open_kept(home: &Home, id: &str) -> Result<KeptSandbox, Error> {
     let id = SandboxId::parse(id).ok_or_else(|| Error::NoSandbox(id.to_owned()))?;
     KeptSandbox::open(home, &id)
+}
+
+/// The kept sandboxes that do not run and start with the machine: those whose policy is `always`, and
+/// those whose policy is `unless-stopped` and that nobody stopped. One that never ran is not among them.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn restartable(home: &Home) -> Result<Vec<KeptSandbox>, Error> {
+    let is_wanted = |entry: &SandboxEntry| {
+        let policy = entry.kept.as_ref().map(|kept| kept.record().spec.restart);
+        let has_run = entry.state.status == SandboxStatus::Exited && entry.state.started_ms.is_some();
+        has_run
+            && match policy {
+                Some(RestartPolicy::Always) => true,
+                Some(RestartPolicy::UnlessStopped) => !entry.state.is_stopped,
+                _ => false,
+            }
+    };
+    Ok(list(home)?.into_iter().filter(is_wanted).filter_map(|entry| entry.kept).collect())
 }
 
 /// An id that nobody has, and the name asked for or one that is made up.
@@ -185,12 +212,21 @@ pub(crate) fn lock(home: &Home) -> Result<File, Error> {
 
 /// The sandbox with this id, if it runs or is kept.
 fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
-    let running = run_dir::held_record(&home.run().join(id.as_str()));
+    let dir = home.run().join(id.as_str());
+    let running = run_dir::held_record(&dir);
+    let health = running.as_ref().and_then(|_| HealthReport::read(&dir));
     let kept = match KeptSandbox::open(home, id) {
-        Err(Error::NoSandbox(_)) => return Ok(running.map(ephemeral)),
+        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record))),
         other => other?,
     };
     let record = kept.record();
+    let mut state = kept.state()?;
+    if health.is_some() {
+        state.health = health;
+    }
+    if state.status == SandboxStatus::Running && running.is_some() {
+        state.status = status(home, &record.id);
+    }
     Ok(Some(SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -198,13 +234,18 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
         command: record.command.clone(),
         labels: record.spec.labels.clone(),
         created_ms: record.created_ms,
-        state: kept.state()?,
+        state,
         running,
         kept: Some(kept),
     }))
 }
 
-fn ephemeral(record: Record) -> SandboxEntry {
+/// Whether a sandbox that runs is paused.
+fn status(home: &Home, id: &str) -> SandboxStatus {
+    if home.run().join(id).join(PAUSED).exists() { SandboxStatus::Paused } else { SandboxStatus::Running }
+}
+
+fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
     SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -213,9 +254,10 @@ fn ephemeral(record: Record) -> SandboxEntry {
         labels: record.labels.clone(),
         created_ms: record.created_ms(),
         state: SandboxState {
-            status: SandboxStatus::Running,
+            status: status(home, &record.id),
             started_ms: Some(record.created_ms()),
             pid: Some(record.pid),
+            health: HealthReport::read(&home.run().join(&record.id)),
             ..SandboxState::default()
         },
         running: Some(record),
@@ -225,7 +267,8 @@ fn ephemeral(record: Record) -> SandboxEntry {
 
 /// The state says that the sandbox runs, and nobody supervises it.
 fn is_outdated(entry: &SandboxEntry) -> bool {
-    entry.state.status == SandboxStatus::Running && entry.running.is_none()
+    matches!(entry.state.status, SandboxStatus::Running | SandboxStatus::Restarting)
+        && entry.running.is_none()
 }
 
 /// What is true of a sandbox whose supervisor was killed.

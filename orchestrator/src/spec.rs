@@ -246,7 +246,7 @@ pub struct LimitsSpec {
     /// The sandbox is stopped when nobody has used it for this long.
     #[serde(with = "serial::optional_milliseconds", rename = "idle_timeout_ms")]
     pub idle_timeout: Option<Duration>,
-    /// The sandbox is stopped this long after its start, restarts included; its exit code is 124.
+    /// The sandbox is stopped this long after its command's first start, restarts included; its exit code is 124.
     #[serde(with = "serial::optional_milliseconds", rename = "max_duration_ms")]
     pub max_duration: Option<Duration>,
 }

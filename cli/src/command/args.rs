@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -9,6 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use monocore_orchestrator::spec;
 use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
 
+use super::project::{
+    AddArgs, ConfigArgs, DownArgs, InitArgs, LogArgs, ProjectArgs, RemoveArgs, ScriptArgs, StatusArgs,
+    TreeArgs, UpArgs,
+};
 use super::run::RunArgs;
 
 /// Run OCI images as microVM sandboxes.
@@ -30,6 +35,8 @@ pub(super) enum Command {
     Start(NamesArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
+    /// Copy files between this machine and a sandbox, which need not run
+    Cp(CpArgs),
     /// List sandboxes
     #[command(visible_alias = "ls", alias = "list")]
     Ps(PsArgs),
@@ -39,6 +46,10 @@ pub(super) enum Command {
     Restart(StopArgs),
     /// Send a signal to the command of running sandboxes
     Kill(KillArgs),
+    /// Pause sandboxes: nothing in them runs until they are unpaused
+    Pause(NamesArgs),
+    /// Let paused sandboxes go on
+    Unpause(NamesArgs),
     /// Wait until sandboxes have ended and print their exit codes
     Wait(NamesArgs),
     /// Remove sandboxes with their disks and logs
@@ -49,6 +60,37 @@ pub(super) enum Command {
     Inspect(NamesArgs),
     /// Show what running sandboxes use
     Stats(StatsArgs),
+    /// Follow what happens to sandboxes
+    Events(super::events::EventsArgs),
+    /// Set up monocore on this machine
+    #[command(subcommand, name = "self")]
+    Own(super::own::SelfCommand),
+    /// Write a first monocore.toml
+    Init(InitArgs),
+    /// Add a service to a project's monocore.toml
+    Add(AddArgs),
+    /// Check a project's file and show how it was understood
+    Config(ConfigArgs),
+    /// Run a named script of a service in its running sandbox
+    RunScript(ScriptArgs),
+    /// Make and start the sandboxes of a project
+    Up(UpArgs),
+    /// Stop and remove the sandboxes of a project
+    Down(DownArgs),
+    /// Bring a running project to what its file says now; as up -d --remove-orphans
+    Apply(UpArgs),
+    /// Show the sandboxes of a project
+    Status(StatusArgs),
+    /// Show the output of a project's sandboxes
+    Log(LogArgs),
+    /// Understand Docker Compose's verbs and flags, on a compose.yaml or a monocore.toml
+    Compose(super::compose::ComposeArgs),
+    /// Show a project's groups, services and what they need
+    Tree(TreeArgs),
+    /// Stop and remove services of a project
+    Remove(RemoveArgs),
+    /// Remove the sandboxes of a project with its named volumes
+    Clean(ProjectArgs),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
     /// Look at a running sandbox's network
@@ -123,6 +165,28 @@ pub(super) struct ExecArgs {
     /// The command and its arguments, which are passed on untouched
     #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(super) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "monocore cp [OPTIONS] NAME:PATH PATH|-\n       monocore cp [OPTIONS] PATH|- NAME:PATH"
+)]
+pub(super) struct CpArgs {
+    /// Keep owners and set-id bits; else files belong to root in the sandbox and to the caller on this machine
+    #[arg(short, long)]
+    pub(super) archive: bool,
+    /// Copy what PATH leads to if it is a symbolic link
+    #[arg(short = 'L', long)]
+    pub(super) follow_link: bool,
+    /// Do not tell how much was copied
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// A file or directory, as PATH or NAME:PATH; DIRECTORY/. for only what is in it; - for a tar stream from standard input
+    #[arg(value_name = "SOURCE")]
+    pub(super) source: OsString,
+    /// Where it goes; - for a tar stream to standard output
+    #[arg(value_name = "TARGET")]
+    pub(super) target: OsString,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +289,24 @@ pub(crate) enum JailArg {
     Strict,
     /// Warn, and go on with the parts there are.
     BestEffort,
+}
+
+impl ExecArgs {
+    /// The command `command` in `sandbox`, with this process's standard streams, and with a terminal if there is one.
+    pub(super) fn of(sandbox: &str, command: Vec<OsString>) -> Self {
+        let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        Self {
+            interactive: true,
+            tty,
+            detach: false,
+            env: Vec::new(),
+            env_file: Vec::new(),
+            workdir: None,
+            user: None,
+            sandbox: sandbox.to_owned(),
+            command,
+        }
+    }
 }
 
 impl From<JailArg> for JailMode {

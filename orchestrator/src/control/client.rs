@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
-use monocore_protocol::{ExitStatus, Stats, Stdin, Stdio, Stream, TermSize};
-use rustix::event::{PollFd, PollFlags, poll};
+use monocore_protocol::{ExitStatus, Stdin, Stdio, Stream, TermSize};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 
-use super::message::{ControlReply, ControlRequest, ExecCall};
+use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, SandboxStats};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
     Endpoint, Input, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal, spawn_pump,
 };
-use crate::{Error, Home, Record};
+use crate::{Awaited, Error, Home, Record};
 
 /// A connection to a running sandbox's supervisor; one request at a time.
 #[derive(Debug)]
@@ -105,16 +106,67 @@ impl ControlClient {
         self.ended()
     }
 
-    /// The guest's use of resources.
+    /// Waits until `condition` holds or cannot hold any more, at most until `deadline`.
     ///
     /// # Errors
-    /// The guest's or the connection's.
-    pub fn stats(&self) -> Result<Stats, Error> {
+    /// The connection's; [`Error::NotRunning`] if the supervisor went without a word.
+    pub fn wait_for(&self, condition: Condition, deadline: Option<Instant>) -> Result<Awaited, Error> {
+        self.send(&ControlRequest::WaitFor(condition))?;
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], left.as_ref()) {
+                Ok(0) => return Ok(Awaited::TimedOut),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(self.failed(&errno.into())),
+                Ok(_) => {}
+            }
+            match self.receive()? {
+                Some((ControlReply::Reached, _)) => return Ok(Awaited::Reached),
+                Some((ControlReply::Unhealthy, _)) => return Ok(Awaited::Unhealthy),
+                Some((ControlReply::Ended { code }, _)) => return Ok(Awaited::Ended { code }),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    /// Pauses the sandbox: nothing in it runs until [`Self::unpause`].
+    ///
+    /// # Errors
+    /// It is paused already, or the connection's.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.send(&ControlRequest::Pause)?;
+        self.done()
+    }
+
+    /// Lets a paused sandbox go on.
+    ///
+    /// # Errors
+    /// It is not paused, or the connection's.
+    pub fn unpause(&self) -> Result<(), Error> {
+        self.send(&ControlRequest::Unpause)?;
+        self.done()
+    }
+
+    /// The use of resources. A part whose source does not answer is missing.
+    ///
+    /// # Errors
+    /// Neither guest nor machine answers, or the connection's.
+    pub fn stats(&self) -> Result<SandboxStats, Error> {
         self.send(&ControlRequest::Stats)?;
         loop {
             match self.receive()? {
-                Some((ControlReply::Stats(stats), _)) => return Ok(stats),
+                Some((ControlReply::Stats(stats), _)) => return Ok(*stats),
                 None => return Err(Error::NotRunning(self.name.clone())),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn done(&self) -> Result<(), Error> {
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
                 other => self.unexpected(other.map(|(reply, _)| reply))?,
             }
         }
@@ -146,8 +198,19 @@ impl ControlClient {
     fn unexpected(&self, reply: Option<ControlReply>) -> Result<(), Error> {
         match reply {
             Some(ControlReply::Refused(problem)) => Err(Error::Control { name: self.name.clone(), problem }),
+            Some(ControlReply::Conflict(conflict)) => Err(self.conflict(conflict)),
             Some(_) => Ok(()),
             None => Err(Error::NotRunning(self.name.clone())),
+        }
+    }
+
+    fn conflict(&self, conflict: Conflict) -> Error {
+        let name = self.name.clone();
+        match conflict {
+            Conflict::Paused => Error::Paused { name, before: "exec" },
+            Conflict::AlreadyPaused => Error::AlreadyPaused(name),
+            Conflict::NotPaused => Error::NotPaused(name),
+            Conflict::Stopping => Error::Stopping(name),
         }
     }
 
@@ -238,6 +301,9 @@ impl RemoteCommand {
                 self.fail(SessionError::Exec { code, message });
             }
             Received::Message(ControlReply::Refused(problem), _) => self.fail(SessionError::Refused(problem)),
+            Received::Message(ControlReply::Conflict(conflict), _) => {
+                self.fail(SessionError::Refused(self.client.conflict(conflict).to_string()));
+            }
             Received::Message(_, _) => {}
         }
         Ok(true)

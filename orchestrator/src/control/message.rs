@@ -1,6 +1,7 @@
 //! What travels on a control socket.
 
-use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize};
+use monocore_channel::MachineCounters;
+use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
 use serde::{Deserialize, Serialize};
 
 /// What a client asks of a sandbox's supervisor.
@@ -20,10 +21,28 @@ pub(crate) enum ControlRequest {
         /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
         grace_ms: Option<u64>,
     },
-    /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
+    /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
-    /// The guest's use of resources. The reply is [`ControlReply::Stats`].
+    /// The use of resources. The reply is [`ControlReply::Stats`].
     Stats,
+    /// Pause the machine. The reply is [`ControlReply::Done`].
+    Pause,
+    /// Let a paused machine go on. The reply is [`ControlReply::Done`].
+    Unpause,
+    /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
+    /// [`ControlReply::Ended`] that it does not.
+    WaitFor(Condition),
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// The command runs, or has run.
+    Started,
+    /// The sandbox is healthy; without health checks, its command runs.
+    Healthy,
+    /// The sandbox has ended and is not started again.
+    Completed,
 }
 
 /// A command to run beside the main one. What is absent is as it is for the main command.
@@ -41,6 +60,55 @@ pub struct ExecCall {
     pub stdio: Stdio,
     /// The command goes on when its client goes away, and its output is discarded.
     pub detach: bool,
+    /// It has every capability, whatever the main command lacks.
+    pub privileged: bool,
+    /// Work of the agent's instead of a program.
+    pub tool: Option<Tool>,
+}
+
+impl ExecCall {
+    /// A program with its arguments and nothing else said.
+    #[must_use]
+    pub fn new(argv: Vec<ByteString>) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            stdio: Stdio::Null,
+            detach: false,
+            privileged: false,
+            tool: None,
+        }
+    }
+
+    /// Work of the agent's own.
+    #[must_use]
+    pub fn of_agent(tool: Tool) -> Self {
+        Self { tool: Some(tool), ..Self::new(Vec::new()) }
+    }
+}
+
+/// Why a running sandbox cannot do what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Conflict {
+    /// It is paused.
+    Paused,
+    /// It is paused already.
+    AlreadyPaused,
+    /// It is not paused.
+    NotPaused,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// A running sandbox's use of resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStats {
+    /// What the guest's agent says, unless it does not answer.
+    pub guest: Option<Stats>,
+    /// What the machine's process says, unless it does not answer.
+    pub machine: Option<MachineCounters>,
 }
 
 /// What a supervisor says.
@@ -67,10 +135,16 @@ pub(crate) enum ControlReply {
         /// Its exit code.
         code: u8,
     },
-    /// The guest's use of resources.
-    Stats(Stats),
+    /// The use of resources.
+    Stats(Box<SandboxStats>),
     /// It is done.
     Done,
     /// It cannot be done.
     Refused(String),
+    /// It cannot be done as the sandbox is.
+    Conflict(Conflict),
+    /// The condition holds.
+    Reached,
+    /// The sandbox is unhealthy.
+    Unhealthy,
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Need, NeedCondition};
+use super::Need;
+use crate::config::Condition;
 
 /// The project's name.
 pub const LABEL_PROJECT: &str = "dev.monocore.project";
@@ -16,7 +17,7 @@ pub(super) const LABEL_NEEDS: &str = "dev.monocore.needs";
 /// Writes `needs` as the value of [`LABEL_NEEDS`].
 pub(super) fn write_needs(needs: &[Need]) -> String {
     let texts: Vec<_> =
-        needs.iter().map(|need| format!("{}:{}", need.service, need.condition.name())).collect();
+        needs.iter().map(|need| format!("{}:{}", need.service, condition_name(need.condition))).collect();
     texts.join(",")
 }
 
@@ -25,7 +26,20 @@ pub(super) fn read_needs(labels: &BTreeMap<String, String>) -> Vec<Need> {
     let text = labels.get(LABEL_NEEDS).map_or("", String::as_str);
     let read = |part: &str| {
         let (service, condition) = part.rsplit_once(':')?;
-        Some(Need { service: service.to_owned(), condition: NeedCondition::parse(condition)? })
+        Some(Need { service: service.to_owned(), condition: parse_condition(condition)? })
     };
     text.split(',').filter_map(read).collect()
+}
+
+fn condition_name(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Started => "started",
+        Condition::Healthy => "healthy",
+        Condition::Completed => "completed",
+    }
+}
+
+fn parse_condition(text: &str) -> Option<Condition> {
+    let all = [Condition::Started, Condition::Healthy, Condition::Completed];
+    all.into_iter().find(|condition| condition_name(*condition) == text)
 }

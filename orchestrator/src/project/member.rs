@@ -1,6 +1,7 @@
 //! The sandboxes of a project: as they are to be, and as they are.
 
 use super::labels::{LABEL_NEEDS, LABEL_NUMBER, LABEL_PROJECT, LABEL_SERVICE, read_needs, write_needs};
+use crate::config::Condition;
 use crate::spec::SandboxSpec;
 use crate::{Error, Home, SandboxEntry, registry};
 
@@ -23,35 +24,7 @@ pub struct Need {
     /// The service that is needed.
     pub service: String,
     /// When it is ready.
-    pub condition: NeedCondition,
-}
-
-/// When a service that is needed is ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NeedCondition {
-    /// Its command runs.
-    #[default]
-    Started,
-    /// Its health check has passed.
-    Healthy,
-    /// Its command has ended with status 0.
-    Completed,
-}
-
-impl NeedCondition {
-    /// The word for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Healthy => "healthy",
-            Self::Completed => "completed",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Started, Self::Healthy, Self::Completed].into_iter().find(|condition| condition.name() == text)
-    }
+    pub condition: Condition,
 }
 
 impl Instance {

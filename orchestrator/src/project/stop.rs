@@ -1,10 +1,14 @@
 //! `down`: stops and removes a project's sandboxes, those that need others first.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use super::{Member, ProjectRunner, ServiceStep, lock};
 use crate::spec::MountSource;
-use crate::{ControlClient, Error, registry, volume};
+use crate::{ControlClient, Error, registry, start_in_background, volume};
+
+const SIGKILL: u8 = 9;
 
 /// How a project is taken down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,13 +46,66 @@ impl ProjectRunner {
         stop_with(self, &self.chosen(services)?, grace_ms)
     }
 
-    fn chosen(&self, services: &[String]) -> Result<Vec<Member>, Error> {
-        let members = self.members()?;
-        if let Some(unknown) = services.iter().find(|name| !members.iter().any(|m| &m.service == *name)) {
-            return Err(Error::NoService { project: self.project.clone(), service: unknown.clone() });
+    /// Removes `members`, after stopping those that run.
+    ///
+    /// # Errors
+    /// A sandbox cannot be stopped or removed.
+    pub fn remove(&self, members: &[Member]) -> Result<(), Error> {
+        let _alone = lock::lock(&self.launcher.home, &self.project)?;
+        remove(self, members)
+    }
+
+    /// Starts those of the project's sandboxes that do not run, in the order of their needs. Nothing is waited for but the
+    /// start itself.
+    ///
+    /// # Errors
+    /// A sandbox cannot be started; those that do not need it are nevertheless.
+    pub fn start_members(&self, services: &[String]) -> Result<(), Error> {
+        let _alone = lock::lock(&self.launcher.home, &self.project)?;
+        let members = self.chosen(services)?;
+        levels(&members)
+            .iter()
+            .rev()
+            .try_for_each(|level| for_each(level, |member| self.start_member(member)))
+    }
+
+    fn start_member(&self, member: &Member) -> Result<(), Error> {
+        let Some(kept) = member.entry.kept.as_ref().filter(|_| !member.is_running()) else { return Ok(()) };
+        let name = &member.entry.name;
+        self.tell(&member.service, name, ServiceStep::Starting);
+        match start_in_background(&self.launcher, kept) {
+            Ok(()) | Err(Error::AlreadyRunning(_)) => {
+                self.tell(&member.service, name, ServiceStep::Started);
+                Ok(())
+            }
+            Err(error) => {
+                self.tell(&member.service, name, ServiceStep::Failed { message: error.to_string() });
+                Err(Error::Service { service: member.service.clone(), problem: error.to_string() })
+            }
         }
+    }
+
+    /// Makes a call of [`up`](Self::up) in another thread end soon, and stops what runs; with `kill` by SIGKILL. It does
+    /// not wait for the project's lock, which the other call has.
+    ///
+    /// # Errors
+    /// A sandbox cannot be stopped; the others are nevertheless.
+    pub fn interrupt(&self, kill: bool) -> Result<(), Error> {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let members = self.members()?;
+        if kill {
+            return for_each(&members, |member| {
+                let Some(record) = &member.entry.running else { return Ok(()) };
+                let client = ControlClient::connect(&self.launcher.home, record)?;
+                client.stop(Some(SIGKILL), Some(0)).map(|_| ())
+            });
+        }
+        stop_with(self, &members, None)
+    }
+
+    fn chosen(&self, services: &[String]) -> Result<Vec<Member>, Error> {
         let is_chosen = |member: &Member| services.is_empty() || services.contains(&member.service);
-        Ok(members.into_iter().filter(is_chosen).collect())
+        Ok(self.members()?.into_iter().filter(is_chosen).collect())
     }
 
     /// Removes the volumes of `members` whose names begin with the project's.
@@ -74,20 +131,22 @@ pub(super) fn stop(runner: &ProjectRunner, members: &[Member]) -> Result<(), Err
 }
 
 fn stop_with(runner: &ProjectRunner, members: &[Member], grace_ms: Option<u64>) -> Result<(), Error> {
-    let mut failed = None;
-    for level in levels(members) {
-        std::thread::scope(|scope| {
-            let running = level.iter().filter(|member| member.is_running());
-            let stops: Vec<_> =
-                running.map(|member| scope.spawn(|| stop_one(runner, member, grace_ms))).collect();
-            for stop in stops {
-                if let Ok(Err(error)) = stop.join() {
-                    failed = Some(error);
-                }
-            }
-        });
-    }
-    failed.map_or(Ok(()), Err)
+    // All levels are tried, whatever fails.
+    let results: Vec<_> =
+        levels(members).iter().map(|level| for_each(level, |m| stop_one(runner, m, grace_ms))).collect();
+    results.into_iter().collect()
+}
+
+/// Does `action` for all of `members` at once; the first error.
+fn for_each<M: Borrow<Member> + Sync>(
+    members: &[M],
+    action: impl Fn(&Member) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = members.iter().map(|member| scope.spawn(|| action(member.borrow()))).collect();
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect();
+        results.into_iter().collect()
+    })
 }
 
 fn stop_one(runner: &ProjectRunner, member: &Member, grace_ms: Option<u64>) -> Result<(), Error> {

@@ -20,8 +20,8 @@ use super::opening::{Opened, Unopened};
 use super::process::Progress;
 use super::pump::{self, Endpoint};
 use super::sockets::Sockets;
-use super::streams::{Input, Streams};
-use super::{Reply, SessionError, Transfer};
+use super::streams::{Input, Remote, Streams};
+use super::{OnReply, SessionError, Transfer};
 use crate::{HostSocket, PublishedSocket, Timeline};
 
 /// Most connections that have not said what they are for; the guest's next one waits in the backlog.
@@ -41,13 +41,15 @@ pub(super) enum Command {
     Ask {
         id: RequestId,
         request: Box<Request>,
-        reply: Sender<Reply>,
+        reply: OnReply,
         transfer: Option<(Transfer, Sender<io::Result<()>>)>,
     },
     /// Let the guest connect to a socket.
     Offer(SocketId, HostSocket),
     /// Pass on what connects to a socket.
     Publish(Arc<PublishedSocket>),
+    /// Connect to a port of the guest for a caller.
+    ConnectPort(u16, Arc<dyn Remote>),
     /// End the session.
     Close,
 }
@@ -62,7 +64,7 @@ pub(super) struct Driver {
     unsent: Vec<u8>,
     awaited: BTreeMap<StreamId, Endpoint>,
     running: BTreeMap<ExecId, Arc<Progress>>,
-    questions: BTreeMap<RequestId, Sender<Reply>>,
+    questions: BTreeMap<RequestId, OnReply>,
     sockets: Sockets,
     complaints: Complaints,
     timeline: Timeline,
@@ -166,6 +168,10 @@ impl Driver {
                 }
                 Ok(Command::Offer(id, socket)) => self.sockets.offer(id, socket),
                 Ok(Command::Publish(socket)) => self.sockets.publish(socket),
+                Ok(Command::ConnectPort(port, caller)) => {
+                    let asked = self.sockets.connect_port(port, caller, &mut self.unsent);
+                    asked.map_err(SessionError::TooLong)?;
+                }
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return Ok(Flow::Closed),
                 Err(TryRecvError::Empty) => break,
             }
@@ -213,13 +219,11 @@ impl Driver {
         &mut self,
         id: RequestId,
         request: &Request,
-        reply: Sender<Reply>,
+        reply: OnReply,
         transfer: Option<(Transfer, Sender<io::Result<()>>)>,
     ) {
         if let Err(error) = encode_into(request, &mut self.unsent) {
-            // Who asked may have stopped waiting.
-            let _ = reply.send(Err(SessionError::TooLong(error)));
-            return;
+            return reply.call(Err(SessionError::TooLong(error)));
         }
         self.questions.insert(id, reply);
         match transfer {
@@ -326,9 +330,7 @@ impl Driver {
                     self.awaited.remove(&StreamId::File(id));
                 }
                 if let Some(reply) = self.questions.remove(&id) {
-                    // Who asked may have stopped waiting.
-                    let _ = reply
-                        .send(result.map_err(|text| SessionError::Refused(printable(&text, MESSAGE_BYTES))));
+                    reply.call(result.map_err(|text| SessionError::Refused(printable(&text, MESSAGE_BYTES))));
                 }
             }
             Event::Failed { message, fatal: true } => {
@@ -381,16 +383,14 @@ impl Driver {
             endpoint.abandon();
         }
         for reply in self.questions.into_values() {
-            // Who asked may have stopped waiting.
-            let _ = reply.send(Err(error.clone()));
+            reply.call(Err(error.clone()));
         }
         // Commands sent from here on find the channel closed; those already in it hold what wakes their senders.
         while let Ok(command) = self.inbox.try_recv() {
             match command {
                 Command::Exec { progress, .. } => progress.ends(Err(error.clone())),
-                Command::Ask { reply, .. } => {
-                    let _ = reply.send(Err(error.clone()));
-                }
+                Command::Ask { reply, .. } => reply.call(Err(error.clone())),
+                Command::ConnectPort(_, caller) => caller.ended(&Err(error.clone())),
                 Command::Tell(_) | Command::Offer(..) | Command::Publish(_) | Command::Close => {}
             }
         }

@@ -45,6 +45,9 @@ pub struct VmSpec {
     /// Behaviour on a kernel that lacks a part of the jail of the machine's process.
     #[serde(default)]
     pub jail: JailMode,
+    /// The inherited descriptor of the machine control channel, over which a supervisor asks.
+    #[serde(default)]
+    pub control: Option<i32>,
 }
 
 impl VmSpec {

@@ -79,6 +79,7 @@ pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
         Network::Passt(passt) => numbers.push(passt.fd),
         Network::None | Network::Tap(_) => {}
     }
+    numbers.extend(spec.control);
     numbers.extend(sink(&spec.serial));
     numbers.extend(sink(&spec.timeline));
     numbers

@@ -129,11 +129,12 @@ pub(super) const STARTER: &[Rule] = &[
     any(SYS_set_robust_list),
 ];
 
-/// What the main thread of a machine does itself: it kicks vCPUs and watches the lifeline. A vCPU's thread sets its registers
-/// before it installs its own filter.
+/// What the main thread of a machine does itself: it kicks vCPUs, watches the lifeline and serves the control channel, whose
+/// requests may have descriptors attached. Replies have none. A vCPU's thread sets its registers before it installs its own filter.
 pub(super) const MACHINE: &[Rule] = &[
     when(SYS_ioctl, &[is(1, Values::Requests(BIND_REQUESTS))]),
     when(SYS_recvfrom, &[flags(3, RECEIVING)]),
+    when(SYS_recvmsg, &[flags(2, RECEIVING)]),
     when(SYS_sendto, &[flags(3, SENDING)]),
     when(SYS_tgkill, &[is(0, Values::ThisProcess), is(2, Values::Kick)]),
 ];

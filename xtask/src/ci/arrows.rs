@@ -12,12 +12,14 @@ use crate::project;
 ///
 /// Arrows point down only. A crate missing here is an error: a new crate takes its place deliberately.
 const DOWN: &[(&str, &[&str])] = &[
+    ("monocore-channel", &[]),
     ("monocore-spec", &[]),
     ("monocore-protocol", &[]),
     ("monocore-guest", &[]),
-    ("monocore-erofs", &[]),
+    ("monocore-archive", &[]),
+    ("monocore-erofs", &["monocore-archive"]),
     ("monocore-hypervisor", &[]),
-    ("monocore-init", &["monocore-protocol"]),
+    ("monocore-init", &["monocore-archive", "monocore-protocol"]),
     ("monocore-kvm", &["monocore-hypervisor"]),
     ("monocore-hvf", &["monocore-hypervisor"]),
     ("monocore-virtio", &["monocore-hypervisor"]),
@@ -34,6 +36,7 @@ const DOWN: &[(&str, &[&str])] = &[
         "monocore-vmm",
         &[
             "monocore-blk",
+            "monocore-channel",
             "monocore-console",
             "monocore-fs",
             "monocore-hvf",
@@ -49,7 +52,17 @@ const DOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("monocore-oci", &["monocore-erofs"]),
-    ("monocore-orchestrator", &["monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"]),
+    (
+        "monocore-orchestrator",
+        &[
+            "monocore-archive",
+            "monocore-channel",
+            "monocore-guest",
+            "monocore-oci",
+            "monocore-protocol",
+            "monocore-spec",
+        ],
+    ),
     ("monocore-api", &[]),
     (
         "monocore-server",

@@ -1,9 +1,10 @@
 //! What the host asks for.
 
 use monocore_protocol::{
-    Answer, Configure, ConnectionId, Event, Exec, FileKind, FileStat, Opening, Purpose, Request, Root,
-    StreamId, VERSION,
+    Answer, Configure, ConnectionId, Event, Exec, FileKind, FileStat, Mount, MountSource, Opening, Purpose,
+    Request, RequestId, Root, StreamId, VERSION,
 };
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
 use rustix::process::{Signal, kill_process, kill_process_group};
 
@@ -58,19 +59,22 @@ impl Agent {
                 let seeded = sys::add_entropy(entropy.as_bytes());
                 self.answer(id, seeded.doing("seed", "the random number generator").map(done));
             }
-            Request::AddMount { id, mount } => {
-                let mounted = self.configured().and_then(|system| setup::mount(&mount, system));
-                let result = mounted.and_then(|()| self.serve_sockets());
-                self.answer(id, result.map(done));
-            }
-            Request::RemoveMount { id, target } => {
-                let result = self.configured().and_then(|_| setup::unmount(target.as_bytes()));
-                self.answer(id, result.map(done));
-            }
+            Request::AddMount { id, mount } => self.mount(id, mount),
+            Request::RemoveMount { id, target } => match self.configured() {
+                Ok(_) => self.work(id, &Job::Unmount(target)),
+                Err(error) => self.answer(id, Err(error)),
+            },
             Request::StatFile { id, path } => self.answer(id, file_stat(path.as_bytes()).map(Answer::File)),
             Request::ReadFile { id, path } => self.work(id, &Job::Read { id, path }),
             Request::WriteFile { id, path, mode } => self.work(id, &Job::Write { id, path, mode }),
-            Request::Connect { connection, path } => self.connect(connection, path.as_bytes()),
+            Request::Connect { connection, path } => {
+                let near = sockets::connect(path.as_bytes()).doing("connect to", path.as_bytes());
+                self.connect(connection, near);
+            }
+            Request::ConnectPort { connection, port } => {
+                let near = sockets::connect_port(port).doing("connect to port", port.to_string());
+                self.connect(connection, near);
+            }
             Request::Sync(id) => self.work(id, &Job::Sync),
             Request::Shutdown(id) => {
                 sys::kill_everything();
@@ -109,14 +113,30 @@ impl Agent {
     }
 
     /// Connects to a socket in the guest for a program of the host.
-    fn connect(&mut self, connection: ConnectionId, path: &[u8]) {
-        let connected = sockets::connect(path).doing("connect to", path);
-        let dialled = connected.and_then(|near| {
+    fn connect(&mut self, connection: ConnectionId, near: Result<OwnedFd, Error>) {
+        let dialled = near.and_then(|near| {
             let socket = self.dialer.dial().map_err(|error| Error::NoHost(error.into()))?;
             self.slots.carry(socket, StreamId::Connection(connection), near, &self.poller)
         });
         if let Err(error) = dialled {
             self.control.say(&Event::NotConnected { connection, message: error.to_string() });
+        }
+    }
+
+    /// Mounts something in a process of its own if that may have to wait for the host's files.
+    fn mount(&mut self, id: RequestId, mount: Mount) {
+        let waits = matches!(mount.source, MountSource::Share { .. } | MountSource::SharedFile { .. });
+        let ready = self.configured().and_then(|system| match waits {
+            true => system.shares.prepare(),
+            false => setup::mount(&mount, system),
+        });
+        match ready {
+            Ok(()) if waits => self.work(id, &Job::Mount(mount)),
+            Ok(()) => {
+                let result = self.serve_sockets();
+                self.answer(id, result.map(done));
+            }
+            Err(error) => self.answer(id, Err(error)),
         }
     }
 
@@ -138,7 +158,7 @@ impl Agent {
         if self.commands.contains_key(&exec.id) {
             return Err(Failure::ours("a command of that name is running"));
         }
-        let Started { pid, streams, terminal } = child::start(exec, &system.hostname)?;
+        let Started { pid, streams, terminal } = child::start(exec, system)?;
         let lives_for_guest = exec.purpose == Purpose::Main;
         self.commands.insert(exec.id, Command { pid, lives_for_guest, ended: None, terminal });
         for ends in streams {
@@ -152,13 +172,13 @@ impl Agent {
         Ok(pid.as_raw_nonzero().get().unsigned_abs())
     }
 
-    fn answer(&mut self, id: monocore_protocol::RequestId, result: Result<Answer, Error>) {
+    fn answer(&mut self, id: RequestId, result: Result<Answer, Error>) {
         self.control.say(&Event::Answer { id, result: result.map_err(|error| error.to_string()) });
     }
 
-    fn work(&mut self, id: monocore_protocol::RequestId, job: &Job) {
-        match worker::spawn(job, &self.dialer) {
-            Ok(pid) => self.workers.push((pid, id)),
+    fn work(&mut self, id: RequestId, job: &Job) {
+        match worker::spawn(id, job, &self.dialer, self.system.as_mut()) {
+            Ok(worker) => self.workers.push(worker),
             Err(error) => self.answer(id, Err(error).doing("start", "a process")),
         }
     }
@@ -169,7 +189,7 @@ impl Job {
     pub(super) fn opening(&self) -> Option<Opening> {
         match self {
             Self::Read { id, .. } | Self::Write { id, .. } => Some(Opening::Stream(StreamId::File(*id))),
-            Self::Sync => None,
+            Self::Mount(_) | Self::Unmount(_) | Self::Sync => None,
         }
     }
 }
