@@ -59,6 +59,8 @@ pub enum ErrorCode {
     NotRunning,
     /// The sandbox is running already.
     AlreadyRunning,
+    /// The sandbox is paused, is paused already, is not paused, or is being stopped.
+    WrongState,
     /// The sandbox is running and must be stopped first.
     StillRunning,
     /// The sandbox ends with its command and has neither a disk nor a log that is kept.
@@ -105,6 +107,7 @@ impl ErrorCode {
             | Self::NotRunning
             | Self::AlreadyRunning
             | Self::StillRunning
+            | Self::WrongState
             | Self::NotKept
             | Self::NoReceipts
             | Self::PortUnavailable

@@ -32,7 +32,8 @@ pub use project::{
     StatusReport,
 };
 pub use sandbox::{
-    ExitReport, KillRequest, ListQuery, PublishedPort, RemoveQuery, Sandbox, SandboxDetails, SandboxList,
-    SandboxMount, SandboxSettings, SandboxStats, SandboxStatus, StopRequest,
+    EventQuery, ExitReport, GuestStats, KillRequest, ListQuery, MachineStats, PublishedPort, RemoveQuery,
+    Sandbox, SandboxDetails, SandboxEvent, SandboxList, SandboxMount, SandboxSettings, SandboxStats,
+    SandboxStatus, StopRequest,
 };
 pub use text::TextOrNumber;

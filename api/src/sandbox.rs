@@ -40,6 +40,10 @@ pub struct Sandbox {
     pub exit_code: Option<u8>,
     /// Why it could not be started or came to a sudden end.
     pub error: Option<String>,
+    /// `starting`, `healthy` or `unhealthy`; absent if its health is not checked.
+    pub health: Option<String>,
+    /// How often its restart policy has started it again.
+    pub restart_count: u32,
     /// Milliseconds since 1970.
     pub created_ms: u64,
     /// When it was started the last time, milliseconds since 1970.
@@ -54,6 +58,8 @@ pub struct Sandbox {
     pub project: Option<String>,
     /// The service of that project.
     pub service: Option<String>,
+    /// The groups of that service.
+    pub groups: Vec<String>,
 }
 
 /// A port of the host that leads to a sandbox.
@@ -190,6 +196,15 @@ pub struct SandboxStats {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// By the guest's agent; absent while the guest does not answer.
+    pub guest: Option<GuestStats>,
+    /// By the machine's process; absent while that does not answer.
+    pub machine: Option<MachineStats>,
+}
+
+/// What a guest uses, in its own view.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GuestStats {
     /// Since the machine's start, milliseconds.
     pub uptime_ms: u64,
     /// CPU time in user mode, milliseconds.
@@ -202,4 +217,49 @@ pub struct SandboxStats {
     pub memory_total_bytes: u64,
     /// Processes and threads.
     pub tasks: u32,
+}
+
+/// What a machine's process uses and carries, on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MachineStats {
+    /// CPU time of the machine's process, the guest's included, milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes that the guest received from the network.
+    pub net_received_bytes: u64,
+    /// Bytes that the guest sent to the network.
+    pub net_sent_bytes: u64,
+    /// Bytes read from disks and shares.
+    pub block_read_bytes: u64,
+    /// Bytes written to disks and shares.
+    pub block_written_bytes: u64,
+}
+
+/// Which events are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Begins with the events from then on: a time, or how long ago; otherwise with what happens next.
+    pub since: Option<String>,
+    /// Only those of this sandbox (name or ID).
+    pub sandbox: Option<String>,
+}
+
+/// Something that happened to a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxEvent {
+    /// `create`, `start`, `die`, `destroy`, `exec_create`, `health_status`, ….
+    pub event: String,
+    /// What belongs to the event: the command, the health.
+    pub detail: Option<String>,
+    /// The sandbox.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its image.
+    pub image: String,
+    /// The exit code, where a command ended.
+    pub exit_code: Option<u8>,
+    /// When, milliseconds since 1970.
+    pub time_ms: u64,
 }

@@ -59,8 +59,8 @@ pub use monocore_channel::{DeviceCounters, MachineCounters};
 pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{
-    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
-    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+    Change, DownOptions, Instance, LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep,
+    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
 };
 pub use publish::Published;
 pub use receipts::Receipts;

@@ -2,12 +2,14 @@
 
 mod create;
 
+use std::collections::BTreeMap;
+
 use monocore_api::{
     ListQuery, PublishedPort, Sandbox, SandboxDetails, SandboxMount, SandboxSettings, SandboxStatus,
 };
 use monocore_orchestrator::spec::{MountSource, MountSpec, NetworkMode};
 use monocore_orchestrator::{
-    KeptRecord, KeptSandbox, LABEL_PROJECT, LABEL_SERVICE, NetworkRecord, SandboxEntry,
+    KeptRecord, KeptSandbox, LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE, NetworkRecord, SandboxEntry,
 };
 use monocore_spec::Reach;
 
@@ -23,9 +25,11 @@ pub(crate) fn sandbox(entry: &SandboxEntry) -> Sandbox {
         name: entry.name.clone(),
         image: entry.root.clone(),
         command: entry.command.clone(),
-        status: status(entry),
+        status: status(entry.state.status),
         exit_code: entry.state.exit_code,
         error: entry.state.error.clone(),
+        health: entry.state.health.as_ref().map(|health| health.status.name().to_owned()),
+        restart_count: entry.state.restart_count,
         created_ms: entry.created_ms,
         started_ms: entry.state.started_ms,
         finished_ms: entry.state.finished_ms,
@@ -33,16 +37,23 @@ pub(crate) fn sandbox(entry: &SandboxEntry) -> Sandbox {
         labels: entry.labels.clone(),
         project: label(LABEL_PROJECT),
         service: label(LABEL_SERVICE),
+        groups: groups(&entry.labels),
     }
 }
 
-fn status(entry: &SandboxEntry) -> SandboxStatus {
-    match entry.state.status.name() {
-        "created" => SandboxStatus::Created,
-        "running" => SandboxStatus::Running,
-        "paused" => SandboxStatus::Paused,
-        "restarting" => SandboxStatus::Restarting,
-        _ => SandboxStatus::Exited,
+fn groups(labels: &BTreeMap<String, String>) -> Vec<String> {
+    let text = labels.get(LABEL_GROUPS).map_or("", String::as_str);
+    text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn status(status: monocore_orchestrator::SandboxStatus) -> SandboxStatus {
+    use monocore_orchestrator::SandboxStatus as S;
+    match status {
+        S::Created => SandboxStatus::Created,
+        S::Running => SandboxStatus::Running,
+        S::Restarting => SandboxStatus::Restarting,
+        S::Paused => SandboxStatus::Paused,
+        S::Exited => SandboxStatus::Exited,
     }
 }
 
@@ -64,6 +75,8 @@ pub(crate) fn gone(kept: &KeptSandbox) -> SandboxDetails {
         status: SandboxStatus::Exited,
         exit_code: None,
         error: None,
+        health: None,
+        restart_count: 0,
         created_ms: record.created_ms,
         started_ms: None,
         finished_ms: None,
@@ -71,6 +84,7 @@ pub(crate) fn gone(kept: &KeptSandbox) -> SandboxDetails {
         labels: record.spec.labels.clone(),
         project: label(LABEL_PROJECT),
         service: label(LABEL_SERVICE),
+        groups: groups(&record.spec.labels),
     };
     SandboxDetails { sandbox, settings: Some(settings(record)) }
 }

@@ -124,6 +124,9 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::NoSandbox(_) => ErrorCode::NoSuchSandbox,
             E::NotRunning(_) => ErrorCode::NotRunning,
             E::AlreadyRunning(_) => ErrorCode::AlreadyRunning,
+            E::Paused { .. } | E::AlreadyPaused(_) | E::NotPaused(_) | E::Stopping(_) => {
+                ErrorCode::WrongState
+            }
             E::StillRunning(_) => ErrorCode::StillRunning,
             E::Ambiguous(_) => ErrorCode::Ambiguous,
             E::NameInUse { .. } => ErrorCode::NameInUse,
@@ -140,6 +143,7 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::Session(error) => return error.clone().into(),
             E::Host(_) => ErrorCode::HostCannotRun,
             E::Service { .. } | E::NeededService { .. } => ErrorCode::ServiceFailed,
+            E::Config(_) => ErrorCode::InvalidConfig,
             E::NoService { .. } => ErrorCode::NoSuchService,
             E::NoCommand => ErrorCode::NoCommand,
             _ => ErrorCode::Internal,

@@ -15,7 +15,9 @@ use crate::error::ApiError;
 use crate::{tokens, work};
 
 /// Paths that say nothing of sandboxes and need no token.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/docs", "/openapi.json"];
+/// The same for all paths below.
+const OPEN_DIRECTORY: &str = "/assets/";
 
 /// Judges a request, passes it on, and writes a line about it.
 pub(crate) async fn guard(State(context): State<Context>, mut request: Request, next: Next) -> Response {
@@ -66,7 +68,7 @@ async fn judge(
     if peer != Peer::Unix {
         same_origin(headers, host, method, path)?;
     }
-    if OPEN_PATHS.contains(&path) {
+    if OPEN_PATHS.contains(&path) || path.starts_with(OPEN_DIRECTORY) {
         return Ok(Scope::Read);
     }
     let scope = scope_of(context, peer, headers).await?;

@@ -30,6 +30,5 @@ pub use openapi::document;
 pub use serve::{ServerOptions, serve};
 pub use unit::{install_unit, unit_text};
 
-/// A router without sockets, for tests: every request counts as one of the Unix socket.
 #[doc(hidden)]
-pub use routes::router_for_tests;
+pub use serve::run;

@@ -1,6 +1,7 @@
 //! The paths, and what all of them share.
 
 mod dashboard;
+mod events;
 mod exec;
 mod exec_ws;
 mod health;
@@ -38,8 +39,11 @@ pub(crate) fn api() -> OpenApiRouter<Context> {
         .routes(routes!(life::restart))
         .routes(routes!(life::kill))
         .routes(routes!(life::wait))
+        .routes(routes!(life::pause))
+        .routes(routes!(life::unpause))
         .routes(routes!(logs::logs))
         .routes(routes!(logs::network))
+        .routes(routes!(events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(exec_ws::exec_ws))
         .routes(routes!(images::list, images::remove))
@@ -71,13 +75,6 @@ pub(crate) fn router(context: Context) -> Router {
         })
         .layer(middleware::from_fn_with_state(context.clone(), guard::guard))
         .with_state(context)
-}
-
-/// The same for tests.
-#[doc(hidden)]
-pub fn router_for_tests(launcher: monocore_orchestrator::Launcher, host: crate::ServerHost) -> Router {
-    let (_, ending) = tokio::sync::watch::channel(false);
-    router(Context::new(launcher, host, ending, false))
 }
 
 /// The sandbox that a path names.

@@ -1,7 +1,7 @@
 //! The server's life: listen, serve, end.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,44 +60,60 @@ pub fn serve(
         .build()
         .map_err(Error::Runtime)?;
     let served = runtime.block_on(async {
-        let (end, ending) = watch::channel(false);
-        let context = Context::new(launcher, host, ending, options.require_token);
-        let (listeners, acceptor) = listeners(&context, options, inherited).await?;
-        let places: Vec<String> = listeners.iter().map(|(_, place)| place.clone()).collect();
-        let (alive, mut all_gone) = mpsc::channel(1);
-        let life = Life { ending: context.ending.clone(), alive };
-        let router = routes::router(context);
         let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
-        let mut accepting = JoinSet::new();
-        for (listener, _) in listeners {
-            // The Unix socket is this user's alone: no TLS.
-            let tls = acceptor.clone().filter(|_| listener.address().is_some());
-            accepting.spawn(connection::serve(listener, router.clone(), tls, life.clone()));
-        }
-        ready(&places);
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
-        tracing::info!("the server ends; sandboxes go on");
-        accepting.shutdown().await;
-        // Nobody may be listening any more.
-        let _ = end.send(true);
-        drop(life);
-        tokio::select! {
-            _ = all_gone.recv() => {}
-            () = tokio::time::sleep(ENDING_TIME) => {}
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
-        Ok(())
+        let signalled = async move || {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+        };
+        run(launcher, host, options, inherited, ready, signalled).await
     });
     // Work that still goes on depends on nobody.
     runtime.shutdown_background();
-    // Standard error may be gone.
-    let _ = std::io::stderr().flush();
     served
+}
+
+/// Serves until `stop` completes; it is called once more while requests are brought to their end, to cut that short.
+///
+/// # Errors
+/// As [`serve`].
+#[doc(hidden)]
+pub async fn run(
+    launcher: Launcher,
+    host: ServerHost,
+    options: &ServerOptions,
+    inherited: Vec<OwnedFd>,
+    ready: impl FnOnce(&[String]),
+    mut stop: impl AsyncFnMut(),
+) -> Result<(), Error> {
+    let (end, ending) = watch::channel(false);
+    let context = Context::new(launcher, host, ending, options.require_token);
+    let (listeners, acceptor) = listeners(&context, options, inherited).await?;
+    let places: Vec<String> = listeners.iter().map(|(_, place)| place.clone()).collect();
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let life = Life { ending: context.ending.clone(), alive };
+    let router = routes::router(context);
+    let mut accepting = JoinSet::new();
+    for (listener, _) in listeners {
+        // The Unix socket is this user's alone: no TLS.
+        let tls = acceptor.clone().filter(|_| listener.address().is_some());
+        accepting.spawn(connection::serve(listener, router.clone(), tls, life.clone()));
+    }
+    ready(&places);
+    stop().await;
+    tracing::info!("the server ends; sandboxes go on");
+    accepting.shutdown().await;
+    // Nobody may be listening any more.
+    let _ = end.send(true);
+    drop(life);
+    tokio::select! {
+        _ = all_gone.recv() => {}
+        () = tokio::time::sleep(ENDING_TIME) => {}
+        () = stop() => {}
+    }
+    Ok(())
 }
 
 type Listeners = Vec<(Listener, String)>;
@@ -105,7 +121,7 @@ type Listeners = Vec<(Listener, String)>;
 async fn listeners(
     context: &Context,
     options: &ServerOptions,
-    inherited: Vec<std::os::fd::OwnedFd>,
+    inherited: Vec<OwnedFd>,
 ) -> Result<(Listeners, Option<tokio_rustls::TlsAcceptor>), Error> {
     let acceptor = match (&options.tls_cert, &options.tls_key) {
         (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),

@@ -1,10 +1,10 @@
-//! Tokens: `tokens.json` in the state directory, with a hash of each.
+//! Tokens: `server/tokens.json` in the state directory, with a hash of each.
 //!
 //! A token is `mc_ID_SECRET`; SECRET is 32 random bytes, so one round of SHA-256 suffices against guessing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,7 +43,7 @@ pub struct Token {
 /// # Errors
 /// The file cannot be read or written.
 pub fn create(home: &Home, name: &str, scope: Scope) -> Result<(Token, String), Error> {
-    home.create()?;
+    make_dir(home)?;
     let _alone = lock(home)?;
     let mut tokens = list(home)?;
     let mut random = [0; 36];
@@ -89,6 +89,7 @@ pub fn list(home: &Home) -> Result<Vec<Token>, Error> {
 /// # Errors
 /// There is none, or the file cannot be written.
 pub fn remove(home: &Home, id: &str) -> Result<(), Error> {
+    make_dir(home)?;
     let _alone = lock(home)?;
     let mut tokens = list(home)?;
     let before = tokens.len();
@@ -117,11 +118,16 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn path(home: &Home) -> PathBuf {
-    home.root().join(FILE)
+    home.server().join(FILE)
+}
+
+fn make_dir(home: &Home) -> Result<(), Error> {
+    let dir = home.server();
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::file("create", &dir))
 }
 
 fn lock(home: &Home) -> Result<File, Error> {
-    let path = home.root().join(".tokens.lock");
+    let path = home.server().join(".tokens.lock");
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(Error::file("open", &path))?;
@@ -132,7 +138,7 @@ fn lock(home: &Home) -> Result<File, Error> {
 /// Temporary file, fsync, rename: a reader finds the old tokens or the new ones.
 fn write(home: &Home, tokens: &[Token]) -> Result<(), Error> {
     let path = path(home);
-    let temporary = home.root().join(".tokens.new");
+    let temporary = home.server().join(".tokens.new");
     let text = serde_json::to_vec_pretty(tokens)
         .map_err(|error| Error::Tokens { path: path.clone(), problem: error.to_string() })?;
     let mut options = OpenOptions::new();

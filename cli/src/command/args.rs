@@ -611,7 +611,7 @@ pub(super) struct ServeArgs {
     /// Listen on no TCP port
     #[arg(long, conflicts_with_all = ["port", "listen"])]
     pub(super) no_tcp: bool,
-    /// Unix socket, for this user only [default: run/monocore.sock in the state directory]
+    /// Unix socket, for this user only [default: server/monocore.sock in the state directory]
     #[arg(long, value_name = "FILE")]
     pub(super) socket: Option<PathBuf>,
     /// PEM certificate chain

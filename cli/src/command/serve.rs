@@ -9,8 +9,8 @@ use monocore_server::{ServerHost, ServerOptions, install_unit, serve, unit_text}
 use super::args::ServeArgs;
 use super::{doctor, output, store};
 
-/// The Unix socket, below the state directory.
-const SOCKET: &str = "run/monocore.sock";
+/// The Unix socket, in the server's part of the state directory.
+const SOCKET: &str = "monocore.sock";
 
 pub(super) fn main(args: ServeArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
@@ -19,7 +19,7 @@ pub(super) fn main(args: ServeArgs) -> anyhow::Result<()> {
     }
     let options = ServerOptions {
         listen: (!args.no_tcp).then(|| args.listen.unwrap_or(ServerOptions::loopback(args.port))),
-        socket: Some(args.socket.unwrap_or_else(|| home.root().join(SOCKET))),
+        socket: Some(args.socket.unwrap_or_else(|| home.server().join(SOCKET))),
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
         require_token: args.require_token,

@@ -12,7 +12,7 @@ use monocore_api::{ErrorBody, ErrorCode, ExecRequest, ExecResult};
 use monocore_orchestrator::session::{Input, Output, Streams};
 use monocore_orchestrator::spec::parse_duration;
 use monocore_orchestrator::{ControlClient, ExecCall, registry};
-use monocore_protocol::{ByteString, Stdio};
+use monocore_protocol::ByteString;
 
 use super::Name;
 use crate::body::Json;
@@ -93,12 +93,10 @@ pub(super) fn call(
     convert::check_variables(env)?;
     let bytes = |text: String| ByteString::from(text.into_bytes());
     Ok(ExecCall {
-        argv: command.into_iter().map(bytes).collect(),
         env: env.iter().map(|(name, value)| bytes(format!("{name}={value}"))).collect(),
         workdir: workdir.map(bytes),
         user,
-        stdio: Stdio::Null,
-        detach: false,
+        ..ExecCall::new(command.into_iter().map(bytes).collect())
     })
 }
 

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use monocore_api::{ErrorBody, ErrorCode, ExitReport, KillRequest, SandboxDetails, StopRequest};
 use monocore_orchestrator::spec::{Signal, parse_duration};
 use monocore_orchestrator::{
-    ControlClient, Error, Home, Launcher, SandboxEntry, registry, start_in_background,
+    ControlClient, Error, Home, Launcher, SandboxEntry, events, registry, start_in_background,
 };
 
 use super::Name;
@@ -74,6 +74,7 @@ pub(super) async fn restart(
         convert::kept(&entry)?;
         stop_with(&context.home, &entry, signal, grace_ms)?;
         start_one(&context.launcher, &entry)?;
+        events::note(&context.home, &convert::kept(&entry)?.into(), "restart", &[]);
         after(&context.home, &entry)
     });
     details.await.map(Json)
@@ -102,6 +103,39 @@ pub(super) async fn kill(
         Ok(())
     });
     killed.await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Stops the virtual machine of a sandbox where it is.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{name}/pause", tag = "sandboxes", params(("name" = String, Path)),
+    responses((status = 204), (status = "default", body = ErrorBody))
+)]
+pub(super) async fn pause(State(context): State<Context>, Name(name): Name) -> Result<StatusCode, ApiError> {
+    ask(&context, name, ControlClient::pause).await
+}
+
+/// Lets the virtual machine of a sandbox go on.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{name}/unpause", tag = "sandboxes", params(("name" = String, Path)),
+    responses((status = 204), (status = "default", body = ErrorBody))
+)]
+pub(super) async fn unpause(
+    State(context): State<Context>,
+    Name(name): Name,
+) -> Result<StatusCode, ApiError> {
+    ask(&context, name, ControlClient::unpause).await
+}
+
+async fn ask(
+    context: &Context,
+    name: String,
+    what: fn(&ControlClient) -> Result<(), Error>,
+) -> Result<StatusCode, ApiError> {
+    let asked = work::short(context, move |context| {
+        let record = registry::running(&context.home, &name)?;
+        Ok(what(&ControlClient::connect(&context.home, &record)?)?)
+    });
+    asked.await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Waits until a sandbox has ended. One that does not run answers at once.

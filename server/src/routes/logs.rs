@@ -107,7 +107,7 @@ fn parse_tail(text: &str) -> Result<Option<usize>, ApiError> {
     }
 }
 
-fn parse_since(text: &str) -> Result<SystemTime, ApiError> {
+pub(super) fn parse_since(text: &str) -> Result<SystemTime, ApiError> {
     if let Ok(time) = humantime::parse_rfc3339_weak(text) {
         return Ok(time);
     }

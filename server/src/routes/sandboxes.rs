@@ -4,9 +4,12 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use monocore_api::{
-    CreateSandbox, ErrorBody, ErrorCode, ListQuery, RemoveQuery, SandboxDetails, SandboxList, SandboxStats,
+    CreateSandbox, ErrorBody, ErrorCode, GuestStats, ListQuery, MachineStats, RemoveQuery, SandboxDetails,
+    SandboxList, SandboxStats,
 };
-use monocore_orchestrator::{ControlClient, Error, Home, Record, registry, start_in_background};
+use monocore_orchestrator::{
+    ControlClient, Error, Home, MachineCounters, Record, registry, start_in_background,
+};
 
 use super::{Name, life};
 use crate::access::Access;
@@ -142,14 +145,34 @@ pub(super) fn running_stats(home: &Home) -> Result<Vec<SandboxStats>, Error> {
 
 fn stats_of(home: &Home, record: &Record) -> Result<SandboxStats, Error> {
     let stats = ControlClient::connect(home, record)?.stats()?;
-    Ok(SandboxStats {
-        id: record.id.clone(),
-        name: record.name.clone(),
-        uptime_ms: stats.uptime_ms,
-        cpu_user_ms: stats.cpu_user_ms,
-        cpu_system_ms: stats.cpu_system_ms,
-        memory_used_bytes: stats.memory_total_bytes.saturating_sub(stats.memory_available_bytes),
-        memory_total_bytes: stats.memory_total_bytes,
-        tasks: stats.tasks,
-    })
+    let guest = stats.guest.map(|guest| GuestStats {
+        uptime_ms: guest.uptime_ms,
+        cpu_user_ms: guest.cpu_user_ms,
+        cpu_system_ms: guest.cpu_system_ms,
+        memory_used_bytes: guest.memory_total_bytes.saturating_sub(guest.memory_available_bytes),
+        memory_total_bytes: guest.memory_total_bytes,
+        tasks: guest.tasks,
+    });
+    let machine = stats.machine.as_ref().map(machine_stats);
+    Ok(SandboxStats { id: record.id.clone(), name: record.name.clone(), guest, machine })
+}
+
+/// Bytes of the network are those of the card or of the sockets carried by it; bytes of shares count as a disk's.
+fn machine_stats(counters: &MachineCounters) -> MachineStats {
+    let mut stats = MachineStats { cpu_ms: counters.cpu_ns / 1_000_000, ..MachineStats::default() };
+    for device in &counters.devices {
+        let count = |name| device.get(name).unwrap_or(0);
+        match device.kind.as_str() {
+            "block" | "fs" => {
+                stats.block_read_bytes += count("read_bytes");
+                stats.block_written_bytes += count("written_bytes");
+            }
+            "nat" | "tap" | "passt" | "tsi" => {
+                stats.net_received_bytes += count("bytes_to_guest");
+                stats.net_sent_bytes += count("bytes_from_guest");
+            }
+            _ => {}
+        }
+    }
+    stats
 }
