@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::health::HealthMonitor;
 use crate::life::{Ending, Life};
+use crate::peers::PeerLine;
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 pub(crate) use clients::Clients;
@@ -143,6 +144,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 return Ok(Some(ended));
             }
         }
+        if let Some(line) = &self.sandbox.peers {
+            line.serve();
+        }
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
         self.jobs.advance();
@@ -183,6 +187,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if self.life.clients.has_room() {
             read(self.life.control.as_fd());
         }
+        self.sandbox.peers.as_ref().and_then(PeerLine::socket).into_iter().for_each(&mut read);
         read(self.front.signals().as_fd());
         self.life.clients.sockets().chain(self.life.clients.commands()).for_each(&mut read);
         self.jobs.sources().for_each(&mut read);

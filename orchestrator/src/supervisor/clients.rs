@@ -273,6 +273,11 @@ impl Client {
             }
             match self.peer.receive() {
                 Received::Nothing => return,
+                Received::Message(ControlRequest::PeerLink(link), end) => {
+                    if let (Some(line), Some(end)) = (&desk.sandbox.peers, end) {
+                        line.take_link(&link, end.as_fd());
+                    }
+                }
                 Received::Message(request, _) => self.request(request, desk),
                 Received::Closed => {
                     self.gone = true;
@@ -307,6 +312,8 @@ impl Client {
                 self.awaits = Awaits::End;
                 desk.served.stops.push(StopRequest { signal, grace_ms });
             }
+            // Served with its descriptor.
+            ControlRequest::PeerLink(_) => {}
             ControlRequest::Wait => self.awaits = Awaits::Exit,
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
             ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
