@@ -12,7 +12,7 @@ mod socket;
 pub(crate) mod wire;
 
 pub(crate) use client::hand_link;
-pub use client::{ControlClient, RemoteCommand};
+pub use client::{ControlClient, ControlHandle, RemoteCommand};
 pub use message::{Condition, ExecCall, SandboxStats};
 pub(crate) use message::{Conflict, ControlReply, ControlRequest, PeerLink};
 pub(crate) use peer::ControlPeer;

@@ -128,6 +128,12 @@ impl Home {
         self.root.join("shared")
     }
 
+    /// The server's socket and tokens.
+    #[must_use]
+    pub fn server(&self) -> PathBuf {
+        self.root.join("server")
+    }
+
     /// Unpacked guest kernels, by hash.
     #[must_use]
     pub fn kernel(&self) -> PathBuf {
@@ -136,8 +142,19 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 10] =
-    ["events", "groups", "kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
+const PARTS: [&str; 11] = [
+    "events",
+    "groups",
+    "kernel",
+    "names",
+    "oci",
+    "projects",
+    "run",
+    "sandboxes",
+    "server",
+    "shared",
+    "volumes",
+];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

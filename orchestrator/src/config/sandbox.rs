@@ -9,7 +9,7 @@ use monocore_spec::{NetLimits, PolicySpec, Reach};
 use super::dotenv;
 use super::texts::{self, ParsedTexts};
 use super::{ConfigError, ConfigErrors, EnvFile, Healthcheck, Project, Service};
-use crate::project::{LABEL_PROJECT, LABEL_SERVICE};
+use crate::project::{LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE};
 use crate::spec::{
     DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec, LimitsSpec, MachineSpec,
     MountSource, MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec, SpecVersion,
@@ -34,6 +34,9 @@ impl Service {
         let mut labels = self.labels.clone();
         labels.insert(LABEL_PROJECT.into(), project.name.clone());
         labels.insert(LABEL_SERVICE.into(), self.name.clone());
+        if !self.groups.is_empty() {
+            labels.insert(LABEL_GROUPS.into(), self.groups.join(","));
+        }
         Ok(SandboxSpec {
             version: SpecVersion,
             name: None,

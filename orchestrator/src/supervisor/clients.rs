@@ -98,6 +98,8 @@ pub(crate) struct StopRequest {
 #[derive(Debug, Default)]
 pub(super) struct Served {
     pub(super) stops: Vec<StopRequest>,
+    /// One of them sent the command the signal that asks it to end: the user wants no restart.
+    pub(super) is_ended: bool,
     /// One of them used the sandbox, or ceased to.
     pub(super) was_used: bool,
 }
@@ -301,6 +303,7 @@ impl Client {
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
                     desk.journal.note("kill", &[("signal", &signal.to_string())]);
+                    desk.served.is_ended |= signal == sandbox.stop_signal || signal == SIGKILL;
                 }
                 self.answer(process.signal(signal));
             }
