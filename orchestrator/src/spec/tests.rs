@@ -103,7 +103,13 @@ prop_compose! {
             dns_search,
             log: log.map(Into::into),
             groups: group
-                .map(|(project, group, aliases, address)| GroupMembership { project, group, aliases, address })
+                .map(|(project, group, aliases, address)| GroupMembership {
+                    project,
+                    group: group.clone(),
+                    aliases,
+                    links: BTreeMap::from([(group, String::new())]),
+                    address,
+                })
                 .into_iter()
                 .collect(),
             ..NetworkSpec::default()
