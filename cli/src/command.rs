@@ -2,11 +2,13 @@
 
 mod args;
 mod completion;
+mod cp;
 mod create;
 mod df;
 mod diagnostics;
 mod doctor;
 mod end;
+mod events;
 mod exec;
 mod images;
 mod inspect;
@@ -67,6 +69,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
+        Command::Cp(args) => cp::main(&args),
         Command::Ps(args) => ps::main(&args),
         Command::Stop(args) => end::stop(&args),
         Command::Restart(args) => start::restart(&args),
@@ -78,6 +81,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Logs(args) => logs::main(&args),
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
+        Command::Events(args) => events::main(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),

@@ -216,7 +216,7 @@ fn bombs_stop_at_the_limit() {
         let home = tempfile::tempdir().unwrap();
         let packed = pack(&layer, compression);
         let error = pull_layers(home.path(), &[packed], limits).unwrap_err();
-        assert!(error.to_string().contains("limit of 8388608 bytes in one unpacked layer"), "{error}");
+        assert!(error.to_string().contains("limit of 8388608 bytes in one unpacked archive"), "{error}");
     }
     let mut many = Layer::default();
     for count in 0..2000 {

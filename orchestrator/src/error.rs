@@ -41,6 +41,9 @@ pub enum Error {
     /// No sandbox has the name or id.
     #[error("no such sandbox: {0}")]
     NoSandbox(String),
+    /// A sandbox that is removed when it ends cannot be started again.
+    #[error("conflicting options: a sandbox is removed when it ends, or started again")]
+    RemovedAndRestarted,
     /// The sandbox does not run.
     #[error("sandbox {0} is not running")]
     NotRunning(String),
@@ -91,6 +94,9 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// Files could not be copied; the text is either side's.
+    #[error("{0}")]
+    Copy(String),
     /// It has no network, or not monocore's.
     #[error("sandbox {0} has no receipts: they are written with the networks nat and tsi only")]
     NoReceipts(String),

@@ -105,6 +105,12 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// What happened to sandboxes.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
     /// One lock per project.
     #[must_use]
     pub fn projects(&self) -> PathBuf {
@@ -124,8 +130,8 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 8] =
-    ["kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
+const PARTS: [&str; 9] =
+    ["events", "kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

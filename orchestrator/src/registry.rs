@@ -12,8 +12,9 @@ use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
+use crate::spec::RestartPolicy;
 use crate::supervisor::PAUSED;
-use crate::{Error, Home, names};
+use crate::{Error, HealthReport, Home, events, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -60,7 +61,10 @@ pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
-    let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
+    let health = |record: &Record| HealthReport::read(&home.run().join(&record.id));
+    let others: Vec<_> = others.map(|record| (health(&record), record)).collect();
+    let others =
+        others.into_iter().map(|(health, record)| ephemeral(home, record, health)).collect::<Vec<_>>();
     entries.extend(others);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
@@ -105,11 +109,16 @@ pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
 /// # Errors
 /// The name is taken, or the records cannot be written.
 pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
+    if made.auto_remove && made.spec.restart != RestartPolicy::No {
+        return Err(Error::RemovedAndRestarted);
+    }
     let _alone = lock(home)?;
     let (id, name) = new_identity(home, made.spec.name.as_deref())?;
     // A name whose sandbox is not there counts as free, so it may come first.
     names::assign(home, &name, &id)?;
-    KeptSandbox::write(home, KeptRecord::new(&id, name, made))
+    let kept = KeptSandbox::write(home, KeptRecord::new(&id, name, made))?;
+    events::note(home, &(&kept).into(), "create", &[]);
+    Ok(kept)
 }
 
 /// Removes a kept sandbox that does not run, with its disk and logs.
@@ -123,6 +132,7 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(record.name.clone()));
     }
     kept.remove()?;
+    events::note(home, &kept.into(), "destroy", &[]);
     release_name(home, &record.name, &record.id)
 }
 
@@ -186,13 +196,18 @@ pub(crate) fn lock(home: &Home) -> Result<File, Error> {
 
 /// The sandbox with this id, if it runs or is kept.
 fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
-    let running = run_dir::held_record(&home.run().join(id.as_str()));
+    let dir = home.run().join(id.as_str());
+    let running = run_dir::held_record(&dir);
+    let health = running.as_ref().and_then(|_| HealthReport::read(&dir));
     let kept = match KeptSandbox::open(home, id) {
-        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record))),
+        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record, health))),
         other => other?,
     };
     let record = kept.record();
     let mut state = kept.state()?;
+    if health.is_some() {
+        state.health = health;
+    }
     if state.status == SandboxStatus::Running && running.is_some() {
         state.status = status(home, &record.id);
     }
@@ -214,7 +229,7 @@ fn status(home: &Home, id: &str) -> SandboxStatus {
     if home.run().join(id).join(PAUSED).exists() { SandboxStatus::Paused } else { SandboxStatus::Running }
 }
 
-fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
+fn ephemeral(home: &Home, record: Record, health: Option<HealthReport>) -> SandboxEntry {
     SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -226,6 +241,7 @@ fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
             status: status(home, &record.id),
             started_ms: Some(record.created_ms()),
             pid: Some(record.pid),
+            health,
             ..SandboxState::default()
         },
         running: Some(record),
@@ -235,7 +251,8 @@ fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
 
 /// The state says that the sandbox runs, and nobody supervises it.
 fn is_outdated(entry: &SandboxEntry) -> bool {
-    entry.state.status == SandboxStatus::Running && entry.running.is_none()
+    matches!(entry.state.status, SandboxStatus::Running | SandboxStatus::Restarting)
+        && entry.running.is_none()
 }
 
 /// What is true of a sandbox whose supervisor was killed.

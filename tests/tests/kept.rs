@@ -1,17 +1,27 @@
 //! Sandboxes that outlive their command: create, start, exec, stop, logs, rm, as a user types them.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "kept/copy.rs"]
+mod copy;
 #[path = "kept/crash.rs"]
 mod crash;
+#[path = "kept/events.rs"]
+mod events;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/health.rs"]
+mod health;
 #[path = "kept/life.rs"]
 mod life;
+#[path = "kept/limits.rs"]
+mod limits;
 #[path = "kept/locks.rs"]
 mod locks;
 #[path = "kept/machine.rs"]
 mod machine;
 #[path = "kept/pause.rs"]
 mod pause;
+#[path = "kept/restart.rs"]
+mod restart;
 #[path = "kept/support.rs"]
 mod support;

@@ -30,6 +30,8 @@ pub(super) enum Command {
     Start(NamesArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
+    /// Copy files between this machine and a sandbox, which need not run
+    Cp(CpArgs),
     /// List sandboxes
     #[command(visible_alias = "ls", alias = "list")]
     Ps(PsArgs),
@@ -53,6 +55,8 @@ pub(super) enum Command {
     Inspect(NamesArgs),
     /// Show what running sandboxes use
     Stats(StatsArgs),
+    /// Follow what happens to sandboxes
+    Events(super::events::EventsArgs),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
     /// Look at a running sandbox's network
@@ -122,6 +126,28 @@ pub(super) struct ExecArgs {
     /// The command and its arguments, which are passed on untouched
     #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(super) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "monocore cp [OPTIONS] NAME:PATH PATH|-\n       monocore cp [OPTIONS] PATH|- NAME:PATH"
+)]
+pub(super) struct CpArgs {
+    /// Keep owners and set-id bits; else files belong to root in the sandbox and to the caller on this machine
+    #[arg(short, long)]
+    pub(super) archive: bool,
+    /// Copy what PATH leads to if it is a symbolic link
+    #[arg(short = 'L', long)]
+    pub(super) follow_link: bool,
+    /// Do not tell how much was copied
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// A file or directory, as PATH or NAME:PATH; DIRECTORY/. for only what is in it; - for a tar stream from standard input
+    #[arg(value_name = "SOURCE")]
+    pub(super) source: OsString,
+    /// Where it goes; - for a tar stream to standard output
+    #[arg(value_name = "TARGET")]
+    pub(super) target: OsString,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use anyhow::Context;
 use monocore_orchestrator::session::{Outcome, SessionError, Signals, Terminal};
 use monocore_orchestrator::spec::{parse_env, read_env_file};
 use monocore_orchestrator::{ControlClient, ExecCall, Home, registry};
-use monocore_protocol::{ByteString, Stdio};
+use monocore_protocol::ByteString;
 
 use super::args::ExecArgs;
 use super::terminal::RawMode;
@@ -36,12 +36,11 @@ fn exec(args: ExecArgs) -> anyhow::Result<u8> {
         command.remove(0);
     }
     let call = ExecCall {
-        argv: command.iter().map(|word| ByteString::from(word.as_os_str())).collect(),
         env,
         workdir: args.workdir.map(Into::into),
         user: args.user,
-        stdio: Stdio::Null,
         detach: args.detach,
+        ..ExecCall::new(command.iter().map(|word| ByteString::from(word.as_os_str())).collect())
     };
     if args.detach {
         client.exec_detached(call)?;

@@ -25,6 +25,18 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Writes `text` and a newline at once; false if the reader has gone away.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn line(text: &str) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("writing to standard output"),
+    }
+}
+
 /// Writes `value` as JSON, or what `table` makes of it.
 ///
 /// # Errors
@@ -46,6 +58,12 @@ pub(super) fn error(error: &anyhow::Error) {
     let label = if stderr.is_terminal() && colours_wanted() { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
     // If standard error is gone, nobody is left to tell.
     let _ = writeln!(stderr, "monocore: {label} {error:#}");
+}
+
+/// Tells the user what was left out.
+pub(super) fn warning(text: &str) {
+    // If standard error is gone, nobody is left to tell.
+    let _ = writeln!(io::stderr().lock(), "monocore: warning: {text}");
 }
 
 /// Whether the user has not said otherwise (<https://no-color.org>).

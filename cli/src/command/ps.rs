@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use monocore_orchestrator::{Home, NetworkRecord, SandboxEntry, SandboxStatus, registry};
+use monocore_orchestrator::{
+    HealthReport, HealthStatus, Home, NetworkRecord, SandboxEntry, SandboxStatus, registry,
+};
 use serde::Serialize;
 
 use super::args::PsArgs;
@@ -21,7 +23,7 @@ pub(super) enum Filter {
 
 /// Reads `name=…`, `status=…`, `label=KEY[=VALUE]`.
 pub(super) fn parse_filter(text: &str) -> Result<Filter, String> {
-    let known = ["created", "running", "paused", "exited"];
+    let known = ["created", "running", "paused", "restarting", "exited"];
     match text.split_once('=') {
         Some(("name", name)) => Ok(Filter::Name(name.to_owned())),
         Some(("status", status)) if known.contains(&status) => Ok(Filter::Status(status.to_owned())),
@@ -57,6 +59,8 @@ struct Row {
     exit_code: Option<u8>,
     started_ms: Option<u64>,
     finished_ms: Option<u64>,
+    health: Option<HealthStatus>,
+    restart_count: u32,
     ports: Vec<String>,
 }
 
@@ -72,6 +76,8 @@ impl Row {
             exit_code: entry.state.exit_code,
             started_ms: entry.state.started_ms,
             finished_ms: entry.state.finished_ms,
+            health: entry.state.health.as_ref().map(|report| report.status),
+            restart_count: entry.state.restart_count,
             ports: ports(entry),
         }
     }
@@ -122,13 +128,29 @@ fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let up = || format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now));
     match state.status {
         SandboxStatus::Created => "Created".to_owned(),
-        SandboxStatus::Running => up(),
+        SandboxStatus::Running => {
+            format!("{}{}", up(), state.health.as_ref().map(health).unwrap_or_default())
+        }
         SandboxStatus::Paused => format!("{} (Paused)", up()),
+        SandboxStatus::Restarting => format!(
+            "Restarting ({}) {} ago",
+            state.exit_code.unwrap_or_default(),
+            ago(state.finished_ms.unwrap_or(entry.created_ms), now)
+        ),
         SandboxStatus::Exited => format!(
             "Exited ({}) {} ago",
             state.exit_code.unwrap_or_default(),
             ago(state.finished_ms.unwrap_or(entry.created_ms), now)
         ),
+    }
+}
+
+/// Docker's words for the health, behind the time.
+fn health(report: &HealthReport) -> &'static str {
+    match report.status {
+        HealthStatus::Starting => " (health: starting)",
+        HealthStatus::Healthy => " (healthy)",
+        HealthStatus::Unhealthy => " (unhealthy)",
     }
 }
 

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use monocore_orchestrator::{Home, Launcher, SandboxEntry, registry, start_in_background, this_program};
+use monocore_orchestrator::{
+    Home, Launcher, SandboxEntry, events, registry, start_in_background, this_program,
+};
 
 use super::args::{NamesArgs, StopArgs};
 use super::{end, output, run};
@@ -31,11 +33,12 @@ pub(super) fn restart(args: &StopArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     end::each(&args.sandboxes, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;
-        entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
+        let kept = entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
         if entry.running.is_some() {
             end::stop_one(&launcher.home, &entry, args)?;
         }
         start(&launcher, &entry)?;
+        events::note(&launcher.home, &kept.into(), "restart", &[]);
         output::print(&format!("{wanted}\n"))
     })
 }

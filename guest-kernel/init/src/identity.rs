@@ -17,6 +17,34 @@ pub(crate) struct Identity {
     pub(crate) home: Vec<u8>,
 }
 
+impl Identity {
+    /// Adds groups by name or number.
+    pub(crate) fn join(&mut self, groups: &[String]) -> Result<(), String> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        self.join_in(groups, &read("/etc/group"))
+    }
+
+    fn join_in(&mut self, names: &[String], group: &[u8]) -> Result<(), String> {
+        for name in names {
+            let number = match id(name)? {
+                Some(number) => number,
+                None => groups(group)
+                    .find(|(known, _, _)| *known == name.as_bytes())
+                    .map(|(_, number, _)| number)
+                    .ok_or_else(|| {
+                        format!("unable to find group {name}: no matching entries in group file")
+                    })?,
+            };
+            if !self.groups.contains(&number) {
+                self.groups.push(number);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Resolves `user` (`""`, `name`, `uid`, either with `:group` or `:gid`) by the files of this root.
 pub(crate) fn resolve(user: &str) -> Result<Identity, String> {
     resolve_in(user, &read("/etc/passwd"), &read("/etc/group"))
@@ -57,6 +85,19 @@ fn resolve_in(user: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, Strin
     let groups = std::iter::once(gid).chain(more).collect();
     let home = if home.is_empty() { b"/" } else { home };
     Ok(Identity { uid, gid, groups, home: home.to_vec() })
+}
+
+/// The databases of users and groups.
+pub(crate) fn databases() -> (Vec<u8>, Vec<u8>) {
+    (read("/etc/passwd"), read("/etc/group"))
+}
+
+/// What a database calls a number; the number itself where it has no name for it.
+pub(crate) fn name_of(database: &[u8], number: u32) -> Vec<u8> {
+    let named = entries(database)
+        .find(|fields| fields.get(2).and_then(|field| decimal(field)) == Some(number))
+        .and_then(|fields| fields.first().map(|name| name.to_vec()));
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| number.to_string().into_bytes())
 }
 
 struct Passwd<'a> {
@@ -164,6 +205,14 @@ mod tests {
         assert_eq!(numbers("1000"), (1000, 1000, vec![1000, 1, 10], "/home/app".into()));
         assert_eq!(numbers("7"), (7, 0, vec![0], "/".into()));
         assert_eq!(numbers("12345:6"), (12345, 6, vec![6], "/".into()));
+    }
+
+    #[test]
+    fn groups_are_added_by_name_and_number() {
+        let mut identity = resolve("app").unwrap();
+        identity.join_in(&["wheel".into(), "77".into(), "bin".into()], GROUP).unwrap();
+        assert_eq!(identity.groups, [1000, 1, 10, 77]);
+        assert!(identity.join_in(&["nosuch".into()], GROUP).unwrap_err().contains("nosuch"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ByteString;
+use crate::{ByteString, Tool};
 
 /// Names a command; chosen by the host, never used twice in a guest's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +28,14 @@ pub struct Exec {
     pub stdio: Stdio,
     /// Limits other than the defaults.
     pub rlimits: Vec<Rlimit>,
+    /// Groups beside those of the user, by name or number.
+    pub groups: Vec<String>,
+    /// The only capabilities it may ever have, a bit for each number; all without it.
+    pub capabilities: Option<u64>,
+    /// No program it starts gives it more rights.
+    pub no_new_privileges: bool,
+    /// Work of the agent's instead of a program: `argv` and `user` mean nothing then.
+    pub tool: Option<Tool>,
 }
 
 impl Exec {
@@ -42,6 +50,10 @@ impl Exec {
             user: String::new(),
             stdio: Stdio::Pipes { stdin: Stdin::Empty },
             rlimits: Vec::new(),
+            groups: Vec::new(),
+            capabilities: None,
+            no_new_privileges: false,
+            tool: None,
         }
     }
 }

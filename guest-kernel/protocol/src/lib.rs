@@ -17,6 +17,7 @@ mod frame;
 mod message;
 #[cfg(test)]
 mod tests;
+mod tool;
 
 pub use bytes::ByteString;
 pub use configure::{
@@ -29,9 +30,10 @@ pub use message::{
     Answer, ConnectionId, Event, FileKind, FileStat, Opening, Request, RequestId, SocketId, Stats, Stream,
     StreamId,
 };
+pub use tool::{PROCESS_FIELDS, Tool, ToolPlacement};
 
 /// The version both sides must agree on; raised by every change of a type in this crate.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The host's vsock port the agent dials.
 pub const AGENT_PORT: u32 = 1024;

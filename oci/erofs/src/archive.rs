@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, Seek};
 
+use monocore_archive::{ArchiveLimits, TarReader, Type};
+
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::tar::{TarReader, Type};
 
 /// Most files in such an archive.
 const FILES: u64 = 16_384;
@@ -46,8 +46,8 @@ impl ArchiveLink {
 /// # Errors
 /// [`Error::Tar`] for the archive's faults, [`Error::Limit`] for more than 16,384 files, else those of `input`.
 pub fn list_archive<R: BufRead + Seek>(input: R) -> Result<Vec<ArchiveFile>> {
-    let limits = Limits { layer_bytes: u64::MAX, ..Limits::default() };
-    let mut tar = TarReader::seeking(input, &limits);
+    let limits = ArchiveLimits { stream_bytes: u64::MAX, ..ArchiveLimits::default() };
+    let mut tar = TarReader::seeking(input, limits);
     let mut files = Vec::new();
     while let Some(member) = tar.next_member()? {
         if files.len() as u64 == FILES {

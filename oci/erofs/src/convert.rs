@@ -5,13 +5,14 @@
 
 use std::io::{BufRead, Write};
 
+use monocore_archive::{Member, Segment, TarReader, Type};
+
 use crate::data::{DataStore, DataWriter};
 use crate::entry::{Entry, FileData, Kind, Metadata, Xattr};
 use crate::error::{Error, Result};
 use crate::format::{NAME_MAX, encode_device};
 use crate::limits::Limits;
 use crate::log::{LogWriter, Summary};
-use crate::tar::{Member, TarReader, Type};
 use crate::xattr;
 
 /// Prefix of a whiteout's name (OCI image spec 1.1 `layer.md`, "Whiteouts").
@@ -49,7 +50,7 @@ pub fn convert<R: BufRead, S: DataStore, W: Write>(
     limits: &Limits,
 ) -> Result<Converted<S, W>> {
     let mut converter = Converter {
-        tar: TarReader::new(tar, limits),
+        tar: TarReader::new(tar, limits.archive()),
         data: DataWriter::new(data),
         limits,
         summary: Summary::default(),
@@ -73,7 +74,7 @@ pub fn convert<R: BufRead, S: DataStore, W: Write>(
 }
 
 struct Converter<'a, R, S> {
-    tar: TarReader<'a, R>,
+    tar: TarReader<R>,
     data: DataWriter<S>,
     limits: &'a Limits,
     summary: Summary,
@@ -160,7 +161,7 @@ impl<R: BufRead, S: DataStore> Converter<'_, R, S> {
         if member.size > self.limits.file_bytes {
             return Err(Error::Limit { what: "bytes in one file", limit: self.limits.file_bytes });
         }
-        let whole = [crate::tar::Segment { offset: 0, bytes: member.size }];
+        let whole = [Segment { offset: 0, bytes: member.size }];
         let segments = member.segments.as_deref().unwrap_or(&whole);
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let mut file = self.data.begin(member.size, segments.len(), bytes);

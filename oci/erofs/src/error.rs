@@ -41,6 +41,16 @@ pub enum Error {
     },
 }
 
+impl From<monocore_archive::Error> for Error {
+    fn from(error: monocore_archive::Error) -> Self {
+        match error {
+            monocore_archive::Error::Io(source) => Self::Io(source),
+            monocore_archive::Error::Tar { offset, what } => Self::Tar { offset, what },
+            monocore_archive::Error::Limit { what, limit } => Self::Limit { what, limit },
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn refused(path: &[u8], reason: &'static str) -> Self {
         Self::Refused { path: String::from_utf8_lossy(path).into_owned(), reason }

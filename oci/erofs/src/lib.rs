@@ -27,7 +27,6 @@ mod image;
 mod limits;
 mod log;
 mod reader;
-mod tar;
 mod tree;
 mod xattr;
 

@@ -1,5 +1,7 @@
 //! What one image may cost.
 
+use monocore_archive::ArchiveLimits;
+
 /// Bounds on what a layer or an image may make us store or hold in memory.
 ///
 /// The defaults admit every image met in practice and keep a conversion's memory well under 256 MiB.
@@ -31,6 +33,15 @@ impl Limits {
     /// The defaults, with another bound for an image's bytes, which may all be one layer's.
     pub fn with_image_bytes(image_bytes: u64) -> Self {
         Self { image_bytes, layer_bytes: image_bytes, ..Self::default() }
+    }
+
+    /// What of them concerns the reading of one layer.
+    pub(crate) fn archive(&self) -> ArchiveLimits {
+        ArchiveLimits {
+            stream_bytes: self.layer_bytes,
+            header_bytes: self.header_bytes,
+            sparse_segments: self.sparse_segments,
+        }
     }
 }
 

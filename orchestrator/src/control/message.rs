@@ -1,7 +1,7 @@
 //! What travels on a control socket.
 
 use monocore_channel::MachineCounters;
-use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize};
+use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
 use serde::{Deserialize, Serialize};
 
 /// What a client asks of a sandbox's supervisor.
@@ -21,7 +21,7 @@ pub(crate) enum ControlRequest {
         /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
         grace_ms: Option<u64>,
     },
-    /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
+    /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
     /// The use of resources. The reply is [`ControlReply::Stats`].
     Stats,
@@ -29,6 +29,20 @@ pub(crate) enum ControlRequest {
     Pause,
     /// Let a paused machine go on. The reply is [`ControlReply::Done`].
     Unpause,
+    /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
+    /// [`ControlReply::Ended`] that it does not.
+    WaitFor(Condition),
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// The command runs, or has run.
+    Started,
+    /// The sandbox is healthy; without health checks, its command runs.
+    Healthy,
+    /// The sandbox has ended and is not started again.
+    Completed,
 }
 
 /// A command to run beside the main one. What is absent is as it is for the main command.
@@ -46,6 +60,33 @@ pub struct ExecCall {
     pub stdio: Stdio,
     /// The command goes on when its client goes away, and its output is discarded.
     pub detach: bool,
+    /// It has every capability, whatever the main command lacks.
+    pub privileged: bool,
+    /// Work of the agent's instead of a program.
+    pub tool: Option<Tool>,
+}
+
+impl ExecCall {
+    /// A program with its arguments and nothing else said.
+    #[must_use]
+    pub fn new(argv: Vec<ByteString>) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            stdio: Stdio::Null,
+            detach: false,
+            privileged: false,
+            tool: None,
+        }
+    }
+
+    /// Work of the agent's own.
+    #[must_use]
+    pub fn of_agent(tool: Tool) -> Self {
+        Self { tool: Some(tool), ..Self::new(Vec::new()) }
+    }
 }
 
 /// Why a running sandbox cannot do what is asked.
@@ -102,4 +143,8 @@ pub(crate) enum ControlReply {
     Refused(String),
     /// It cannot be done as the sandbox is.
     Conflict(Conflict),
+    /// The condition holds.
+    Reached,
+    /// The sandbox is unhealthy.
+    Unhealthy,
 }

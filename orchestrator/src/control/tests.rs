@@ -23,6 +23,8 @@ fn call(argument: String) -> ControlRequest {
         user: None,
         stdio: Stdio::Null,
         detach: false,
+        privileged: false,
+        tool: None,
     }))
 }
 

@@ -19,6 +19,7 @@ use crate::Error;
 use crate::control::{ControlPeer, ControlReply};
 use crate::session::{Reply, Session};
 pub(crate) use power::PAUSED;
+pub(super) use power::PowerChange;
 use power::{Power, PowerWork};
 use stats::StatsWork;
 
@@ -124,6 +125,14 @@ impl Jobs {
             }
             self.news(id, News::Late);
         }
+    }
+
+    /// The machine is to end: whoever still waits is told so.
+    pub(super) fn end(self) {
+        for peer in self.running.into_values().filter_map(|job| job.peer) {
+            peer.reply(&ControlReply::Refused(GONE.to_owned()));
+        }
+        self.power.forget();
     }
 
     /// A new job, whose result `peer` is told, if anybody.

@@ -16,9 +16,10 @@ const DOWN: &[(&str, &[&str])] = &[
     ("monocore-spec", &[]),
     ("monocore-protocol", &[]),
     ("monocore-guest", &[]),
-    ("monocore-erofs", &[]),
+    ("monocore-archive", &[]),
+    ("monocore-erofs", &["monocore-archive"]),
     ("monocore-hypervisor", &[]),
-    ("monocore-init", &["monocore-protocol"]),
+    ("monocore-init", &["monocore-archive", "monocore-protocol"]),
     ("monocore-kvm", &["monocore-hypervisor"]),
     ("monocore-hvf", &["monocore-hypervisor"]),
     ("monocore-virtio", &["monocore-hypervisor"]),
@@ -53,7 +54,14 @@ const DOWN: &[(&str, &[&str])] = &[
     ("monocore-oci", &["monocore-erofs"]),
     (
         "monocore-orchestrator",
-        &["monocore-channel", "monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"],
+        &[
+            "monocore-archive",
+            "monocore-channel",
+            "monocore-guest",
+            "monocore-oci",
+            "monocore-protocol",
+            "monocore-spec",
+        ],
     ),
     (
         "monocore",

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSize};
+use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSize, Tool};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat};
 use rustix::io::Errno;
@@ -11,11 +11,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::thread::CapabilitySet;
 
 use super::slots::Ends;
+use super::tools::{self, Layers};
 use crate::environment;
 use crate::identity::{self, Identity};
 use crate::log::complain;
+use crate::setup::System;
 use crate::sys::{self, Forked};
 
 /// Exit codes as a shell and Docker use them.
@@ -77,7 +80,10 @@ struct Plan {
     make_cwd: bool,
     identity: Identity,
     rlimits: Vec<Rlimit>,
+    capabilities: Option<u64>,
+    no_new_privileges: bool,
     streams: ChildStreams,
+    tool: Option<(Tool, Layers)>,
 }
 
 /// The child's side of the streams.
@@ -87,9 +93,14 @@ enum ChildStreams {
 }
 
 /// Starts a command.
-pub(crate) fn start(exec: &Exec, hostname: &[u8]) -> Result<Started, Failure> {
+pub(crate) fn start(exec: &Exec, system: &System) -> Result<Started, Failure> {
+    let hostname = &system.hostname;
     let terminal = matches!(exec.stdio, Stdio::Terminal(_));
-    let identity = identity::resolve(&exec.user).map_err(Failure::ours)?;
+    let mut identity = identity::resolve(&exec.user).map_err(Failure::ours)?;
+    identity.join(&exec.groups).map_err(Failure::ours)?;
+    if let Some(tool) = &exec.tool {
+        return start_tool(tool, exec, identity, system);
+    }
     let env = environment::complete(&exec.env, hostname, &identity.home, terminal);
     let program = exec.argv.first().ok_or_else(|| Failure::ours("no command is given"))?;
     let path = environment::value_of(env.iter().map(Vec::as_slice), b"PATH").unwrap_or_default();
@@ -107,10 +118,34 @@ pub(crate) fn start(exec: &Exec, hostname: &[u8]) -> Result<Started, Failure> {
         make_cwd: exec.purpose == Purpose::Main,
         identity,
         rlimits: exec.rlimits.clone(),
+        capabilities: exec.capabilities,
+        no_new_privileges: exec.no_new_privileges,
         streams,
+        tool: None,
     };
     let pid = spawn(plan, &program.to_string())?;
     Ok(Started { pid, streams: ends, terminal })
+}
+
+/// Starts work of the agent's own as if it were a command.
+fn start_tool(tool: &Tool, exec: &Exec, identity: Identity, system: &System) -> Result<Started, Failure> {
+    let layers = tools::layers(tool, system).map_err(|error| Failure::ours(error.to_string()))?;
+    let (streams, ends, terminal) = make_streams(&exec.stdio, &identity)?;
+    let plan = Plan {
+        argv: Vec::new(),
+        candidates: Vec::new(),
+        env: Vec::new(),
+        searched: false,
+        cwd: b"/".to_vec(),
+        make_cwd: false,
+        identity,
+        rlimits: Vec::new(),
+        capabilities: None,
+        no_new_privileges: false,
+        streams,
+        tool: Some((tool.clone(), layers)),
+    };
+    Ok(Started { pid: spawn(plan, "")?, streams: ends, terminal })
 }
 
 fn strings<'a>(all: impl Iterator<Item = &'a [u8]>) -> Result<Vec<CString>, Failure> {
@@ -220,6 +255,7 @@ fn spawn(plan: Plan, program: &str) -> Result<Pid, Failure> {
     let failed = |errno| Failure::system("cannot start a process", errno);
     let (report, reporter) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     let pid = match sys::fork().map_err(failed)? {
+        Forked::Child if plan.tool.is_some() => run_tool(plan, reporter),
         Forked::Child => {
             let failure = become_command(&plan, program);
             let mut text = vec![failure.code];
@@ -246,6 +282,23 @@ fn spawn(plan: Plan, program: &str) -> Result<Pid, Failure> {
     }
 }
 
+/// What the child of a tool does.
+fn run_tool(plan: Plan, reporter: OwnedFd) -> ! {
+    let prepared = prepare(&plan);
+    let Plan { tool: Some((tool, layers)), .. } = plan else { sys::exit(i32::from(OURS)) };
+    if let Err((what, errno)) = prepared {
+        let text = [&[OURS], Failure::system(what, errno).message.as_bytes()].concat();
+        // Less than a pipe's atomic size; if even that fails there is nobody to tell.
+        let _ = rustix::io::write(&reporter, &text);
+        sys::exit(i32::from(OURS));
+    }
+    // The parent learns that the work has begun, and nothing of the agent's is held open by it.
+    sys::close_others(3, &layers.descriptors());
+    // A reader that goes away is told of by the write.
+    sys::ignore_broken_pipes();
+    sys::exit(i32::from(tools::run(&tool, &layers)))
+}
+
 /// What the child does; returns only what went wrong.
 fn become_command(plan: &Plan, program: &str) -> Failure {
     if let Err((what, errno)) = prepare(plan) {
@@ -253,6 +306,9 @@ fn become_command(plan: &Plan, program: &str) -> Failure {
     }
     let cwd = String::from_utf8_lossy(&plan.cwd);
     let entered = rustix::process::chdir(&plan.cwd[..]);
+    if let Err(errno) = limit_rights(plan) {
+        return Failure::system("cannot limit capabilities", errno);
+    }
     if let Err((what, errno)) = change_identity(&plan.identity) {
         return Failure::system(what, errno);
     }
@@ -303,6 +359,27 @@ fn make_folder(path: &[u8]) -> Result<(), Errno> {
         match mkdir(&path[..end], Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes capabilities out of reach: root's programs start with those of the bounding set, others with none.
+fn limit_rights(plan: &Plan) -> Result<(), Errno> {
+    if plan.no_new_privileges {
+        rustix::thread::set_no_new_privs(true)?;
+    }
+    let Some(kept) = plan.capabilities else { return Ok(()) };
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if kept & (1 << number) != 0 {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The kernel knows no more.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ mod requests;
 mod slots;
 mod sockets;
 mod stats;
+mod tools;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use monocore_protocol::{ROOT_SERIAL, Root, SCRATCH_SERIAL, ScratchDisk, Upper};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{CWD, Mode, mkdir};
+use rustix::fs::{CWD, Mode, OFlags, mkdir, openat};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
 use super::{System, disks, mounting, overlay};
@@ -17,12 +17,26 @@ const NEW_ROOT: &str = "/new-root";
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     mount: Option<OwnedFd>,
+    /// What the root is where nothing was written; kept as the root covers it.
+    lower: Option<OwnedFd>,
     places: u32,
     /// The root takes no writes, so what must stay writable needs a place here.
     pub(crate) root_is_read_only: bool,
 }
 
 impl Scratch {
+    /// Open directories of the overlay's layers: what was written, and what was there before.
+    pub(crate) fn layers(&self) -> Result<(OwnedFd, OwnedFd), Error> {
+        let (Some(mount), Some(lower)) = (&self.mount, &self.lower) else {
+            return Err(Error::Refused("the root is not an image's: its changes are not known".to_owned()));
+        };
+        let open = |of: &OwnedFd, path: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            openat(of, path, flags, Mode::empty()).doing("open", path)
+        };
+        Ok((open(mount, "upper")?, open(lower, ".")?))
+    }
+
     /// The path of a new empty directory on it.
     pub(crate) fn new_place(&mut self) -> Result<String, Error> {
         let Some(mount) = &self.mount else {
@@ -44,7 +58,9 @@ pub(super) fn enter(root: &Root, system: &mut System) -> Result<bool, Error> {
             let image = mounting::create("erofs", &disk.device, &[("ro", "")], attributes)?;
             make(IMAGE)?;
             mounting::attach(&image, IMAGE.as_bytes())?;
-            (overlay_on(IMAGE, upper, &mut system.scratch)?, *upper == Upper::ReadOnly)
+            let root = overlay_on(IMAGE, upper, &mut system.scratch)?;
+            system.scratch.lower = Some(image);
+            (root, *upper == Upper::ReadOnly)
         }
         Root::Share { name, upper } => {
             let share = system.shares.tree(name)?;
@@ -53,7 +69,9 @@ pub(super) fn enter(root: &Root, system: &mut System) -> Result<bool, Error> {
                 Some(upper) => {
                     make(IMAGE)?;
                     mounting::attach(&share, IMAGE.as_bytes())?;
-                    (overlay_on(IMAGE, upper, &mut system.scratch)?, *upper == Upper::ReadOnly)
+                    let root = overlay_on(IMAGE, upper, &mut system.scratch)?;
+                    system.scratch.lower = Some(share);
+                    (root, *upper == Upper::ReadOnly)
                 }
             }
         }

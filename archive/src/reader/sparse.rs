@@ -7,16 +7,18 @@ use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::header::unsigned;
 use super::pax::{Pax, number};
 use super::{Member, RECORD, TarReader};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// A run of content in a sparse file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) offset: u64,
-    pub(crate) bytes: u64,
+pub struct Segment {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
 }
 
-impl<R: BufRead> TarReader<'_, R> {
+impl<R: BufRead> TarReader<R> {
     /// Completes a file's member if it is sparse; the content that follows is then that of the segments.
     pub(super) fn sparse(&mut self, header: &Header, pax: &mut Pax, member: &mut Member) -> Result<()> {
         let keys = &mut pax.sparse;
@@ -112,13 +114,13 @@ impl<R: BufRead> TarReader<'_, R> {
 }
 
 /// Numbers, one a line, out of a member's content.
-struct Lines<'r, 'a, R> {
-    reader: &'r mut TarReader<'a, R>,
+struct Lines<'r, R> {
+    reader: &'r mut TarReader<R>,
     record: [u8; RECORD],
     used: usize,
 }
 
-impl<R: BufRead> Lines<'_, '_, R> {
+impl<R: BufRead> Lines<'_, R> {
     fn next(&mut self) -> Result<u64> {
         let mut line = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! The tar formats layers come in: V7, ustar, PAX and GNU, with GNU's sparse files.
+//! The tar formats: V7, ustar, PAX and GNU, with GNU's sparse files.
 //!
 //! Our own loop over `tar::Header`, because a layer is read once, in pieces lent by the inflater, and because the
 //! oracle (umoci, so Go's `archive/tar`) is followed where formats leave room: header-only types have no content
@@ -10,54 +10,70 @@ mod sparse;
 
 use std::io::{BufRead, Seek};
 
-use ::tar::Header;
+use tar::Header;
 
-use crate::error::{Error, Result};
-use crate::limits::Limits;
+use crate::{ArchiveLimits, Error, Result};
 
-pub(crate) use sparse::Segment;
+pub use sparse::Segment;
 
 /// Size of a tar record in bytes.
 const RECORD: usize = 512;
 
 /// What kind of file a header announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Type {
+pub enum Type {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// One more name of a file earlier in the archive.
     HardLink,
+    /// A character device.
     CharDevice,
+    /// A block device.
     BlockDevice,
+    /// A pipe with a name.
     Fifo,
 }
 
 /// One file's header, extensions applied.
 #[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) typ: Type,
-    pub(crate) path: Vec<u8>,
-    pub(crate) link: Vec<u8>,
-    pub(crate) mode: u64,
-    pub(crate) uid: u64,
-    pub(crate) gid: u64,
-    pub(crate) mtime: i64,
-    pub(crate) mtime_nsec: u32,
-    pub(crate) major: u64,
-    pub(crate) minor: u64,
+pub struct Member {
+    /// What it is.
+    pub typ: Type,
+    /// Its path as the archive gives it.
+    pub path: Vec<u8>,
+    /// The target of a link as the archive gives it.
+    pub link: Vec<u8>,
+    /// Type and permission bits as the archive gives them.
+    pub mode: u64,
+    /// Owner.
+    pub uid: u64,
+    /// Group.
+    pub gid: u64,
+    /// Last change of the content, seconds since 1970.
+    pub mtime: i64,
+    /// And nanoseconds.
+    pub mtime_nsec: u32,
+    /// Major number of a device.
+    pub major: u64,
+    /// Minor number of a device.
+    pub minor: u64,
     /// Size of the file, holes included.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Runs of content, ascending and disjoint; `None`: all of it is content.
-    pub(crate) segments: Option<Vec<Segment>>,
+    pub segments: Option<Vec<Segment>>,
     /// Attributes by full name.
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Reads a tar stream member by member.
 #[derive(Debug)]
-pub(crate) struct TarReader<'a, R> {
+pub struct TarReader<R> {
     input: R,
-    limits: &'a Limits,
+    limits: ArchiveLimits,
     /// Bytes of the stream consumed.
     offset: u64,
     /// Bytes of the current member's content not yet consumed.
@@ -68,8 +84,9 @@ pub(crate) struct TarReader<'a, R> {
     skip: fn(&mut R, u64) -> std::io::Result<u64>,
 }
 
-impl<'a, R: BufRead> TarReader<'a, R> {
-    pub(crate) fn new(input: R, limits: &'a Limits) -> Self {
+impl<R: BufRead> TarReader<R> {
+    /// Reads `input` in order.
+    pub fn new(input: R, limits: ArchiveLimits) -> Self {
         // As many as lie ready.
         let skip = |input: &mut R, bytes: u64| {
             let ready = input.fill_buf()?.len();
@@ -81,12 +98,15 @@ impl<'a, R: BufRead> TarReader<'a, R> {
     }
 
     /// Offset in the stream of the current member's content.
-    pub(crate) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Bytes of the current member's content, as many as lie ready; empty at its end. [`Self::consume`] them.
-    pub(crate) fn content(&mut self) -> Result<&[u8]> {
+    ///
+    /// # Errors
+    /// The stream ends too early, or cannot be read.
+    pub fn content(&mut self) -> Result<&[u8]> {
         if self.content == 0 {
             return Ok(&[]);
         }
@@ -100,13 +120,19 @@ impl<'a, R: BufRead> TarReader<'a, R> {
     }
 
     /// Marks `bytes` of what [`Self::content`] lent as read.
-    pub(crate) fn consume(&mut self, bytes: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// The archive is longer than its limit.
+    pub fn consume(&mut self, bytes: usize) -> Result<()> {
         self.content = self.content.saturating_sub(bytes as u64);
         self.advance(bytes)
     }
 
     /// The next file of the archive.
-    pub(crate) fn next_member(&mut self) -> Result<Option<Member>> {
+    ///
+    /// # Errors
+    /// The archive is damaged, passes a limit, or cannot be read.
+    pub fn next_member(&mut self) -> Result<Option<Member>> {
         let mut extensions = Extensions::default();
         loop {
             self.skip_rest()?;
@@ -128,7 +154,10 @@ impl<'a, R: BufRead> TarReader<'a, R> {
     }
 
     /// Reads to the end of the stream, where its sender may have padded it.
-    pub(crate) fn drain(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The stream cannot be read, or is longer than its limit.
+    pub fn drain(&mut self) -> Result<()> {
         loop {
             let ready = self.input.fill_buf()?.len();
             if ready == 0 {
@@ -284,8 +313,11 @@ impl<'a, R: BufRead> TarReader<'a, R> {
 
     fn count(&mut self, bytes: u64) -> Result<()> {
         self.offset = self.offset.saturating_add(bytes);
-        if self.offset > self.limits.layer_bytes {
-            return Err(Error::Limit { what: "bytes in one unpacked layer", limit: self.limits.layer_bytes });
+        if self.offset > self.limits.stream_bytes {
+            return Err(Error::Limit {
+                what: "bytes in one unpacked archive",
+                limit: self.limits.stream_bytes,
+            });
         }
         Ok(())
     }
@@ -299,9 +331,9 @@ impl<'a, R: BufRead> TarReader<'a, R> {
     }
 }
 
-impl<'a, R: BufRead + Seek> TarReader<'a, R> {
+impl<R: BufRead + Seek> TarReader<R> {
     /// Reads an archive in a file, of which contents that nobody asks for are not read.
-    pub(crate) fn seeking(input: R, limits: &'a Limits) -> Self {
+    pub fn seeking(input: R, limits: ArchiveLimits) -> Self {
         let skip = |input: &mut R, bytes: u64| {
             let now = i64::try_from(bytes).unwrap_or(i64::MAX);
             input.seek_relative(now)?;
