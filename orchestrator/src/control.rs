@@ -12,8 +12,8 @@ mod socket;
 pub(crate) mod wire;
 
 pub use client::{ControlClient, RemoteCommand};
-pub use message::{Condition, ExecCall, SandboxStats};
-pub(crate) use message::{Conflict, ControlReply, ControlRequest};
+pub use message::{Condition, ExecCall, LiveMount, SandboxStats};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest, LiveMountCall};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

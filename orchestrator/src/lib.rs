@@ -47,7 +47,7 @@ mod tools;
 mod volume;
 mod wait;
 
-pub use control::{Condition, ControlClient, ExecCall, RemoteCommand, SandboxStats};
+pub use control::{Condition, ControlClient, ExecCall, LiveMount, RemoteCommand, SandboxStats};
 pub use error::Error;
 pub use health::{HealthReport, HealthResult, HealthStatus};
 pub use home::Home;

@@ -116,8 +116,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
     }
 
-    /// Runs until the command has ended or the machine is to end without it.
-    pub(crate) fn run(mut self) -> Outcome {
+    /// Runs until the command has ended or the machine is to end without it; then the flag says whether the guest did
+    /// not even end the command by SIGKILL.
+    pub(crate) fn run(mut self) -> (Outcome, bool) {
         let outcome = loop {
             match self.turn() {
                 Ok(None) => {}
@@ -126,10 +127,12 @@ impl<'a, 'f> Supervisor<'a, 'f> {
             }
         };
         self.jobs.end();
-        match outcome {
+        let is_stuck = matches!((&outcome, self.phase), (Ok(Ended::Killed), Phase::Killing { .. }));
+        let outcome = match outcome {
             Ok(_) if self.timed_out => Ok(Ended::TimedOut),
             other => other,
-        }
+        };
+        (outcome, is_stuck)
     }
 
     fn turn(&mut self) -> Result<Option<Ended>, SessionError> {
@@ -169,7 +172,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
 
     /// Goes on with what clients wait for, and notes what came of it.
     fn advance_jobs(&mut self) {
-        self.jobs.advance();
+        self.jobs.advance(&self.sandbox.session);
         for change in self.jobs.take_changes() {
             match change {
                 PowerChange::Paused => self.life.journal.note("pause", &[]),

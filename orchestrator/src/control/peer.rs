@@ -19,11 +19,10 @@ impl ControlPeer {
         Self(socket)
     }
 
-    /// The next request, if one is there.
+    /// The next request, if one is there, and the descriptor attached.
     pub(crate) fn receive(&self) -> Received<ControlRequest> {
         match wire::receive(&self.0, RecvFlags::DONTWAIT) {
-            Ok(Received::Message(request, _)) => Received::Message(request, None),
-            Ok(other) => other,
+            Ok(received) => received,
             Err(error) => {
                 self.reply(&ControlReply::Refused(error.to_string()));
                 Received::Closed
