@@ -15,6 +15,7 @@ mod images;
 mod inspect;
 mod load;
 mod logs;
+mod mount;
 mod net;
 mod network;
 mod output;
@@ -85,6 +86,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Kill(args) => end::kill(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Unpause(args) => pause::unpause(&args),
+        Command::Mount(command) => mount::main(&command),
         Command::Wait(args) => end::wait(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Logs(args) => logs::main(&args),

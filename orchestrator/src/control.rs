@@ -13,8 +13,8 @@ pub(crate) mod wire;
 
 pub(crate) use client::hand_link;
 pub use client::{ControlClient, ControlHandle, RemoteCommand};
-pub use message::{Condition, ExecCall, SandboxStats};
-pub(crate) use message::{Conflict, ControlReply, ControlRequest, PeerLink};
+pub use message::{Condition, ExecCall, LiveMount, SandboxStats};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest, LiveMountCall, PeerLink};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

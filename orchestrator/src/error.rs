@@ -64,6 +64,23 @@ pub enum Error {
     /// The sandbox is not paused.
     #[error("sandbox {0} is not paused")]
     NotPaused(String),
+    /// The sandbox takes no mounts while it runs.
+    #[error("sandbox {0} was started without --live-mounts: it takes no mounts while it runs")]
+    FixedMounts(String),
+    /// Nothing was mounted there while the sandbox ran.
+    #[error("sandbox {name} has nothing at {target} that was mounted while it runs")]
+    NoMount {
+        /// The sandbox.
+        name: String,
+        /// Where.
+        target: String,
+    },
+    /// A running sandbox could not mount or unmount something.
+    #[error("{0}")]
+    MountFailed(String),
+    /// It cannot be mounted in a sandbox that runs.
+    #[error("{0}: only directories, regular files and named volumes can be mounted in a sandbox that runs")]
+    NotLive(String),
     /// The sandbox is being stopped.
     #[error("sandbox {0} is being stopped")]
     Stopping(String),

@@ -49,7 +49,7 @@ mod tools;
 mod volume;
 mod wait;
 
-pub use control::{Condition, ControlClient, ControlHandle, ExecCall, RemoteCommand, SandboxStats};
+pub use control::{Condition, ControlClient, ControlHandle, ExecCall, LiveMount, RemoteCommand, SandboxStats};
 pub use error::Error;
 pub use groups::{GroupMember, GroupRecord, JoinedGroup, NewGroup};
 pub use health::{HealthReport, HealthResult, HealthStatus};

@@ -195,6 +195,9 @@ pub struct MachineSpec {
     pub timeline: Option<PathBuf>,
     /// What happens where this machine's kernel lacks a part of the jail.
     pub jail: JailMode,
+    /// Directories and files may be mounted while it runs. Its jail has one thread more, which Landlock does not hold.
+    #[serde(default)]
+    pub live_mounts: bool,
 }
 
 impl Default for MachineSpec {
@@ -206,6 +209,7 @@ impl Default for MachineSpec {
             kernel: None,
             timeline: None,
             jail: JailMode::default(),
+            live_mounts: false,
         }
     }
 }

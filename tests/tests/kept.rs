@@ -23,6 +23,8 @@ mod limits;
 mod locks;
 #[path = "kept/machine.rs"]
 mod machine;
+#[path = "kept/mounts.rs"]
+mod mounts;
 #[path = "kept/pause.rs"]
 mod pause;
 #[path = "kept/probe.rs"]

@@ -50,6 +50,9 @@ pub(super) enum Command {
     Pause(NamesArgs),
     /// Let paused sandboxes go on
     Unpause(NamesArgs),
+    /// Mount and unmount directories in a sandbox while it runs
+    #[command(subcommand)]
+    Mount(MountCommand),
     /// Wait until sandboxes have ended and print their exit codes
     Wait(NamesArgs),
     /// Remove sandboxes with their disks and logs
@@ -326,6 +329,41 @@ pub(super) struct FormatArgs {
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MountCommand {
+    /// Mount a directory, file or named volume of this machine in a running sandbox
+    Add(MountAddArgs),
+    /// Unmount what was mounted by `mount add`
+    Rm(MountRmArgs),
+    /// List the mounts of a sandbox
+    Ls(MountLsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountAddArgs {
+    /// Name, ID, or unique ID prefix
+    pub(super) sandbox: String,
+    /// What to mount and where, as for `run -v`: SOURCE:TARGET[:ro]
+    #[arg(value_name = "MOUNT", value_parser = spec::parse_volume)]
+    pub(super) mount: spec::MountSpec,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountRmArgs {
+    /// Name, ID, or unique ID prefix
+    pub(super) sandbox: String,
+    /// Where it is in the sandbox
+    pub(super) target: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountLsArgs {
+    /// Name, ID, or unique ID prefix
+    pub(super) sandbox: String,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]

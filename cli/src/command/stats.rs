@@ -31,6 +31,7 @@ struct GuestRow {
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct MachineRow {
     machine_cpu_ms: u64,
+    machine_memory_bytes: u64,
     net_received_bytes: u64,
     net_sent_bytes: u64,
     block_read_bytes: u64,
@@ -47,10 +48,10 @@ impl Row {
             memory_total_bytes: guest.memory_total_bytes,
             tasks: guest.tasks,
         });
-        Self { id, name, guest, machine: stats.machine.as_ref().map(MachineRow::new) }
+        Self { id, name, guest, machine: MachineRow::of(stats) }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let none = || "--".to_owned();
         let of_guest = |cell: fn(&GuestRow) -> String| self.guest.as_ref().map_or_else(none, cell);
         let of_machine = |cell: fn(&MachineRow) -> String| self.machine.as_ref().map_or_else(none, cell);
@@ -62,6 +63,7 @@ impl Row {
                 format!("{}.{:02} s", cpu_ms / 1000, cpu_ms % 1000 / 10)
             }),
             of_guest(|guest| pair(guest.memory_used_bytes, guest.memory_total_bytes)),
+            of_machine(|machine| output::size(machine.machine_memory_bytes)),
             of_machine(|machine| pair(machine.net_received_bytes, machine.net_sent_bytes)),
             of_machine(|machine| pair(machine.block_read_bytes, machine.block_written_bytes)),
             of_guest(|guest| guest.tasks.to_string()),
@@ -70,6 +72,11 @@ impl Row {
 }
 
 impl MachineRow {
+    fn of(stats: &SandboxStats) -> Option<Self> {
+        let memory = stats.machine_memory_bytes.unwrap_or(0);
+        Some(Self { machine_memory_bytes: memory, ..Self::new(stats.machine.as_ref()?) })
+    }
+
     /// Bytes of the network are those of the card or of the sockets carried by it; bytes of shares count as a disk's.
     fn new(counters: &MachineCounters) -> Self {
         let mut row = Self { machine_cpu_ms: counters.cpu_ns / 1_000_000, ..Self::default() };
@@ -109,7 +116,16 @@ pub(super) fn main(args: &StatsArgs) -> anyhow::Result<()> {
         rows.push(Row::new(record.id, record.name, &stats));
     }
     output::listing(args.output.format, &rows, |rows| {
-        let heads = ["SANDBOX ID", "NAME", "CPU TIME", "MEM USAGE / LIMIT", "NET I/O", "BLOCK I/O", "TASKS"];
+        let heads = [
+            "SANDBOX ID",
+            "NAME",
+            "CPU TIME",
+            "MEM USAGE / LIMIT",
+            "HOST MEM",
+            "NET I/O",
+            "BLOCK I/O",
+            "TASKS",
+        ];
         let mut table = Table::new(&heads);
         for row in rows {
             table.row(row.cells());
@@ -143,14 +159,15 @@ mod tests {
         let row = MachineRow::new(&counters);
         let expected = MachineRow {
             machine_cpu_ms: 2,
+            machine_memory_bytes: 0,
             net_received_bytes: 5,
             net_sent_bytes: 6,
             block_read_bytes: 3,
             block_written_bytes: 30,
         };
         assert_eq!(row, expected);
-        let stats = SandboxStats { guest: None, machine: Some(counters) };
+        let stats = SandboxStats { machine: Some(counters), ..SandboxStats::default() };
         let cells = Row::new("0".into(), "n".into(), &stats).cells();
-        assert_eq!(cells[2..], ["--", "--", "5 B / 6 B", "3 B / 30 B", "--"]);
+        assert_eq!(cells[2..], ["--", "--", "0 B", "5 B / 6 B", "3 B / 30 B", "--"]);
     }
 }

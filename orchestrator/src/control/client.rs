@@ -12,13 +12,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 
-use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, PeerLink, SandboxStats};
+use super::message::{
+    Condition, Conflict, ControlReply, ControlRequest, ExecCall, LiveMount, PeerLink, SandboxStats,
+};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
     Endpoint, Input, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal, spawn_pump,
 };
-use crate::{Awaited, Error, Home, Record};
+use crate::spec::MountSpec;
+use crate::{Awaited, Error, Home, Record, mounts};
 
 /// How long a supervisor that asks another one waits to be accepted.
 const LINK_PATIENCE: Duration = Duration::from_secs(1);
@@ -161,6 +164,59 @@ impl ControlClient {
         self.done()
     }
 
+    /// Mounts a directory, file or volume in the sandbox while it runs.
+    ///
+    /// # Errors
+    /// The source is missing, the sandbox takes no mounts, or the guest cannot mount it.
+    pub fn add_mount(&self, home: &Home, spec: &MountSpec) -> Result<(), Error> {
+        let (call, root) = mounts::open_live(home, spec)?;
+        let request = ControlRequest::AddMount(Box::new(call));
+        let sent = wire::send(&self.socket, &request, Some(root.as_fd()), SendFlags::empty());
+        sent.map_err(|error| self.failed(&error))?;
+        self.mount_done(&spec.target)
+    }
+
+    /// Unmounts what [`Self::add_mount`] mounted at `target`. Nothing of it is served any more then, also not to a
+    /// program that has it open.
+    ///
+    /// # Errors
+    /// [`Error::NoMount`]; else the machine's or the connection's.
+    pub fn remove_mount(&self, target: &str) -> Result<(), Error> {
+        self.send(&ControlRequest::RemoveMount(target.to_owned()))?;
+        self.mount_done(target)
+    }
+
+    /// What was mounted while the sandbox ran.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn mounts(&self) -> Result<Vec<LiveMount>, Error> {
+        self.send(&ControlRequest::Mounts)?;
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Mounts(mounts), _)) => return Ok(mounts),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn mount_done(&self, target: &str) -> Result<(), Error> {
+        let name = || self.name.clone();
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
+                Some((ControlReply::Conflict(Conflict::Paused), _)) => {
+                    return Err(Error::Paused { name: name(), before: "mount" });
+                }
+                Some((ControlReply::Conflict(Conflict::NoMount), _)) => {
+                    return Err(Error::NoMount { name: name(), target: target.to_owned() });
+                }
+                Some((ControlReply::Refused(problem), _)) => return Err(Error::MountFailed(problem)),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
     /// The use of resources. A part whose source does not answer is missing.
     ///
     /// # Errors
@@ -224,6 +280,8 @@ impl ControlClient {
             Conflict::AlreadyPaused => Error::AlreadyPaused(name),
             Conflict::NotPaused => Error::NotPaused(name),
             Conflict::Stopping => Error::Stopping(name),
+            Conflict::FixedMounts => Error::FixedMounts(name),
+            Conflict::NoMount => Error::NoMount { name, target: String::new() },
         }
     }
 

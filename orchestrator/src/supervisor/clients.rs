@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_protocol::{ByteString, Exec, Purpose};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::jobs::Jobs;
 use crate::control::wire::Received;
@@ -278,7 +278,7 @@ impl Client {
                         line.take_link(&link, end.as_fd());
                     }
                 }
-                Received::Message(request, _) => self.request(request, desk),
+                Received::Message(request, descriptor) => self.request(request, descriptor, desk),
                 Received::Closed => {
                     self.gone = true;
                     let attached = self.command.as_ref().filter(|command| !command.is_detached);
@@ -292,7 +292,7 @@ impl Client {
         }
     }
 
-    fn request(&mut self, request: ControlRequest, desk: &mut Desk<'_>) {
+    fn request(&mut self, request: ControlRequest, descriptor: Option<OwnedFd>, desk: &mut Desk<'_>) {
         let sandbox = desk.sandbox;
         let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
         match request {
@@ -318,7 +318,23 @@ impl Client {
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
             ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
             ControlRequest::Unpause => desk.jobs.resume(Some(Arc::clone(&self.peer))),
-            ControlRequest::Stats => desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session),
+            ControlRequest::Stats => {
+                desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session, sandbox.vmm.resident_bytes());
+            }
+            ControlRequest::Mounts => self.peer.reply(&ControlReply::Mounts(desk.jobs.mounts())),
+            ControlRequest::AddMount(_) | ControlRequest::RemoveMount(_) if desk.jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
+            ControlRequest::AddMount(_) if !sandbox.live_mounts => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::FixedMounts));
+            }
+            ControlRequest::AddMount(call) => match descriptor {
+                Some(root) => desk.jobs.add_mount(Arc::clone(&self.peer), *call, &root),
+                None => self.peer.reply(&ControlReply::Refused("nothing to mount came along".to_owned())),
+            },
+            ControlRequest::RemoveMount(target) => {
+                desk.jobs.remove_mount(Arc::clone(&self.peer), &target, &sandbox.session);
+            }
         }
     }
 

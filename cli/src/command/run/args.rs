@@ -128,6 +128,9 @@ pub(crate) struct RunArgs {
     /// Boot another kernel: an ELF vmlinux with a PVH note
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(super) kernel: Option<PathBuf>,
+    /// Allow `monocore mount add` while it runs, at the price of one thread that Landlock does not hold
+    #[arg(long, help_heading = "Machine")]
+    pub(super) live_mounts: bool,
     /// What to do where this machine's kernel lacks a part of the jail of the sandbox's process: refuse to run, or warn and
     /// run with the parts there are; `monocore doctor` names them
     #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Machine")]

@@ -61,6 +61,7 @@ impl RunArgs {
                 kernel: self.kernel,
                 timeline: self.timeline,
                 jail: self.jail.into(),
+                live_mounts: self.live_mounts,
             },
             mounts,
             publish_sockets: self.publish_socket,
