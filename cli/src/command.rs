@@ -6,6 +6,7 @@ mod cp;
 mod create;
 mod df;
 mod diagnostics;
+mod diff;
 mod doctor;
 mod end;
 mod exec;
@@ -19,15 +20,18 @@ mod port;
 mod prune;
 mod ps;
 mod pull;
+mod rename;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod shell;
 mod start;
 mod stats;
 mod store;
 mod supervise;
 mod terminal;
+mod top;
 mod version;
 mod vhost_user;
 mod vmm;
@@ -67,6 +71,10 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
+        Command::Shell(args) => return shell::main(args),
+        Command::Top(args) => top::main(&args),
+        Command::Diff(args) => diff::main(&args),
+        Command::Rename(args) => rename::main(&args),
         Command::Cp(args) => cp::main(&args),
         Command::Ps(args) => ps::main(&args),
         Command::Stop(args) => end::stop(&args),

@@ -1,5 +1,7 @@
 //! How long work is going.
 
+use std::sync::Arc;
+
 use crate::digest::Digest;
 
 /// Told how a pull, load or save proceeds. Called from several threads, often; must not block.
@@ -19,6 +21,21 @@ pub trait Progress: Send + Sync {
     /// Something worth telling the user that is no error.
     fn warning(&self, text: &str) {
         let _ = text;
+    }
+}
+
+impl<T: Progress + ?Sized> Progress for Arc<T> {
+    fn layer_started(&self, layer: &Digest, bytes: u64) {
+        (**self).layer_started(layer, bytes);
+    }
+    fn layer_advanced(&self, layer: &Digest, bytes: u64) {
+        (**self).layer_advanced(layer, bytes);
+    }
+    fn layer_finished(&self, layer: &Digest) {
+        (**self).layer_finished(layer);
+    }
+    fn warning(&self, text: &str) {
+        (**self).warning(text);
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Error {
     #[error("no such sandbox: {0}")]
     NoSandbox(String),
     /// The sandbox does not run.
-    #[error("sandbox {0} is not running")]
+    #[error("sandbox {0} is not running: start it with `monocore start {0}`")]
     NotRunning(String),
     /// The sandbox runs already.
     #[error("sandbox {0} is running already")]
@@ -116,7 +116,75 @@ pub enum Error {
     Session(#[from] crate::session::SessionError),
     /// The image store failed.
     #[error(transparent)]
-    Image(#[from] monocore_oci::Error),
+    Image(monocore_oci::Error),
+    /// An image is larger than the bound.
+    #[error("{0}; if you trust it, set MONOCORE_IMAGE_LIMIT to a larger size, such as 256G")]
+    ImageTooLarge(monocore_oci::Error),
+    /// The image is not in the store, and its registry must not be asked.
+    #[error("image {0} is not in the store, and --pull never forbids fetching it")]
+    NotStored(String),
+    /// The image in the store is for another platform, and its registry must not be asked.
+    #[error("image {reference} in the store is for {platform}, not for what --platform says")]
+    OtherPlatform {
+        /// The image as the user wrote it.
+        reference: String,
+        /// The platform of the image in the store.
+        platform: String,
+    },
+    /// A platform cannot be read.
+    #[error("platform {text:?}: {problem}")]
+    Platform {
+        /// As it was given.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An environment variable of monocore's has a value that cannot be used.
+    #[error("{name}: {problem}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// Threads for network and conversion cannot be started.
+    #[error("cannot start the threads for network and conversion: {0}")]
+    Runtime(#[source] io::Error),
+    /// This machine cannot run sandboxes.
+    #[error("this machine cannot run sandboxes: {0}")]
+    Host(String),
+    /// A service of a project could not be brought up.
+    #[error("service {service}: {problem}")]
+    Service {
+        /// The service.
+        service: String,
+        /// What happened.
+        problem: String,
+    },
+    /// A service was not started, because one that it needs is not ready.
+    #[error("service {service} was not started: it needs {needed}: {problem}")]
+    NeededService {
+        /// The service that was not started.
+        service: String,
+        /// The service that it needs.
+        needed: String,
+        /// Why that is not ready.
+        problem: String,
+    },
+    /// A project has no such service.
+    #[error("project {project} has no service {service}")]
+    NoService {
+        /// The project.
+        project: String,
+        /// The service.
+        service: String,
+    },
+    /// A project's configuration has faults.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigErrors),
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
     /// The command has nothing to run.
     #[error("no command: the image names none, give one after the image")]
     NoCommand,
@@ -131,7 +199,21 @@ fn publish_hint(source: &io::Error) -> &'static str {
     }
 }
 
+impl From<monocore_oci::Error> for Error {
+    fn from(error: monocore_oci::Error) -> Self {
+        match error {
+            monocore_oci::Error::TooLarge { .. } => Self::ImageTooLarge(error),
+            error => Self::Image(error),
+        }
+    }
+}
+
 impl Error {
+    /// Whether the failure follows from another one.
+    pub(crate) fn is_consequence(&self) -> bool {
+        matches!(self, Self::NeededService { .. } | Self::Cancelled)
+    }
+
     /// For `map_err`: names the action and the path of an I/O error.
     pub(crate) fn file(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { action, path: path.as_ref().to_owned(), source }

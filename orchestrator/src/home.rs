@@ -105,6 +105,12 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// One lock per project.
+    #[must_use]
+    pub fn projects(&self) -> PathBuf {
+        self.root.join("projects")
+    }
+
     /// Unpacked guest kernels, by hash.
     #[must_use]
     pub fn kernel(&self) -> PathBuf {
@@ -113,7 +119,7 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 6] = ["kernel", "names", "oci", "run", "sandboxes", "volumes"];
+const PARTS: [&str; 7] = ["kernel", "names", "oci", "projects", "run", "sandboxes", "volumes"];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

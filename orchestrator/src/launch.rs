@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use monocore_protocol::{ByteString, Exec, ExecId, Tool};
 
-use crate::kept::KeptSandbox;
+use crate::kept::{KeptSandbox, NewSandbox};
 use crate::plan::DiskPlace;
 use crate::session::Streams;
 use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec};
-use crate::{Error, Home, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, Sandbox};
+use crate::{
+    Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, Sandbox, registry,
+};
 
 /// Starts sandboxes below one state directory.
 #[derive(Clone, Debug)]
@@ -89,6 +91,34 @@ impl Launcher {
         plan.exec = Exec { tool: Some(tool), ..Exec::new(ExecId(0), Vec::<ByteString>::new()) };
         Sandbox::start(plan, run_dir, &self.program, spec.stop, streams)
     }
+
+    /// Writes the sandbox of `spec` down, with the image that its reference leads to now. It does not run yet.
+    ///
+    /// # Errors
+    /// The image cannot be found or fetched, the name is taken, or there is no command to run.
+    pub fn create(
+        &self,
+        mut spec: SandboxSpec,
+        images: &Images,
+        auto_remove: bool,
+    ) -> Result<KeptSandbox, Error> {
+        spec.make_absolute()?;
+        let (root, image, command) = match &spec.root.source {
+            RootSource::Directory(path) => {
+                let command = command_line(&spec, &RootFiles::Directory(path));
+                (path.display().to_string(), None, command)
+            }
+            RootSource::Image(image) => {
+                let found = images.find(image)?;
+                let command = command_line(&spec, &RootFiles::Image(&found.config, found.root()?));
+                (image.reference.clone(), Some(found.id.to_string()), command)
+            }
+        };
+        if command.first().is_none_or(String::is_empty) {
+            return Err(Error::NoCommand);
+        }
+        registry::create(&self.home, NewSandbox { spec, root, image, command, auto_remove })
+    }
 }
 
 impl SandboxSpec {
@@ -122,7 +152,7 @@ impl SandboxSpec {
 
 /// The command line that `spec` and its image make together, for listings.
 #[must_use]
-pub fn command_line(spec: &SandboxSpec, root: &RootFiles<'_>) -> Vec<String> {
+fn command_line(spec: &SandboxSpec, root: &RootFiles<'_>) -> Vec<String> {
     crate::process::argv(&spec.process, root.config()).iter().map(ToString::to_string).collect()
 }
 

@@ -5,11 +5,13 @@
 //! neither the guest nor what an earlier, killed process left in the state directory.
 
 mod boot;
+pub mod config;
 mod control;
 pub mod copy;
 mod error;
 mod home;
 mod id;
+pub mod images;
 mod kept;
 mod launch;
 mod log_file;
@@ -17,8 +19,10 @@ mod logs;
 mod mounts;
 mod names;
 mod network;
+mod orchestrator;
 mod plan;
 mod process;
+mod project;
 mod publish;
 mod receipts;
 pub mod registry;
@@ -39,10 +43,16 @@ mod volume;
 pub use control::{ControlClient, ExecCall, RemoteCommand};
 pub use error::Error;
 pub use home::Home;
-pub use kept::{KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
-pub use launch::{Launcher, command_line, this_program};
+pub use images::Images;
+pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
+pub use launch::{Launcher, this_program};
 pub use logs::{LogEntry, LogReader, LogStream};
+pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
+pub use project::{
+    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
+    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+};
 pub use publish::Published;
 pub use receipts::Receipts;
 pub use registry::SandboxEntry;
@@ -53,4 +63,4 @@ pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
-pub use tools::run_tool;
+pub use tools::{run_tool, tool_output};

@@ -5,9 +5,11 @@
 
 mod duration;
 mod env;
+mod health;
 mod mount;
 mod network;
 mod rate;
+mod restart;
 mod serial;
 mod signal;
 mod size;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
+pub use health::{HealthSpec, HealthTest, parse_health_http, parse_health_tcp};
 pub use mount::{
     MountSource, MountSpec, PublishSocket, parse_mount, parse_publish_socket, parse_tmpfs, parse_volume,
 };
@@ -33,6 +36,7 @@ pub use network::{
     NetworkMode, NetworkSpec, parse_guest_ports, parse_net_rule, parse_network, parse_publish, parse_reach,
 };
 pub use rate::parse_rate;
+pub use restart::{RestartPolicy, parse_restart};
 pub use serial::SpecVersion;
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
@@ -75,6 +79,31 @@ pub struct SandboxSpec {
     pub labels: BTreeMap<String, String>,
     /// When and how the command is made to end.
     pub stop: StopSpec,
+    /// When the sandbox is started again after its command has ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How its health is checked; as the image says when absent.
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
+    /// How long it may live.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+}
+
+impl SandboxSpec {
+    /// The names of the parts in which `self` and `other` differ.
+    pub(crate) fn differing_parts(&self, other: &Self) -> Vec<String> {
+        let parts = |spec: &Self| match serde_json::to_value(spec) {
+            Ok(serde_json::Value::Object(parts)) => parts,
+            // Plain data with names as keys is an object.
+            _ => serde_json::Map::new(),
+        };
+        let (ours, theirs) = (parts(self), parts(other));
+        ours.into_iter()
+            .filter(|(name, value)| theirs.get(name) != Some(value))
+            .map(|(name, _)| name)
+            .collect()
+    }
 }
 
 /// The root file system.
@@ -207,6 +236,19 @@ impl Default for StopSpec {
     fn default() -> Self {
         Self { signal: None, grace: DEFAULT_STOP_TIMEOUT, timeout: None }
     }
+}
+
+/// How long a sandbox may live. Unlike [`StopSpec::timeout`], which is for each run of the command,
+/// these end the sandbox whatever its restart policy says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// The sandbox is stopped when nobody has used it for this long.
+    #[serde(with = "serial::optional_milliseconds", rename = "idle_timeout_ms")]
+    pub idle_timeout: Option<Duration>,
+    /// The sandbox is stopped this long after its start, restarts included; its exit code is 124.
+    #[serde(with = "serial::optional_milliseconds", rename = "max_duration_ms")]
+    pub max_duration: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -21,6 +21,20 @@ pub(crate) fn directory(home: &Home, name: &str) -> Result<PathBuf, Error> {
     }
 }
 
+/// Removes the volume `name` with its content; one that does not exist counts as removed.
+///
+/// # Errors
+/// A file cannot be removed.
+pub(crate) fn remove(home: &Home, name: &str) -> Result<(), Error> {
+    let volume = home.volumes().join(name);
+    match std::fs::remove_dir_all(&volume) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove", &volume)(source))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

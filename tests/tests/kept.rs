@@ -7,6 +7,8 @@ mod copy;
 mod crash;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/inside.rs"]
+mod inside;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/locks.rs"]

@@ -9,7 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use monocore_orchestrator::spec;
 use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
 
+mod inside;
+
 use super::run::RunArgs;
+pub(super) use inside::{CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs};
 
 /// Run OCI images as microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -30,6 +33,14 @@ pub(super) enum Command {
     Start(NamesArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
+    /// Open a shell in a running sandbox
+    Shell(ShellArgs),
+    /// Show the processes of a running sandbox
+    Top(TopArgs),
+    /// Show what a sandbox changed in its image's files: A added, C changed, D deleted
+    Diff(DiffArgs),
+    /// Give a sandbox another name
+    Rename(RenameArgs),
     /// Copy files between this machine and a sandbox, which need not run
     Cp(CpArgs),
     /// List sandboxes
@@ -120,28 +131,6 @@ pub(super) struct ExecArgs {
     /// The command and its arguments, which are passed on untouched
     #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(super) command: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "monocore cp [OPTIONS] NAME:PATH PATH|-\n       monocore cp [OPTIONS] PATH|- NAME:PATH"
-)]
-pub(super) struct CpArgs {
-    /// Keep owners and set-id bits; else files belong to root in the sandbox and to the caller on this machine
-    #[arg(short, long)]
-    pub(super) archive: bool,
-    /// Copy what PATH leads to if it is a symbolic link
-    #[arg(short = 'L', long)]
-    pub(super) follow_link: bool,
-    /// Do not tell how much was copied
-    #[arg(short, long)]
-    pub(super) quiet: bool,
-    /// A file or directory, as PATH or NAME:PATH; DIRECTORY/. for only what is in it; - for a tar stream from standard input
-    #[arg(value_name = "SOURCE")]
-    pub(super) source: OsString,
-    /// Where it goes; - for a tar stream to standard output
-    #[arg(value_name = "TARGET")]
-    pub(super) target: OsString,
 }
 
 #[derive(Debug, Args)]

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use monocore_orchestrator::spec::{RootSource, SandboxSpec};
-use monocore_orchestrator::{Home, KeptSandbox, NewSandbox, command_line, registry};
+use monocore_orchestrator::{Home, KeptSandbox, Launcher, this_program};
 
-use super::run::{self, RunArgs, Wanted};
-use super::{output, store};
+use super::output;
+use super::run::{self, RunArgs};
 
 pub(super) fn main(args: RunArgs) -> ExitCode {
     match create(args) {
@@ -20,36 +19,13 @@ pub(super) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn create(args: RunArgs) -> anyhow::Result<()> {
-    let (wanted, rm, cidfile) = (args.wanted(), args.rm, args.cidfile.clone());
+    let (rm, cidfile) = (args.rm, args.cidfile.clone());
+    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    let images = args.images(&launcher.home);
     let spec = args.into_spec(|name| std::env::var_os(name))?;
-    let kept = keep(&Home::locate()?, spec, &wanted, rm)?;
+    let kept = launcher.create(spec, &images, rm)?;
     write_id(&kept, cidfile.as_deref())?;
     output::print(&format!("{}\n", kept.record().id))
-}
-
-/// Writes the sandbox of `spec` down, with the image that its reference leads to now.
-///
-/// # Errors
-/// The image cannot be had, the name is taken, there is no command to run.
-pub(super) fn keep(
-    home: &Home,
-    mut spec: SandboxSpec,
-    wanted: &Wanted,
-    auto_remove: bool,
-) -> anyhow::Result<KeptSandbox> {
-    spec.make_absolute()?;
-    let command = run::with_root(home, &spec, wanted, |root, _| Ok(command_line(&spec, root)))?;
-    let (root, image) = match &spec.root.source {
-        RootSource::Directory(path) => (path.display().to_string(), None),
-        RootSource::Image(image) => {
-            let found = store::open(home)?.find(&image.reference)?;
-            (image.reference.clone(), Some(found.id.to_string()))
-        }
-    };
-    if command.first().is_none_or(String::is_empty) {
-        return Err(monocore_orchestrator::Error::NoCommand.into());
-    }
-    Ok(registry::create(home, NewSandbox { spec, root, image, command, auto_remove })?)
 }
 
 /// Writes the id of `kept` to a new file, as `--cidfile` asks.

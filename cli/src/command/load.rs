@@ -18,7 +18,7 @@ pub(super) fn main(args: &LoadArgs) -> anyhow::Result<()> {
         Some(path) => File::open(path).with_context(|| format!("--input {}", path.display()))?,
         None => io::stdin().as_fd().try_clone_to_owned().context("duplicating standard input")?.into(),
     };
-    let images = store.load(archive, &Bars::new(args.quiet)).map_err(store::explain)?;
+    let images = store.load(archive, &Bars::new(args.quiet)).map_err(monocore_orchestrator::Error::from)?;
     let rows: Vec<Row> = images.iter().map(Row::new).collect();
     output::listing(args.output.format, &rows, |rows| {
         let line = |row: &Row| match &row.reference {

@@ -2,24 +2,23 @@
 
 mod args;
 mod convert;
-mod image;
+mod life;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
-use monocore_orchestrator::spec::{RootSource, SandboxSpec};
+use monocore_orchestrator::spec::{RestartPolicy, RootSource, SandboxSpec};
 use monocore_orchestrator::{Ended, Front, Home, Launcher, RootFiles, start_in_background, this_program};
 use monocore_spec::JailMode;
 use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
 
 use super::terminal::RawMode;
-use super::{OUR_FAILURE, create, output, store};
+use super::{OUR_FAILURE, create, output};
 
 pub(crate) use args::RunArgs;
-pub(super) use image::Wanted;
 
 pub(super) fn main(args: RunArgs) -> ExitCode {
     match run(args) {
@@ -39,39 +38,29 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 
 fn run(args: RunArgs) -> anyhow::Result<u8> {
     let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
-    let wanted = args.wanted();
-    let spec = args.into_spec(|name| std::env::var_os(name))?;
-    warn_of_gaps(spec.machine.jail);
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    let images = args.images(&launcher.home);
+    let spec = args.into_spec(|name| std::env::var_os(name))?;
+    if !detach && spec.restart != RestartPolicy::No {
+        bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
+    }
+    warn_of_gaps(spec.machine.jail);
     if detach {
-        let kept = create::keep(&launcher.home, spec, &wanted, rm)?;
+        let kept = launcher.create(spec, &images, rm)?;
         create::write_id(&kept, cidfile.as_deref())?;
         start_in_background(&launcher, &kept)?;
         output::print(&format!("{}\n", kept.record().id))?;
         return Ok(0);
     }
-    with_root(&launcher.home, &spec, &wanted, |root, name| start(&launcher, &spec, name, root))
-}
-
-/// Finds what `spec` has as its root and calls `then` with it and its name.
-///
-/// # Errors
-/// The image or directory cannot be had, or `then` failed.
-pub(super) fn with_root<T>(
-    home: &Home,
-    spec: &SandboxSpec,
-    wanted: &Wanted,
-    then: impl FnOnce(&RootFiles<'_>, &str) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
     match &spec.root.source {
         RootSource::Directory(path) => {
             let path = path.canonicalize().with_context(|| format!("--rootfs {}", path.display()))?;
-            then(&RootFiles::Directory(&path), &path.display().to_string())
+            start(&launcher, &spec, &path.display().to_string(), &RootFiles::Directory(&path))
         }
         RootSource::Image(image) => {
-            let found = image::find(&store::open(home)?, image, wanted)?;
+            let found = images.find(image)?;
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
-            then(&RootFiles::Image(&found.config, root), &image.reference)
+            start(&launcher, &spec, &image.reference, &RootFiles::Image(&found.config, root))
         }
     }
 }

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use monocore_orchestrator::Home;
 use monocore_orchestrator::session::{Input, Output, Streams};
 use monocore_orchestrator::spec::{
-    EnvVar, MachineSpec, MountSource, MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec,
-    SpecVersion, StopSpec, parse_cpus, parse_ram_mib, parse_volume,
+    EnvVar, LimitsSpec, MachineSpec, MountSource, MountSpec, NetworkSpec, ProcessSpec, RestartPolicy,
+    RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_cpus, parse_ram_mib, parse_volume,
 };
 use monocore_spec::Sink;
 
@@ -197,6 +197,9 @@ impl MicroVmBuilder {
             hosts: Vec::new(),
             labels: BTreeMap::new(),
             stop: StopSpec::default(),
+            restart: RestartPolicy::default(),
+            health: None,
+            limits: LimitsSpec::default(),
         };
         let streams = Streams::Pipes {
             stdin: self.stdin.unwrap_or(Input::Empty),

@@ -7,8 +7,8 @@ use monocore_protocol::MountSource;
 use super::*;
 use crate::RunRecord;
 use crate::spec::{
-    ImageSpec, MachineSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec,
-    SpecVersion, StopSpec, parse_volume,
+    ImageSpec, LimitsSpec, MachineSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RestartPolicy,
+    RootSource, RootSpec, SpecVersion, StopSpec, parse_volume,
 };
 
 /// A home with files for an image of two parts and a stand-in for a kernel.
@@ -54,6 +54,9 @@ impl World {
             hosts: Vec::new(),
             labels: BTreeMap::new(),
             stop: StopSpec::default(),
+            restart: RestartPolicy::default(),
+            health: None,
+            limits: LimitsSpec::default(),
         }
     }
 

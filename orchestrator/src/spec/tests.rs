@@ -28,6 +28,9 @@ pub(crate) fn minimal() -> SandboxSpec {
         hosts: Vec::new(),
         labels: BTreeMap::new(),
         stop: StopSpec::default(),
+        restart: RestartPolicy::default(),
+        health: None,
+        limits: LimitsSpec::default(),
     }
 }
 
@@ -105,6 +108,39 @@ prop_compose! {
     }
 }
 
+fn restart() -> impl Strategy<Value = RestartPolicy> {
+    prop_oneof![
+        Just(RestartPolicy::No),
+        any::<Option<u32>>().prop_map(|max_retries| RestartPolicy::OnFailure { max_retries }),
+        Just(RestartPolicy::Always),
+        Just(RestartPolicy::UnlessStopped),
+    ]
+}
+
+prop_compose! {
+    fn health()(
+        test in proptest::option::of(prop_oneof![
+            Just(HealthTest::None),
+            any::<Vec<String>>().prop_map(HealthTest::Command),
+            any::<String>().prop_map(HealthTest::Shell),
+            any::<(u16, String)>().prop_map(|(port, path)| HealthTest::Http { port, path }),
+            any::<u16>().prop_map(|port| HealthTest::Tcp { port }),
+        ]),
+        (interval, timeout, start_period, start_interval) in any::<[Option<u32>; 4]>().prop_map(Into::into),
+        retries in any::<Option<u32>>(),
+    ) -> HealthSpec {
+        let milliseconds = |ms: Option<u32>| ms.map(|ms| Duration::from_millis(ms.into()));
+        HealthSpec {
+            test,
+            interval: milliseconds(interval),
+            timeout: milliseconds(timeout),
+            retries,
+            start_period: milliseconds(start_period),
+            start_interval: milliseconds(start_interval),
+        }
+    }
+}
+
 prop_compose! {
     fn any_spec()(
         name in any::<Option<String>>(),
@@ -119,6 +155,8 @@ prop_compose! {
         (hostname, labels) in any::<(Option<String>, BTreeMap<String, String>)>(),
         hosts in any::<Vec<(String, IpAddr)>>(),
         (signal, grace_ms, timeout_ms) in any::<(Option<u8>, u32, Option<u32>)>(),
+        (restart, health) in (restart(), proptest::option::of(health())),
+        (idle_ms, duration_ms) in any::<(Option<u32>, Option<u32>)>(),
     ) -> SandboxSpec {
         let pull = if never { PullPolicy::Never } else { PullPolicy::Missing };
         let source = match directory {
@@ -147,6 +185,12 @@ prop_compose! {
                 grace: milliseconds(grace_ms),
                 timeout: timeout_ms.map(milliseconds),
             },
+            restart,
+            health,
+            limits: LimitsSpec {
+                idle_timeout: idle_ms.map(milliseconds),
+                max_duration: duration_ms.map(milliseconds),
+            },
         }
     }
 }
@@ -166,4 +210,23 @@ fn unknown_fields_and_versions_are_refused() {
     assert!(with("\"version\":1", "\"version\":1").is_ok());
     assert!(with("\"version\":1", "\"version\":2").unwrap_err().to_string().contains("version 2"));
     assert!(with("\"mounts\":", "\"mounst\":").is_err());
+}
+
+#[test]
+fn a_description_of_before_there_were_policies_is_read() {
+    let mut value = serde_json::to_value(minimal()).unwrap();
+    let fields = value.as_object_mut().unwrap();
+    for field in ["restart", "health", "limits"] {
+        assert!(fields.remove(field).is_some());
+    }
+    assert_eq!(serde_json::from_value::<SandboxSpec>(value).unwrap(), minimal());
+    for (field, bad) in [
+        ("health", r#"{"intervall_ms":1}"#),
+        ("limits", r#"{"idle":1}"#),
+        ("restart", r#"{"on_failure":{"max_retries":1,"x":2}}"#),
+    ] {
+        let mut value = serde_json::to_value(minimal()).unwrap();
+        value[field] = serde_json::from_str(bad).unwrap();
+        assert!(serde_json::from_value::<SandboxSpec>(value).is_err(), "{field}");
+    }
 }

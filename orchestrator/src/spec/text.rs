@@ -21,6 +21,12 @@ impl ParseError {
     pub(crate) fn new(input: &str, problem: impl Into<String>) -> Self {
         Self { input: input.to_owned(), problem: problem.into() }
     }
+
+    /// What is wrong, without the text.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }
 
 /// A name of a sandbox or volume: a letter or digit, then letters, digits, `_`, `.`, `-`; at most 128 bytes.

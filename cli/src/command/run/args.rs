@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, PublishSocket, Signal};
+use monocore_orchestrator::{Home, Images};
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
-use super::image::Wanted;
+use super::life::LifeArgs;
 use crate::command::args::{JailArg, RegistryArgs};
+use crate::command::store;
 
 /// More connections than anybody's limit of descriptors.
 const MAX_CONNECTIONS: i64 = 1 << 18;
@@ -77,9 +79,12 @@ pub(crate) struct RunArgs {
     /// How long it may take to, before it is killed
     #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
     pub(super) stop_timeout: Option<Duration>,
-    /// Stop it after this time (exit status 124)
+    /// Stop each run of the command after this time (exit status 124)
     #[arg(long, value_name = "DURATION", help_heading = "Command", value_parser = spec::parse_duration)]
     pub(super) timeout: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) life: LifeArgs,
 
     #[command(flatten)]
     pub(super) network: NetworkArgs,
@@ -144,9 +149,9 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// How a missing image is fetched.
-    pub(in crate::command) fn wanted(&self) -> Wanted {
-        Wanted { quiet: self.quiet, registry: self.registry.clone() }
+    /// Images as the flags say.
+    pub(in crate::command) fn images(&self, home: &Home) -> Images {
+        store::images(home, &self.registry, self.quiet)
     }
 }
 

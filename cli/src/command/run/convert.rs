@@ -39,6 +39,7 @@ impl RunArgs {
                 bail!("--volume, --mount, --tmpfs: two mounts at {}", mount.target);
             }
         }
+        let (restart, health) = (self.life.restart(self.rm)?, self.life.health()?);
         Ok(SandboxSpec {
             version: SpecVersion,
             name: self.name,
@@ -72,6 +73,9 @@ impl RunArgs {
                 grace: self.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
                 timeout: self.timeout,
             },
+            restart,
+            health,
+            limits: self.life.limits(),
         })
     }
 

@@ -1,0 +1,45 @@
+//! The labels that make a sandbox a member of a project.
+
+use std::collections::BTreeMap;
+
+use super::Need;
+use crate::config::Condition;
+
+/// The project's name.
+pub const LABEL_PROJECT: &str = "dev.monocore.project";
+/// The service's name.
+pub const LABEL_SERVICE: &str = "dev.monocore.service";
+/// The number of the replica, from 1.
+pub(super) const LABEL_NUMBER: &str = "dev.monocore.number";
+/// The services that are needed, as `NAME:CONDITION,…`.
+pub(super) const LABEL_NEEDS: &str = "dev.monocore.needs";
+
+/// Writes `needs` as the value of [`LABEL_NEEDS`].
+pub(super) fn write_needs(needs: &[Need]) -> String {
+    let texts: Vec<_> =
+        needs.iter().map(|need| format!("{}:{}", need.service, condition_name(need.condition))).collect();
+    texts.join(",")
+}
+
+/// Reads [`LABEL_NEEDS`]; what it does not understand is passed over, as labels are the user's to change.
+pub(super) fn read_needs(labels: &BTreeMap<String, String>) -> Vec<Need> {
+    let text = labels.get(LABEL_NEEDS).map_or("", String::as_str);
+    let read = |part: &str| {
+        let (service, condition) = part.rsplit_once(':')?;
+        Some(Need { service: service.to_owned(), condition: parse_condition(condition)? })
+    };
+    text.split(',').filter_map(read).collect()
+}
+
+fn condition_name(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Started => "started",
+        Condition::Healthy => "healthy",
+        Condition::Completed => "completed",
+    }
+}
+
+fn parse_condition(text: &str) -> Option<Condition> {
+    let all = [Condition::Started, Condition::Healthy, Condition::Completed];
+    all.into_iter().find(|condition| condition_name(*condition) == text)
+}

@@ -1,0 +1,169 @@
+use super::labels::read_needs;
+use super::plan::PlanRules;
+use super::*;
+use crate::config::Condition;
+use crate::kept::NewSandbox;
+use crate::spec::tests::minimal;
+use crate::spec::{MountSource, MountSpec};
+use crate::{Home, registry};
+
+struct World {
+    _dir: tempfile::TempDir,
+    runner: ProjectRunner,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let images = Images::new(&home);
+        let launcher = Launcher { home, program: "/nonexistent".into() };
+        Self { _dir: dir, runner: ProjectRunner::new(launcher, images, "shop") }
+    }
+
+    fn home(&self) -> &Home {
+        &self.runner.launcher.home
+    }
+
+    /// Writes the sandbox down as `up` does, without an image.
+    fn make(&self, instance: &Instance) {
+        let made = NewSandbox {
+            spec: instance.spec.clone(),
+            root: "alpine".to_owned(),
+            image: Some("sha256:00".to_owned()),
+            command: vec!["true".to_owned()],
+            auto_remove: false,
+        };
+        registry::create(self.home(), made).unwrap();
+    }
+
+    fn changes(&self, wanted: &[Instance], rules: PlanRules<'_>) -> Vec<(String, Change)> {
+        self.changes_with(wanted, rules, |_| None)
+    }
+
+    fn changes_with(
+        &self,
+        wanted: &[Instance],
+        rules: PlanRules<'_>,
+        image_of: impl Fn(&crate::spec::SandboxSpec) -> Option<String>,
+    ) -> Vec<(String, Change)> {
+        let plan = ProjectPlan::make(wanted, &self.runner.members().unwrap(), rules, image_of);
+        plan.steps.into_iter().map(|step| (step.name, step.change)).collect()
+    }
+}
+
+fn need(service: &str) -> Need {
+    Need { service: service.to_owned(), condition: Condition::Healthy }
+}
+
+fn instance(service: &str, number: u32, needs: &[&str]) -> Instance {
+    let needs = needs.iter().map(|name| need(name)).collect();
+    Instance::new("shop", service, number, needs, minimal(), format!("shop-{service}-{number}")).unwrap()
+}
+
+fn named(name: &str, change: Change) -> (String, Change) {
+    (name.to_owned(), change)
+}
+
+#[test]
+fn needs_travel_as_a_label() {
+    let made = instance("web", 1, &["db", "cache"]);
+    assert_eq!(read_needs(&made.spec.labels), made.needs);
+    let odd = [("dev.monocore.needs".to_owned(), "x,:started,a:b:started,y:never".to_owned())].into();
+    let read: Vec<_> = read_needs(&odd).into_iter().map(|need| need.service).collect();
+    assert_eq!(read, ["", "a:b"]);
+}
+
+#[test]
+fn what_is_as_described_is_started_and_nothing_else_happens_to_it() {
+    let world = World::new();
+    let wanted = [instance("web", 1, &["db"]), instance("db", 1, &[])];
+    let expected = [named("shop-web-1", Change::Create), named("shop-db-1", Change::Create)];
+    assert_eq!(world.changes(&wanted, PlanRules::default()), expected);
+    wanted.iter().for_each(|instance| world.make(instance));
+    let expected = [named("shop-web-1", Change::Start), named("shop-db-1", Change::Start)];
+    assert_eq!(world.changes(&wanted, PlanRules::default()), expected);
+    let rules = PlanRules { recreate: true, ..PlanRules::default() };
+    assert!(world.changes(&wanted, rules).iter().all(|(_, change)| *change == Change::Recreate(Vec::new())));
+}
+
+#[test]
+fn a_change_of_the_description_or_the_image_replaces_the_sandbox() {
+    let world = World::new();
+    let mut web = instance("web", 1, &[]);
+    world.make(&web);
+    let moved = |_: &crate::spec::SandboxSpec| Some("sha256:11".to_owned());
+    let image = [named("shop-web-1", Change::Recreate(vec!["image".to_owned()]))];
+    assert_eq!(world.changes_with(&[web.clone()], PlanRules::default(), moved), image);
+    web.spec.machine.ram_mib += 1;
+    web.spec.labels.insert("a".to_owned(), "b".to_owned());
+    let parts = vec!["labels".to_owned(), "machine".to_owned()];
+    let changes = world.changes(&[web], PlanRules::default());
+    assert_eq!(changes, [named("shop-web-1", Change::Recreate(parts))]);
+}
+
+#[test]
+fn replicas_too_many_go_and_services_that_are_no_longer_described_stay_until_asked() {
+    let world = World::new();
+    let all = [instance("web", 1, &[]), instance("web", 2, &[]), instance("old", 1, &[])];
+    all.iter().for_each(|instance| world.make(instance));
+    let wanted = [all[0].clone()];
+    let expected = [named("shop-web-1", Change::Start), named("shop-web-2", Change::Remove)];
+    assert_eq!(world.changes(&wanted, PlanRules::default()), expected);
+    let rules = PlanRules { remove_orphans: true, ..PlanRules::default() };
+    assert!(world.changes(&wanted, rules).contains(&named("shop-old-1", Change::Remove)));
+}
+
+#[test]
+fn a_chosen_service_brings_what_it_needs() {
+    let world = World::new();
+    let wanted = [
+        instance("web", 1, &["api"]),
+        instance("api", 1, &["db"]),
+        instance("db", 1, &[]),
+        instance("other", 1, &[]),
+    ];
+    let services = ["api".to_owned()];
+    let rules = PlanRules { services: &services, ..PlanRules::default() };
+    let names: Vec<_> = world.changes(&wanted, rules).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["shop-api-1", "shop-db-1"]);
+}
+
+#[test]
+fn what_needs_others_is_stopped_first_and_a_circle_ends() {
+    let world = World::new();
+    for instance in [instance("db", 1, &[]), instance("web", 1, &["api"]), instance("api", 1, &["db"])] {
+        world.make(&instance);
+    }
+    let order = |members: &[Member]| -> Vec<Vec<String>> {
+        let level = |level: Vec<&Member>| level.into_iter().map(|member| member.service.clone()).collect();
+        stop::levels(members).into_iter().map(level).collect()
+    };
+    assert_eq!(order(&world.runner.members().unwrap()), [["web"], ["api"], ["db"]]);
+    let circle = World::new();
+    circle.make(&instance("a", 1, &["b"]));
+    circle.make(&instance("b", 1, &["a"]));
+    assert_eq!(order(&circle.runner.members().unwrap()), [["a", "b"]]);
+}
+
+#[test]
+fn down_leaves_nothing_and_touches_no_other_project() {
+    let world = World::new();
+    let mut db = instance("db", 1, &[]);
+    let mount = |name: &str| MountSpec {
+        source: MountSource::Volume(name.to_owned()),
+        ..crate::spec::parse_volume(&format!("{name}:/data")).unwrap()
+    };
+    db.spec.mounts = vec![mount("shop_data"), mount("mine")];
+    world.make(&db);
+    let other = Instance::new("blog", "db", 1, Vec::new(), minimal(), "blog-db-1".to_owned()).unwrap();
+    world.make(&other);
+    for name in ["shop_data", "mine"] {
+        crate::volume::directory(world.home(), name).unwrap();
+    }
+    world.runner.down(&DownOptions { volumes: true, ..DownOptions::default() }).unwrap();
+    assert!(world.runner.members().unwrap().is_empty());
+    assert!(!world.home().volumes().join("shop_data").exists());
+    assert!(world.home().volumes().join("mine").exists(), "only the project's own volumes go");
+    assert_eq!(registry::list(world.home()).unwrap().len(), 1);
+}
