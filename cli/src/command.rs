@@ -1,6 +1,7 @@
 //! The command line: one module per verb, what they share in `output`.
 
 mod args;
+mod attach;
 mod completion;
 mod cp;
 mod create;
@@ -71,6 +72,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
+        Command::Attach(args) => return attach::main(args),
         Command::Shell(args) => return shell::main(args),
         Command::Top(args) => top::main(&args),
         Command::Diff(args) => diff::main(&args),

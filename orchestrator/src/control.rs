@@ -5,12 +5,14 @@
 //! stream's connection into the guest is handed to the client as a descriptor, so a client that is stuck holds up
 //! nobody else. Only the sandbox's own user and root may connect.
 
+mod attach;
 mod client;
 mod message;
 mod peer;
 mod socket;
 pub(crate) mod wire;
 
+pub use attach::{Attachment, Detached};
 pub use client::{ControlClient, RemoteCommand};
 pub use message::ExecCall;
 pub(crate) use message::{ControlReply, ControlRequest};

@@ -40,7 +40,7 @@ mod timeline;
 mod tools;
 mod volume;
 
-pub use control::{ControlClient, ExecCall, RemoteCommand};
+pub use control::{Attachment, ControlClient, Detached, ExecCall, RemoteCommand};
 pub use error::Error;
 pub use home::Home;
 pub use images::Images;

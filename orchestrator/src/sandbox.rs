@@ -1,5 +1,6 @@
 //! A running sandbox: its machine, the session with its agent, its control socket, and how all of them end.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,6 +57,13 @@ impl Ended {
     }
 }
 
+/// What clients attach to: the log for the output, and this for the input.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// What writes to the command's standard input, if that is open.
+    pub(crate) stdin: Option<OwnedFd>,
+}
+
 /// The exit code of a sandbox that ended or failed like this.
 pub(crate) fn exit_code(ended: &Result<Ended, Error>) -> u8 {
     ended.as_ref().map_or(FAILED, Ended::code)
@@ -75,6 +83,8 @@ pub struct Sandbox {
     pub(crate) stop_signal: u8,
     /// What further commands are like where they say nothing else.
     pub(crate) main: Exec,
+    /// What clients attach to, if the sandbox runs in the background.
+    pub(crate) attached: Option<Attached>,
     /// The disk outlives the machine.
     keeps_disk: bool,
 }
@@ -111,6 +121,7 @@ impl Sandbox {
             stop,
             stop_signal: plan.stop_signal.number(),
             main,
+            attached: None,
             keeps_disk: plan.keeps_disk,
         })
     }

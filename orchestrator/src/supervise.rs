@@ -20,7 +20,7 @@ use crate::control::wire::{self, Received};
 use crate::home::make_private_dir;
 use crate::kept::{KeptSandbox, SandboxState, SandboxStatus, now_ms};
 use crate::logs::{LogStream, LogWriter};
-use crate::sandbox::{Ended, exit_code};
+use crate::sandbox::{Attached, Ended, exit_code};
 use crate::session::{Input, Output, Signals, Streams};
 use crate::spec::RootSource;
 use crate::supervisor::Front;
@@ -129,8 +129,9 @@ pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Er
 
 fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Result<Ended, Error> {
     let signals = Signals::block()?;
-    let (streams, _stdin) = streams(kept)?;
-    let sandbox = with_root(&launcher.home, kept, |root| launcher.start_kept(kept, root, streams))?;
+    let (streams, stdin) = streams(kept)?;
+    let mut sandbox = with_root(&launcher.home, kept, |root| launcher.start_kept(kept, root, streams))?;
+    sandbox.attached = Some(Attached { stdin });
     let mut started = || {
         if let Err(error) = write_start(kept) {
             tracing::warn!(%error, "the sandbox's state is not written");

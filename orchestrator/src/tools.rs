@@ -90,11 +90,11 @@ pub fn run_tool(
 ) -> Result<ExitStatus, Error> {
     if let Some(record) = &entry.running {
         let client = ControlClient::connect(&launcher.home, record)?;
-        let outcome = client.exec(ExecCall::of_agent(tool), streams)?.run_to_end(signals, None)?;
+        let outcome = client.exec(ExecCall::of_agent(tool), streams)?.run_to_end(signals, None, None)?;
         return Ok(match outcome {
             Outcome::Exited(status) => status,
             Outcome::Insisted(signal) => ExitStatus::Signal(signal),
-            Outcome::TimedOut => ExitStatus::Signal(9),
+            Outcome::TimedOut | Outcome::Left => ExitStatus::Signal(9),
         });
     }
     let kept = entry.kept.as_ref().ok_or_else(|| Error::NotRunning(entry.name.clone()))?;

@@ -7,4 +7,5 @@ pub mod net_load;
 pub mod socket_suite;
 pub mod stock_guest;
 pub mod tree;
+pub mod typist;
 pub mod world;

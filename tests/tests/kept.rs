@@ -1,6 +1,8 @@
 //! Sandboxes that outlive their command: create, start, exec, stop, logs, rm, as a user types them.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "kept/attach.rs"]
+mod attach;
 #[path = "kept/copy.rs"]
 mod copy;
 #[path = "kept/crash.rs"]

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
 use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
 
 mod inside;
 
 use super::run::RunArgs;
-pub(super) use inside::{CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs};
+pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs};
 
 /// Run OCI images as microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -30,9 +31,11 @@ pub(super) enum Command {
     #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
     Create(Box<RunArgs>),
     /// Start sandboxes that do not run
-    Start(NamesArgs),
+    Start(StartArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
+    /// Watch and type to the command of a running sandbox
+    Attach(AttachArgs),
     /// Open a shell in a running sandbox
     Shell(ShellArgs),
     /// Show the processes of a running sandbox
@@ -103,6 +106,22 @@ pub(super) struct NamesArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// Watch the command's output until it ends, and end with its exit code
+    #[arg(short, long)]
+    pub(super) attach: bool,
+    /// Pass standard input to the command, if it has one (`run -i`, `create -i`)
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Keys that leave the command without ending it
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(super) detach_keys: DetachKeys,
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ExecArgs {
     /// Pass standard input to the command
     #[arg(short, long)]
@@ -113,6 +132,12 @@ pub(super) struct ExecArgs {
     /// Return when the command runs; its output is discarded
     #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
     pub(super) detach: bool,
+    /// Keys that leave the command without ending it, where it has a terminal (-it)
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(super) detach_keys: DetachKeys,
+    /// Give the command every capability, also those that --cap-drop takes from the sandbox's
+    #[arg(long)]
+    pub(super) privileged: bool,
     /// Set an environment variable, or pass the caller's
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,

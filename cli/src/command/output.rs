@@ -2,6 +2,7 @@
 
 mod progress;
 mod table;
+mod template;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,6 +13,7 @@ use super::args::Format;
 
 pub(super) use progress::Bars;
 pub(super) use table::Table;
+pub(super) use template::Template;
 
 /// Writes `text` to standard output. A reader that has gone away has seen enough: no error.
 ///

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use monocore_orchestrator::session::DetachKeys;
+
 use super::args::{ExecArgs, ShellArgs};
 use super::exec;
 
@@ -20,6 +22,8 @@ pub(super) fn main(args: ShellArgs) -> ExitCode {
         // A script that is piped in needs no terminal.
         tty: io::stdin().is_terminal(),
         detach: false,
+        detach_keys: DetachKeys::default(),
+        privileged: false,
         env: args.env,
         env_file: Vec::new(),
         workdir: args.workdir,

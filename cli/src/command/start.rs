@@ -2,20 +2,45 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-use monocore_orchestrator::{Home, Launcher, SandboxEntry, registry, start_in_background, this_program};
+use anyhow::{Context, bail};
+use monocore_orchestrator::session::Signals;
+use monocore_orchestrator::{
+    Home, Launcher, LogReader, SandboxEntry, registry, start_in_background, this_program,
+};
 
-use super::args::{NamesArgs, StopArgs};
-use super::{end, output, run};
+use super::args::{StartArgs, StopArgs};
+use super::attach::AttachOptions;
+use super::{attach, end, output, run};
 
-pub(super) fn main(args: &NamesArgs) -> ExitCode {
-    match start_all(args) {
-        Ok(()) => ExitCode::SUCCESS,
+pub(super) fn main(args: &StartArgs) -> ExitCode {
+    let started =
+        if args.attach || args.interactive { start_attached(args) } else { start_all(args).map(|()| 0) };
+    match started {
+        Ok(code) => ExitCode::from(code),
         Err(error) => run::failure(&error),
     }
 }
 
-fn start_all(args: &NamesArgs) -> anyhow::Result<()> {
+/// Starts one sandbox and stays with it to its end.
+fn start_attached(args: &StartArgs) -> anyhow::Result<u8> {
+    let [wanted] = &args.sandboxes[..] else {
+        bail!("you cannot start and attach multiple sandboxes at once");
+    };
+    let signals = Signals::block()?;
+    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    let entry = registry::find(&launcher.home, wanted)?;
+    let kept = attach::kept(&entry)?;
+    let mut log = LogReader::open_at_end(&launcher.home, kept)?;
+    if entry.running.is_none() {
+        start(&launcher, &entry)?;
+        log.follow(&launcher.home, kept)?;
+    }
+    let options =
+        AttachOptions { stdin: args.interactive, sig_proxy: true, detach_keys: args.detach_keys.clone() };
+    attach::to_end(&launcher.home, &registry::find(&launcher.home, &entry.id)?, log, &signals, options)
+}
+
+fn start_all(args: &StartArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     end::each(&args.sandboxes, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;

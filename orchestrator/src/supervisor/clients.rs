@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monocore_protocol::{ByteString, Exec, Purpose};
+use monocore_protocol::{ByteString, Exec, Purpose, Stream};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::control::wire::Received;
 use crate::control::{ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Attached, Sandbox};
 use crate::session::{Process, SessionError, Streams};
 
 /// Most clients at a time; the next one waits.
@@ -155,6 +155,8 @@ impl Client {
                 self.waits = true;
                 stops.push(StopRequest { signal, grace_ms });
             }
+            ControlRequest::Leave => self.leave(sandbox),
+            ControlRequest::Attach => self.attach(sandbox),
             ControlRequest::Wait => self.waits = true,
             ControlRequest::Stats => match sandbox.session.stats(STATS_GRACE) {
                 Ok(stats) => self.peer.reply(&ControlReply::Stats(stats)),
@@ -172,6 +174,29 @@ impl Client {
         match sandbox.session.exec(beside(&sandbox.main, call), streams) {
             Ok(process) => self.command = Some(process),
             Err(error) => self.answer(Err(error)),
+        }
+    }
+
+    fn leave(&mut self, sandbox: &Sandbox) {
+        let Some(command) = &self.command else {
+            return self.peer.reply(&ControlReply::Refused("there is no command to leave".to_owned()));
+        };
+        let left = sandbox.session.leave(command, STATS_GRACE);
+        self.detached |= left.is_ok();
+        self.answer(left);
+    }
+
+    fn attach(&self, sandbox: &Sandbox) {
+        match &sandbox.attached {
+            None => self.peer.reply(&ControlReply::Refused(
+                "it runs in the foreground: its input and output are where it was started".to_owned(),
+            )),
+            Some(Attached { stdin }) => {
+                if let Some(stdin) = stdin {
+                    self.peer.pass(&ControlReply::Stream(Stream::Stdin), stdin.as_fd());
+                }
+                self.peer.reply(&ControlReply::Done);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
 
 use super::FormatArgs;
@@ -27,6 +28,23 @@ pub(in crate::command) struct CpArgs {
     /// Where it goes; - for a tar stream to standard output
     #[arg(value_name = "TARGET")]
     pub(in crate::command) target: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct AttachArgs {
+    /// Keys that leave the command without ending it
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(in crate::command) detach_keys: DetachKeys,
+    /// Do not pass standard input to the command
+    #[arg(long)]
+    pub(in crate::command) no_stdin: bool,
+    /// Pass signals on to the command; with `false`, Ctrl-C ends only this
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(in crate::command) sig_proxy: bool,
+    /// Name, ID, or unique ID prefix
+    #[arg(value_name = "SANDBOX")]
+    pub(in crate::command) sandbox: String,
 }
 
 #[derive(Debug, Args)]
