@@ -12,6 +12,7 @@ use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
 
 mod inside;
 
+pub(super) use super::output::Format;
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs};
 
@@ -61,8 +62,8 @@ pub(super) enum Command {
     Rm(RmArgs),
     /// Show the output of a sandbox in the background
     Logs(LogsArgs),
-    /// Show everything about sandboxes, as JSON
-    Inspect(NamesArgs),
+    /// Show everything about sandboxes, as JSON or by a Go template
+    Inspect(InspectSandboxArgs),
     /// Show what running sandboxes use
     Stats(StatsArgs),
     /// List the published ports of a running sandbox, or tell where one of its ports is
@@ -100,6 +101,16 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectSandboxArgs {
+    /// How to write the result: json, or a Go template such as '{{.State.Status}}'
+    #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
+    pub(super) format: Format,
     /// Name, ID, or unique ID prefix
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
@@ -240,16 +251,6 @@ pub(super) struct StatsArgs {
     pub(super) output: FormatArgs,
 }
 
-/// How a listing is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// Behaviour on a kernel that lacks a part of the jail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JailArg {
@@ -271,8 +272,8 @@ impl From<JailArg> for JailMode {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct FormatArgs {
-    /// How to write the result
-    #[arg(long, value_enum, default_value_t)]
+    /// How to write the result: table, json, or a Go template such as '{{.ID}}' or 'table {{.ID}}\\t{{.Names}}'
+    #[arg(long, value_name = "FORMAT", default_value_t)]
     pub(super) format: Format,
 }
 
@@ -413,7 +414,7 @@ pub(super) struct InspectArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
     /// How to write the result
-    #[arg(long, value_enum, default_value_t = Format::Json)]
+    #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
     pub(super) format: Format,
 }
 

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use monocore_orchestrator::spec::MountSource;
 use monocore_orchestrator::{Home, NetworkRecord, SandboxEntry, SandboxStatus, registry};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::PsArgs;
+use super::inspect::docker::network_mode;
 use super::output::{self, Table};
 
 /// The longest command line shown, characters: Docker's.
@@ -90,7 +93,53 @@ pub(super) fn main(args: &PsArgs) -> anyhow::Result<()> {
     }
     let rows: Vec<Row> = entries.iter().map(Row::new).collect();
     let now = SystemTime::now();
-    output::listing(args.output.format, &rows, |_| table(&entries, now).to_string())
+    let items = || entries.iter().map(|entry| docker(entry, now)).collect();
+    output::listing_as(args.output.format, &rows, items, &HEADINGS, |_| table(&entries, now).to_string())
+}
+
+/// Docker's headings for the columns of a template.
+const HEADINGS: [(&str, &str); 13] = [
+    ("ID", "SANDBOX ID"),
+    ("Names", "NAMES"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Ports", "PORTS"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("Networks", "NETWORKS"),
+    ("Size", "SIZE"),
+];
+
+/// A sandbox with the fields that Docker's `ps` gives to templates.
+fn docker(entry: &SandboxEntry, now: SystemTime) -> Value {
+    let created = UNIX_EPOCH + Duration::from_millis(entry.created_ms);
+    let created = humantime::format_rfc3339_seconds(created).to_string();
+    let labels: Vec<String> = entry.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let spec = entry.kept.as_ref().map(|kept| &kept.record().spec);
+    let mounts = spec.iter().flat_map(|spec| &spec.mounts).filter_map(|mount| match &mount.source {
+        MountSource::Bind { path, .. } | MountSource::Socket(path) => Some(path.display().to_string()),
+        MountSource::Volume(name) => Some(name.clone()),
+        MountSource::Anonymous | MountSource::Tmpfs(_) => None,
+    });
+    serde_json::json!({
+        "ID": entry.id,
+        "Names": entry.name,
+        "Image": entry.root,
+        "Command": command(&entry.command),
+        "CreatedAt": format!("{} +0000 UTC", created.trim_end_matches('Z').replace('T', " ")),
+        "RunningFor": format!("{} ago", ago(entry.created_ms, now)),
+        "Ports": ports(entry).join(", "),
+        "State": entry.state.status.name(),
+        "Status": status(entry, now),
+        "Labels": labels.join(","),
+        "Mounts": mounts.collect::<Vec<_>>().join(","),
+        "Networks": spec.map(|spec| network_mode(&spec.network.mode)).unwrap_or_default(),
+        "Size": "0B",
+    })
 }
 
 fn table(entries: &[SandboxEntry], now: SystemTime) -> Table {

@@ -18,6 +18,34 @@ struct Row {
     tasks: u32,
 }
 
+/// Docker's headings for the columns of a template.
+const HEADINGS: [(&str, &str); 7] = [
+    ("Container", "SANDBOX"),
+    ("ID", "SANDBOX ID"),
+    ("Name", "NAME"),
+    ("CPUPerc", "CPU %"),
+    ("MemUsage", "MEM USAGE / LIMIT"),
+    ("MemPerc", "MEM %"),
+    ("PIDs", "PIDS"),
+];
+
+/// A row with the fields that Docker's `stats` gives to templates. The share of the processors is that since the start.
+fn docker(row: &Row) -> serde_json::Value {
+    let share = |part: u64, whole: u64| {
+        let hundredths = part.saturating_mul(10_000).checked_div(whole).unwrap_or(0);
+        format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+    };
+    serde_json::json!({
+        "Container": row.id,
+        "ID": row.id,
+        "Name": row.name,
+        "CPUPerc": share(row.cpu_user_ms + row.cpu_system_ms, row.uptime_ms),
+        "MemUsage": format!("{} / {}", output::size(row.memory_used_bytes), output::size(row.memory_total_bytes)),
+        "MemPerc": share(row.memory_used_bytes, row.memory_total_bytes),
+        "PIDs": row.tasks.to_string(),
+    })
+}
+
 pub(super) fn main(args: &StatsArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     let records = if args.sandboxes.is_empty() {
@@ -40,7 +68,8 @@ pub(super) fn main(args: &StatsArgs) -> anyhow::Result<()> {
             tasks: stats.tasks,
         });
     }
-    output::listing(args.output.format, &rows, |rows| {
+    let items = || rows.iter().map(docker).collect();
+    output::listing_as(args.output.format, &rows, items, &HEADINGS, |rows| {
         let mut table = Table::new(&["SANDBOX ID", "NAME", "CPU TIME", "MEM USAGE / LIMIT", "TASKS"]);
         for row in rows {
             let cpu_ms = row.cpu_user_ms + row.cpu_system_ms;

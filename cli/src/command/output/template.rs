@@ -100,7 +100,7 @@ mod tests {
             ("{{(index .Mounts 0).Source}}", "/s"),
             ("{{upper .Name}} {{.Name | upper | lower}} {{title \"ab\"}}", "WEB web Ab"),
             ("{{println .Name .Count}}", "web 3\n"),
-            ("{{print \"a\" .Name}}{{printf \"%s-%d|%v|%q\" .Name .Count .On .Name}}", "aweb" ),
+            ("{{print \"a\" .Name}}{{printf \"%s-%d|%v|%q\" .Name .Count .On .Name}}", "aweb"),
             ("{{len .List}} {{len .Name}}", "2 3"),
             ("{{truncate .Name 2}} {{pad .Name 1 2}}|", "we  web  |"),
             ("{{range split \"a/b\" \"/\"}}<{{.}}>{{end}}", "<a><b>"),

@@ -87,10 +87,15 @@ fn evaluate(pipeline: &Pipeline, dot: &Value, variables: &Variables) -> Result<V
         result = Some(match first {
             Operand::Function(name) => function(name, &arguments)?,
             // `.Label "key"`: the one method with an argument that listings have.
-            Operand::Fields(of, fields) if fields.last().is_some_and(|last| last == "Label") && arguments.len() == 1 => {
+            Operand::Fields(of, fields)
+                if fields.last().is_some_and(|last| last == "Label") && arguments.len() == 1 =>
+            {
                 let (_, above) = fields.split_last().unwrap_or((&fields[0], &[]));
                 let labels = [above, &["Labels".to_owned()]].concat();
-                label(&self::operand(&Operand::Fields(of.clone(), labels), dot, variables)?, &text(&arguments[0]))
+                label(
+                    &self::operand(&Operand::Fields(of.clone(), labels), dot, variables)?,
+                    &text(&arguments[0]),
+                )
             }
             other if arguments.is_empty() => operand(other, dot, variables)?,
             _ => return Err("can't give argument to non-function".to_owned()),
@@ -137,7 +142,8 @@ fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
 }
 
 fn function(name: &str, arguments: &[Value]) -> Result<Value, String> {
-    let number = |value: &Value| value.as_f64().ok_or_else(|| format!("{name}: not a number: {}", text(value)));
+    let number =
+        |value: &Value| value.as_f64().ok_or_else(|| format!("{name}: not a number: {}", text(value)));
     let count = |value: &Value| {
         value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| format!("{name}: not a count"))
     };
@@ -212,7 +218,9 @@ fn index(value: &Value, keys: &[Value]) -> Result<Value, String> {
             (Value::Object(map), Value::String(key)) => map.get(key).cloned().unwrap_or_else(|| "".into()),
             (Value::Array(items), key) => {
                 let at = key.as_u64().and_then(|at| usize::try_from(at).ok());
-                at.and_then(|at| items.get(at)).cloned().ok_or_else(|| format!("index out of range: {}", text(key)))?
+                at.and_then(|at| items.get(at))
+                    .cloned()
+                    .ok_or_else(|| format!("index out of range: {}", text(key)))?
             }
             (other, _) => return Err(format!("can't index item of {}", text(other))),
         };
