@@ -26,6 +26,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod select;
 mod shell;
 mod start;
 mod stats;
@@ -33,9 +34,11 @@ mod store;
 mod supervise;
 mod terminal;
 mod top;
+mod update;
 mod version;
 mod vhost_user;
 mod vmm;
+mod volume;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -76,6 +79,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Shell(args) => return shell::main(args),
         Command::Top(args) => top::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Update(args) => update::main(&args),
+        Command::Volume(command) => volume::main(&command),
         Command::Rename(args) => rename::main(&args),
         Command::Cp(args) => cp::main(&args),
         Command::Ps(args) => ps::main(&args),

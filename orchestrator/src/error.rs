@@ -74,6 +74,17 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// No volume has the name.
+    #[error("no such volume: {0}")]
+    NoVolume(String),
+    /// Sandboxes use the volume.
+    #[error("remove {name}: volume is in use - [{users}]")]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// The sandboxes' ids.
+        users: String,
+    },
     /// Files could not be copied; the text is either side's.
     #[error("{0}")]
     Copy(String),

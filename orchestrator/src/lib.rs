@@ -38,7 +38,7 @@ mod supervise;
 mod supervisor;
 mod timeline;
 mod tools;
-mod volume;
+pub mod volume;
 
 pub use control::{Attachment, ControlClient, Detached, ExecCall, RemoteCommand};
 pub use error::Error;

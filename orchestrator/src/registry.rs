@@ -46,6 +46,11 @@ pub struct SandboxEntry {
 /// A directory cannot be read.
 pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
     let _alone = lock(home)?;
+    list_locked(home)
+}
+
+/// The same for a caller that is alone with the directories.
+pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
     let running = run_dir::reconcile(home)?;
     let mut entries = Vec::new();
     for id in ids(&home.sandboxes())? {

@@ -37,6 +37,9 @@ pub struct Record {
     pub command: Vec<String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+    /// The named volumes it uses.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// Its network.
     #[serde(default)]
     pub network: NetworkRecord,
@@ -126,6 +129,8 @@ pub struct RunRecord {
     pub command: Vec<String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+    /// The named volumes it uses.
+    pub volumes: Vec<String>,
     /// Its network.
     pub network: NetworkRecord,
 }
@@ -164,6 +169,7 @@ impl RunDir {
             root: record.root.clone(),
             command: record.command.clone(),
             labels: record.spec.labels.clone(),
+            volumes: crate::volume::names(&record.spec),
             network,
         };
         Self::make(home, &record.id, &record.name, run, false)
@@ -176,6 +182,7 @@ impl RunDir {
             root: run.root,
             command: run.command,
             labels: run.labels,
+            volumes: run.volumes,
             network: run.network,
             pid: std::process::id(),
             created: kept::now_ms() / 1000,

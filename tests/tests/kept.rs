@@ -15,5 +15,9 @@ mod inside;
 mod life;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/select.rs"]
+mod select;
 #[path = "kept/support.rs"]
 mod support;
+#[path = "kept/volumes.rs"]
+mod volumes;

@@ -11,10 +11,14 @@ use monocore_orchestrator::spec;
 use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
 
 mod inside;
+mod volume;
 
 pub(super) use super::output::Format;
 use super::run::RunArgs;
-pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs};
+pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
+
+use super::select::{Filter, Selection};
 
 /// Run OCI images as microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -43,6 +47,11 @@ pub(super) enum Command {
     Top(TopArgs),
     /// Show what a sandbox changed in its image's files: A added, C changed, D deleted
     Diff(DiffArgs),
+    /// Change memory, processors or restart policy of sandboxes
+    Update(UpdateArgs),
+    /// Manage named volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Give a sandbox another name
     Rename(RenameArgs),
     /// Copy files between this machine and a sandbox, which need not run
@@ -127,9 +136,8 @@ pub(super) struct StartArgs {
     /// Keys that leave the command without ending it
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: DetachKeys,
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
 }
 
 #[derive(Debug, Args)]
@@ -177,18 +185,30 @@ pub(super) struct PsArgs {
     /// Show IDs only
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Show only sandboxes with this name, status or label: name=TEXT, status=STATUS, label=KEY[=VALUE]
-    #[arg(long, value_name = "FILTER", value_parser = super::ps::parse_filter)]
-    pub(super) filter: Vec<super::ps::Filter>,
+    /// Show IDs and commands in full
+    #[arg(long)]
+    pub(super) no_trunc: bool,
+    /// Show the sandboxes made last, whether or not they run; -1 for all
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) last: Option<i64>,
+    /// Show the sandbox made last, whether or not it runs
+    #[arg(short, long)]
+    pub(super) latest: bool,
+    /// Accepted as in Docker: sizes of disks are shown by `df`
+    #[arg(short, long, hide = true)]
+    pub(super) size: bool,
+    /// Show only sandboxes with this: name=TEXT, id=PREFIX, status=STATUS, label=KEY[=VALUE], ancestor=IMAGE, volume=NAME,
+    /// exited=CODE, before=SANDBOX, since=SANDBOX
+    #[arg(short, long, value_name = "FILTER", value_parser = super::select::parse_filter)]
+    pub(super) filter: Vec<Filter>,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct StopArgs {
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Grace period before SIGKILL, seconds or a duration such as 1m [default: the sandbox's, else 10s]
     #[arg(short, long, visible_alias = "timeout", value_name = "DURATION", value_parser = spec::parse_duration)]
     pub(super) time: Option<std::time::Duration>,
@@ -199,9 +219,8 @@ pub(super) struct StopArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct KillArgs {
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Signal to send
     #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL", value_parser = spec::Signal::parse)]
     pub(super) signal: spec::Signal,
@@ -209,9 +228,8 @@ pub(super) struct KillArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct RmArgs {
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Kill a sandbox that runs, and accept one that does not exist
     #[arg(short, long)]
     pub(super) force: bool,

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use monocore_orchestrator::{Home, KeptSandbox, Launcher, this_program};
+use monocore_orchestrator::spec::SandboxSpec;
+use monocore_orchestrator::{Error, Home, KeptSandbox, Launcher, registry, this_program};
 
-use super::output;
 use super::run::{self, RunArgs};
+use super::{output, rm};
 
 pub(super) fn main(args: RunArgs) -> ExitCode {
     match create(args) {
@@ -22,10 +23,27 @@ fn create(args: RunArgs) -> anyhow::Result<()> {
     let (rm, cidfile) = (args.rm, args.cidfile.clone());
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = args.images(&launcher.home);
+    let replaces = args.replace;
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    if replaces {
+        make_room(&launcher.home, &spec)?;
+    }
     let kept = launcher.create(spec, &images, rm)?;
     write_id(&kept, cidfile.as_deref())?;
     output::print(&format!("{}\n", kept.record().id))
+}
+
+/// Removes the sandbox that has the name of `spec`, running or not, as `--replace` asks.
+///
+/// # Errors
+/// `spec` has no name, or the other sandbox cannot be removed.
+pub(super) fn make_room(home: &Home, spec: &SandboxSpec) -> anyhow::Result<()> {
+    let name = spec.name.as_deref().context("--replace: give the sandbox a name with --name")?;
+    match registry::find(home, name) {
+        Ok(entry) if entry.name == name => rm::remove(home, &entry, true),
+        Ok(_) | Err(Error::NoSandbox(_) | Error::Ambiguous(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Writes the id of `kept` to a new file, as `--cidfile` asks.

@@ -37,12 +37,15 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
+    let (detach, rm, cidfile, replaces) = (args.detach, args.rm, args.cidfile.clone(), args.replace);
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = args.images(&launcher.home);
     let spec = args.into_spec(|name| std::env::var_os(name))?;
     if !detach && spec.restart != RestartPolicy::No {
         bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
+    }
+    if replaces {
+        create::make_room(&launcher.home, &spec)?;
     }
     warn_of_gaps(spec.machine.jail);
     if detach {

@@ -23,7 +23,7 @@ pub(super) fn main(args: &StartArgs) -> ExitCode {
 
 /// Starts one sandbox and stays with it to its end.
 fn start_attached(args: &StartArgs) -> anyhow::Result<u8> {
-    let [wanted] = &args.sandboxes[..] else {
+    let [wanted] = &args.selection.resolve(&Home::locate()?, |entry| entry.running.is_none())?[..] else {
         bail!("you cannot start and attach multiple sandboxes at once");
     };
     let signals = Signals::block()?;
@@ -42,7 +42,8 @@ fn start_attached(args: &StartArgs) -> anyhow::Result<u8> {
 
 fn start_all(args: &StartArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    end::each(&args.sandboxes, |wanted| {
+    let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_none())?;
+    end::each(&names, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;
         // As in Docker, starting what runs changes nothing.
         if entry.running.is_none() {
@@ -54,7 +55,8 @@ fn start_all(args: &StartArgs) -> anyhow::Result<()> {
 
 pub(super) fn restart(args: &StopArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    end::each(&args.sandboxes, |wanted| {
+    let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_some())?;
+    end::each(&names, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;
         entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
         if entry.running.is_some() {

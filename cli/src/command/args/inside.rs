@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use monocore_orchestrator::session::DetachKeys;
-use monocore_orchestrator::spec;
+use monocore_orchestrator::spec::{self, RestartPolicy};
 
 use super::FormatArgs;
 
@@ -74,6 +74,22 @@ pub(in crate::command) struct TopArgs {
     /// Options as of ps: -ef, aux, or -o with names of columns [default: -ef]
     #[arg(value_name = "PS OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(in crate::command) options: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct UpdateArgs {
+    /// Memory, at the next start of one that runs: 512m, 2g
+    #[arg(short, long, alias = "mem", value_name = "SIZE", value_parser = spec::parse_ram_mib)]
+    pub(in crate::command) memory: Option<u32>,
+    /// How many virtual CPUs, at the next start of one that runs
+    #[arg(long, value_name = "N", value_parser = spec::parse_cpus)]
+    pub(in crate::command) cpus: Option<u8>,
+    /// When to start the sandbox again after its command has ended: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY", value_parser = spec::parse_restart)]
+    pub(in crate::command) restart: Option<RestartPolicy>,
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(in crate::command) sandboxes: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -48,6 +48,9 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
 
+    /// Remove the sandbox that has the name of --name first, running or not
+    #[arg(long, requires = "name")]
+    pub(in crate::command) replace: bool,
     /// Name the sandbox
     #[arg(long, value_parser = spec::parse_name)]
     pub(super) name: Option<String>,
