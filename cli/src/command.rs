@@ -10,6 +10,7 @@ mod diagnostics;
 mod diff;
 mod doctor;
 mod end;
+mod events;
 mod exec;
 mod images;
 mod inspect;
@@ -18,6 +19,7 @@ mod logs;
 mod net;
 mod output;
 mod port;
+mod project;
 mod prune;
 mod ps;
 mod pull;
@@ -92,6 +94,19 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Logs(args) => logs::main(&args),
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
+        Command::Events(args) => events::main(&args),
+        Command::Init(args) => project::init(&args),
+        Command::Add(args) => project::add(&args),
+        Command::Config(args) => project::config(&args),
+        Command::RunScript(args) => return project::run_script(&args),
+        Command::Up(args) => return status(project::up(&args.project, &args.flags)),
+        Command::Apply(args) => return status(project::apply(args)),
+        Command::Down(args) => project::down(&args.project, &args.flags),
+        Command::Status(args) => project::status(&args.project, &args.flags),
+        Command::Log(args) => project::log(&args),
+        Command::Tree(args) => project::tree(&args),
+        Command::Remove(args) => project::remove(&args),
+        Command::Clean(args) => project::clean(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
         Command::Pull(args) => pull::main(&args),
@@ -109,6 +124,17 @@ fn dispatch(command: Command) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status of a verb that has more than success and failure.
+fn status(result: anyhow::Result<u8>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::error(&error);
             ExitCode::FAILURE

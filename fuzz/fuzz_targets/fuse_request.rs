@@ -76,7 +76,7 @@ fuzz_target!(|input: &[u8]| {
     } else {
         OwnerPolicy::Host
     };
-    let config = ServerConfig { owners, writeback: false, max_nodes: 64, max_descriptors: 64 };
+    let config = ServerConfig { owners, writeback: false, max_node_bytes: 16_000, max_descriptors: 64 };
     let root = File::open(&share).expect("the share").into();
     let share = FsShare { name: "s".into(), root, read_only: false, cache: CachePolicy::Auto };
     let (mut server, _handle) = Server::new(config, vec![share]).expect("a server");

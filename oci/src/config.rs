@@ -61,6 +61,9 @@ pub struct Healthcheck {
     /// Time in which failures do not count.
     #[serde(rename = "StartPeriod")]
     pub start_period_ns: u64,
+    /// Time between two checks in the start period.
+    #[serde(rename = "StartInterval")]
+    pub start_interval_ns: u64,
     /// Failures in a row that make it unhealthy.
     pub retries: u32,
 }

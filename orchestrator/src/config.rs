@@ -6,16 +6,26 @@
 //!
 
 mod builder;
+mod canonical;
+mod compose;
+mod dotenv;
 mod error;
 mod group;
 mod healthcheck;
+mod interpolate;
+mod load;
+mod merge;
 mod order;
+mod parse_toml;
+mod parse_yaml;
 mod project;
+mod read;
 mod sandbox;
 mod serial;
 mod service;
 mod suggest;
 mod texts;
+mod tree;
 mod validate;
 
 use serde::Serialize;
@@ -25,6 +35,7 @@ pub use builder::{GroupBuilder, MonocoreBuilder, ServiceBuilder};
 pub use error::{ConfigError, ConfigErrors};
 pub use group::{Group, GroupEnv, GroupVolume};
 pub use healthcheck::Healthcheck;
+pub use load::load;
 pub use order::MAX_CHAIN;
 pub use project::{LoadOptions, Project};
 pub use service::{

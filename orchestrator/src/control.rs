@@ -14,7 +14,7 @@ pub(crate) mod wire;
 
 pub use attach::{Attachment, Detached};
 pub use client::{ControlClient, RemoteCommand};
-pub use message::ExecCall;
+pub use message::{Condition, ExecCall};
 pub(crate) use message::{ControlReply, ControlRequest};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;

@@ -41,6 +41,9 @@ pub enum Error {
     /// No sandbox has the name or id.
     #[error("no such sandbox: {0}")]
     NoSandbox(String),
+    /// A sandbox that is removed when it ends cannot be started again.
+    #[error("conflicting options: a sandbox is removed when it ends, or started again")]
+    RemovedAndRestarted,
     /// The sandbox does not run.
     #[error("sandbox {0} is not running: start it with `monocore start {0}`")]
     NotRunning(String),

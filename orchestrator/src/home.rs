@@ -105,10 +105,21 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// What happened to sandboxes.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
     /// One lock per project.
     #[must_use]
     pub fn projects(&self) -> PathBuf {
         self.root.join("projects")
+    }
+
+    /// One empty file per directory that was shared for writing.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.root.join("shared")
     }
 
     /// Unpacked guest kernels, by hash.
@@ -119,7 +130,8 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 7] = ["kernel", "names", "oci", "projects", "run", "sandboxes", "volumes"];
+const PARTS: [&str; 9] =
+    ["events", "kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::spec::SandboxSpec;
-use crate::{Error, Home, state};
+use crate::{Error, HealthReport, Home, state};
 
 const RECORD: &str = "sandbox.json";
 const STATE: &str = "state.json";
@@ -48,7 +48,7 @@ pub struct KeptRecord {
 
 /// How a kept sandbox is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct SandboxState {
     /// What it does.
     pub status: SandboxStatus,
@@ -62,6 +62,12 @@ pub struct SandboxState {
     pub finished_ms: Option<u64>,
     /// The supervisor's process, to show; never a way to find it.
     pub pid: Option<u32>,
+    /// How often its restart policy has started it again since the user started it.
+    pub restart_count: u32,
+    /// The user stopped it, or a limit on its life did: `unless-stopped` leaves it so.
+    pub is_stopped: bool,
+    /// Its health, if it is checked.
+    pub health: Option<HealthReport>,
 }
 
 /// What a sandbox does.
@@ -73,6 +79,8 @@ pub enum SandboxStatus {
     Created,
     /// Its command runs.
     Running,
+    /// Its command has ended and is about to be started again.
+    Restarting,
     /// It has ended.
     Exited,
 }
@@ -84,6 +92,7 @@ impl SandboxStatus {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
         }
     }

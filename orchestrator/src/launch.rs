@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use monocore_protocol::{ByteString, Exec, ExecId, Tool};
 
 use crate::kept::{KeptSandbox, NewSandbox};
+use crate::life::Life;
 use crate::plan::DiskPlace;
+use crate::sandbox::{LaunchedSandbox, Sandbox};
 use crate::session::Streams;
 use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec};
-use crate::{
-    Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, Sandbox, registry,
-};
+use crate::{Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, registry};
 
 /// Starts sandboxes below one state directory.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Launcher {
         root_name: &str,
         root: &RootFiles<'_>,
         streams: Streams,
-    ) -> Result<Sandbox, Error> {
+    ) -> Result<LaunchedSandbox, Error> {
         let published = Published::bind(&spec.network, exposed(root))?;
         let run = RunRecord {
             root: root_name.to_owned(),
@@ -44,7 +44,10 @@ impl Launcher {
         let run_dir = RunDir::claim(&self.home, spec.name.as_deref(), run)?;
         let disk = DiskPlace::Nameless(run_dir.path().to_owned());
         let plan = Plan::make_with(&self.home, &run_dir, spec, root, published, &disk)?;
-        Sandbox::start(plan, run_dir, &self.program, spec.stop.clone(), streams)
+        let life = Life::begin(&self.home, run_dir, spec, root.config())?;
+        life.journal.note("create", &[]);
+        let sandbox = Sandbox::start(plan, &self.program, spec.stop.clone(), streams)?;
+        Ok(LaunchedSandbox { sandbox, life })
     }
 
     /// Starts a kept sandbox in this process.
@@ -56,43 +59,52 @@ impl Launcher {
         kept: &KeptSandbox,
         root: &RootFiles<'_>,
         streams: Streams,
-    ) -> Result<Sandbox, Error> {
+    ) -> Result<LaunchedSandbox, Error> {
         let spec = &kept.record().spec;
         let published = Published::bind(&spec.network, exposed(root))?;
         let network = NetworkRecord::new(&spec.network, &published);
         let run_dir = RunDir::claim_kept(&self.home, kept, network)?;
+        let life = Life::begin(&self.home, run_dir, spec, root.config())?;
+        let sandbox = self.start_machine(kept, root, streams, &life, published)?;
+        Ok(LaunchedSandbox { sandbox, life })
+    }
+
+    /// Starts the machine of a kept sandbox again, with the ports it had.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_again(
+        &self,
+        kept: &KeptSandbox,
+        root: &RootFiles<'_>,
+        streams: Streams,
+        life: &Life,
+    ) -> Result<Sandbox, Error> {
+        let mut network = kept.record().spec.network.clone();
+        if let NetworkRecord::Ours { ports, .. } = &life.run_dir().record().network {
+            network.publish.clone_from(ports);
+            network.publish_exposed = false;
+        }
+        let published = Published::bind(&network, &[])?;
+        self.start_machine(kept, root, streams, life, published)
+    }
+
+    fn start_machine(
+        &self,
+        kept: &KeptSandbox,
+        root: &RootFiles<'_>,
+        streams: Streams,
+        life: &Life,
+        published: Published,
+    ) -> Result<Sandbox, Error> {
+        let spec = &kept.record().spec;
         let disk = DiskPlace::Named(kept.disk());
-        let plan = Plan::make_with(&self.home, &run_dir, spec, root, published, &disk)?;
-        Sandbox::start(plan, run_dir, &self.program, spec.stop.clone(), streams)
+        let plan = Plan::make_with(&self.home, life.run_dir(), spec, root, published, &disk)?;
+        Sandbox::start(plan, &self.program, spec.stop.clone(), streams)
     }
 }
 
 impl Launcher {
-    /// Starts the machine of a kept sandbox that does not run, with its disk and its mounts and without a network, for
-    /// one piece of work of the agent's. What listings say about the sandbox stays as it is.
-    ///
-    /// # Errors
-    /// As [`Self::start`]; or it runs already.
-    pub(crate) fn start_tool(
-        &self,
-        kept: &KeptSandbox,
-        root: &RootFiles<'_>,
-        tool: Tool,
-        streams: Streams,
-    ) -> Result<Sandbox, Error> {
-        let mut spec = kept.record().spec.clone();
-        spec.network = NetworkSpec { mode: NetworkMode::None, ..NetworkSpec::default() };
-        spec.publish_sockets.clear();
-        spec.mounts.retain(|mount| !matches!(mount.source, MountSource::Socket(_)));
-        spec.machine.timeline = None;
-        spec.stop.timeout = None;
-        let run_dir = RunDir::claim_kept(&self.home, kept, NetworkRecord::None)?;
-        let disk = DiskPlace::Named(kept.disk());
-        let mut plan = Plan::make_with(&self.home, &run_dir, &spec, root, Published::default(), &disk)?;
-        plan.exec = Exec { tool: Some(tool), ..Exec::new(ExecId(0), Vec::<ByteString>::new()) };
-        Sandbox::start(plan, run_dir, &self.program, spec.stop, streams)
-    }
-
     /// Writes the sandbox of `spec` down, with the image that its reference leads to now. It does not run yet.
     ///
     /// # Errors
@@ -119,6 +131,33 @@ impl Launcher {
             return Err(Error::NoCommand);
         }
         registry::create(&self.home, NewSandbox { spec, root, image, command, auto_remove })
+    }
+
+    /// Starts the machine of a kept sandbox that does not run, with its disk and its mounts and without a network, for
+    /// one piece of work of the agent's. What listings say about the sandbox stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; or it runs already.
+    pub(crate) fn start_tool(
+        &self,
+        kept: &KeptSandbox,
+        root: &RootFiles<'_>,
+        tool: Tool,
+        streams: Streams,
+    ) -> Result<LaunchedSandbox, Error> {
+        let mut spec = kept.record().spec.clone();
+        spec.network = NetworkSpec { mode: NetworkMode::None, ..NetworkSpec::default() };
+        spec.publish_sockets.clear();
+        spec.mounts.retain(|mount| !matches!(mount.source, MountSource::Socket(_)));
+        spec.machine.timeline = None;
+        spec.stop.timeout = None;
+        let run_dir = RunDir::claim_kept(&self.home, kept, NetworkRecord::None)?;
+        let disk = DiskPlace::Named(kept.disk());
+        let mut plan = Plan::make_with(&self.home, &run_dir, &spec, root, Published::default(), &disk)?;
+        plan.exec = Exec { tool: Some(tool), ..Exec::new(ExecId(0), Vec::<ByteString>::new()) };
+        let life = Life::of_tool(run_dir)?;
+        let sandbox = Sandbox::start(plan, &self.program, spec.stop, streams)?;
+        Ok(LaunchedSandbox { sandbox, life })
     }
 }
 

@@ -7,10 +7,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use monocore_protocol::{Mount, MountSource as GuestSource, SocketId};
-use rustix::fs::{Mode, OFlags};
 
 use crate::spec::{MountSource, MountSpec};
-use crate::{Error, Home, HostSocket, volume};
+use crate::{Error, Home, HostSocket, sources, volume};
 
 /// A directory or file of the host that the guest is to see.
 #[derive(Debug)]
@@ -64,45 +63,67 @@ impl Mounts {
     ///
     /// # Errors
     /// It is missing, or neither a directory nor a file.
-    pub(crate) fn share(&mut self, name: String, path: &Path, read_only: bool) -> Result<Kind, Error> {
-        let (root, kind) = open_root(path)?;
+    pub(crate) fn share(
+        &mut self,
+        home: &Home,
+        name: String,
+        path: &Path,
+        read_only: bool,
+    ) -> Result<Kind, Error> {
+        let (root, kind) = open_source(home, path, false)?;
         if kind == Kind::Socket {
             return Err(Error::Mount { path: path.to_owned(), problem: "it is a socket".into() });
         }
-        self.shares.push(OpenShare { name, root, read_only });
+        self.share_root(home, name, root, kind, read_only)?;
         Ok(kind)
     }
 
+    fn share_root(
+        &mut self,
+        home: &Home,
+        name: String,
+        root: OwnedFd,
+        kind: Kind,
+        read_only: bool,
+    ) -> Result<(), Error> {
+        if kind == Kind::Directory && !read_only {
+            sources::record(home, &root)?;
+        }
+        self.shares.push(OpenShare { name, root, read_only });
+        Ok(())
+    }
+
     fn source(&mut self, home: &Home, spec: &MountSpec) -> Result<GuestSource, Error> {
-        let (path, populate) = match &spec.source {
+        let (path, populate, create) = match &spec.source {
             MountSource::Tmpfs(options) => return Ok(GuestSource::Tmpfs(options.clone())),
             MountSource::Anonymous => return Ok(GuestSource::Volume),
-            MountSource::Volume(name) => (volume::directory(home, name)?, true),
-            MountSource::Socket(path) => return self.socket(path, Some(0o666)),
-            MountSource::Bind { path, create } => {
+            MountSource::Volume(name) => (volume::directory(home, name)?, true, false),
+            MountSource::Socket(path) => {
                 let path = std::path::absolute(path).map_err(Error::file("find", path))?;
-                if *create && !path.exists() {
-                    std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
+                let (found, kind) = open_source(home, &path, false)?;
+                if kind != Kind::Socket {
+                    return Err(Error::Mount { path, problem: "it is not a socket".into() });
                 }
-                if std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
-                    return self.socket(&path, None);
-                }
-                (path, false)
+                return self.socket(&path, found, Some(0o666));
+            }
+            MountSource::Bind { path, create } => {
+                (std::path::absolute(path).map_err(Error::file("find", path))?, false, *create)
             }
         };
+        let (root, kind) = open_source(home, &path, create)?;
+        if kind == Kind::Socket {
+            return self.socket(&path, root, None);
+        }
         let name = format!("m{}", self.shares.len());
-        match self.share(name.clone(), &path, spec.read_only)? {
+        self.share_root(home, name.clone(), root, kind, spec.read_only)?;
+        match kind {
             Kind::Directory => Ok(GuestSource::Share { name, populate }),
             Kind::File | Kind::Socket => Ok(GuestSource::SharedFile { name }),
         }
     }
 
     /// A socket of the host. In the guest it has the host's owner and mode, as a shared file has, or `mode` for everybody.
-    fn socket(&mut self, path: &Path, mode: Option<u32>) -> Result<GuestSource, Error> {
-        let (found, kind) = open_root(path)?;
-        if kind != Kind::Socket {
-            return Err(Error::Mount { path: path.to_owned(), problem: "it is not a socket".into() });
-        }
+    fn socket(&mut self, path: &Path, found: OwnedFd, mode: Option<u32>) -> Result<GuestSource, Error> {
         let id = u32::try_from(self.sockets.len())
             .map(SocketId)
             .map_err(|_| Error::Spawn(io::ErrorKind::Other.into()))?;
@@ -118,11 +139,10 @@ impl Mounts {
     }
 }
 
-/// Opens a directory or regular file without the right to read it: the file-system worker finds its own way beneath.
-fn open_root(path: &Path) -> Result<(OwnedFd, Kind), Error> {
-    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+/// Opens a source without the right to read it: the file-system worker finds its own way beneath.
+fn open_source(home: &Home, path: &Path, create: bool) -> Result<(OwnedFd, Kind), Error> {
+    let root = sources::open(home, path, create)?;
     let problem = |problem: String| Error::Mount { path: path.to_owned(), problem };
-    let root = opened.map_err(|errno| problem(io::Error::from(errno).to_string()))?;
     let file = File::from(root);
     let found = file.metadata().map_err(|error| problem(error.to_string()))?;
     if found.is_dir() {

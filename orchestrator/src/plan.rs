@@ -128,7 +128,7 @@ impl Plan {
                 Root::Image { upper: upper(place, spec, &mut devices, &mut files)? }
             }
             RootFiles::Directory(path) => {
-                if mounts.share(ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
+                if mounts.share(home, ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
                     return Err(Error::NoDirectory(path.to_path_buf()));
                 }
                 let upper = spec.root.read_only.then_some(Upper::ReadOnly);

@@ -12,7 +12,8 @@ use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
-use crate::{Error, Home, names};
+use crate::spec::RestartPolicy;
+use crate::{Error, HealthReport, Home, events, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -64,7 +65,9 @@ pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
-    let others: Vec<_> = others.map(ephemeral).collect();
+    let health = |record: &Record| HealthReport::read(&home.run().join(&record.id));
+    let others: Vec<_> = others.map(|record| (health(&record), record)).collect();
+    let others = others.into_iter().map(|(health, record)| ephemeral(record, health)).collect::<Vec<_>>();
     entries.extend(others);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
@@ -109,11 +112,16 @@ pub fn running(home: &Home, wanted: &str) -> Result<Record, Error> {
 /// # Errors
 /// The name is taken, or the records cannot be written.
 pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error> {
+    if made.auto_remove && made.spec.restart != RestartPolicy::No {
+        return Err(Error::RemovedAndRestarted);
+    }
     let _alone = lock(home)?;
     let (id, name) = new_identity(home, made.spec.name.as_deref())?;
     // A name whose sandbox is not there counts as free, so it may come first.
     names::assign(home, &name, &id)?;
-    KeptSandbox::write(home, KeptRecord::new(&id, name, made))
+    let kept = KeptSandbox::write(home, KeptRecord::new(&id, name, made))?;
+    events::note(home, &(&kept).into(), "create", &[]);
+    Ok(kept)
 }
 
 /// Removes a kept sandbox that does not run, with its disk and logs.
@@ -130,6 +138,7 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(name));
     }
     kept.remove()?;
+    events::note(home, &kept.into(), "destroy", &[]);
     release_name(home, &name, &record.id)
 }
 
@@ -231,12 +240,18 @@ pub(crate) fn lock(home: &Home) -> Result<File, Error> {
 
 /// The sandbox with this id, if it runs or is kept.
 fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
-    let running = run_dir::held_record(&home.run().join(id.as_str()));
+    let dir = home.run().join(id.as_str());
+    let running = run_dir::held_record(&dir);
+    let health = running.as_ref().and_then(|_| HealthReport::read(&dir));
     let kept = match KeptSandbox::open(home, id) {
-        Err(Error::NoSandbox(_)) => return Ok(running.map(ephemeral)),
+        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(record, health))),
         other => other?,
     };
     let record = kept.record();
+    let mut state = kept.state()?;
+    if health.is_some() {
+        state.health = health;
+    }
     Ok(Some(SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -244,14 +259,14 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
         command: record.command.clone(),
         labels: record.spec.labels.clone(),
         created_ms: record.created_ms,
-        state: kept.state()?,
+        state,
         // It may have been renamed while it runs.
         running: running.map(|running| Record { name: record.name.clone(), ..running }),
         kept: Some(kept),
     }))
 }
 
-fn ephemeral(record: Record) -> SandboxEntry {
+fn ephemeral(record: Record, health: Option<HealthReport>) -> SandboxEntry {
     SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -263,6 +278,7 @@ fn ephemeral(record: Record) -> SandboxEntry {
             status: SandboxStatus::Running,
             started_ms: Some(record.created_ms()),
             pid: Some(record.pid),
+            health,
             ..SandboxState::default()
         },
         running: Some(record),
@@ -272,7 +288,8 @@ fn ephemeral(record: Record) -> SandboxEntry {
 
 /// The state says that the sandbox runs, and nobody supervises it.
 fn is_outdated(entry: &SandboxEntry) -> bool {
-    entry.state.status == SandboxStatus::Running && entry.running.is_none()
+    matches!(entry.state.status, SandboxStatus::Running | SandboxStatus::Restarting)
+        && entry.running.is_none()
 }
 
 /// What is true of a sandbox whose supervisor was killed.

@@ -199,6 +199,11 @@ impl RunDir {
         &self.path
     }
 
+    /// The sandbox is not kept: it goes with this directory.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.owns_name
+    }
+
     /// What is written down about it.
     #[must_use]
     pub fn record(&self) -> &Record {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
-use crate::control::ControlSocket;
+use crate::life::Life;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
 use crate::supervisor::{Front, Supervisor};
-use crate::{Error, Plan, RunDir, VmmProcess};
+use crate::{Error, Plan, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
@@ -69,15 +69,13 @@ pub(crate) fn exit_code(ended: &Result<Ended, Error>) -> u8 {
     ended.as_ref().map_or(FAILED, Ended::code)
 }
 
-/// A running sandbox; dropping it ends its machine and removes its directory.
+/// A running sandbox's machine and its command; dropping it ends the machine.
 #[derive(Debug)]
-pub struct Sandbox {
-    // Fields drop in this order: the guest's streams, the machine, then its directory.
+pub(crate) struct Sandbox {
+    // Fields drop in this order: the guest's streams, then the machine.
     pub(crate) process: Process,
     pub(crate) session: Session,
     vmm: VmmProcess,
-    pub(crate) control: ControlSocket,
-    run_dir: RunDir,
     _published: PublishedSockets,
     pub(crate) stop: StopSpec,
     pub(crate) stop_signal: u8,
@@ -94,14 +92,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// The process or the session cannot be started. What fails in the machine is told by [`Self::run`].
-    pub fn start(
-        plan: Plan,
-        run_dir: RunDir,
-        program: &Path,
-        stop: StopSpec,
-        streams: Streams,
-    ) -> Result<Self, Error> {
-        let control = ControlSocket::listen(run_dir.path())?;
+    pub(crate) fn start(plan: Plan, program: &Path, stop: StopSpec, streams: Streams) -> Result<Self, Error> {
         let vmm = VmmProcess::start(program, &plan.vm, &plan.descriptors())?;
         plan.timeline.record("spawned");
         // The machine has the files now; a pipe's or socket's end is seen only when this copy of it is closed too.
@@ -115,8 +106,6 @@ impl Sandbox {
             process,
             session,
             vmm,
-            control,
-            run_dir,
             _published: published,
             stop,
             stop_signal: plan.stop_signal.number(),
@@ -126,15 +115,14 @@ impl Sandbox {
         })
     }
 
-    /// Supervises the sandbox until it ends: passes signals on, serves its control socket, ends the machine. `record`
-    /// is called when the machine is gone and before the sandbox counts as ended.
+    /// Supervises the command until it ends: passes signals on, serves the control socket, ends the machine.
     ///
     /// # Errors
     /// The machine or the session with it failed.
-    pub fn run(self, front: Front<'_>, record: impl FnOnce(&Result<Ended, Error>)) -> Result<Ended, Error> {
+    pub(crate) fn run(self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let (outcome, waiting) = Supervisor::new(&self, front, deadline).run();
-        let Self { process, session, vmm, control, run_dir, keeps_disk, .. } = self;
+        let outcome = Supervisor::new(&self, life, front, deadline).run();
+        let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {
             // The machine's end cuts what is not written by then.
@@ -144,15 +132,42 @@ impl Sandbox {
         }
         drop((process, session));
         let ended = match outcome {
-            Ok(ended) => Ok(ended),
+            Ok(ended) => {
+                vmm.end();
+                Ok(ended)
+            }
             Err(SessionError::Exec { code, message }) => Ok(Ended::NotStarted(code, message)),
             Err(SessionError::Lost) => explain(vmm.wait(REPORT_GRACE)),
             Err(error) => Err(error.into()),
         };
+        life.command_ended(exit_code(&ended));
+        ended
+    }
+}
+
+/// A sandbox that was started in this process and ends with its command.
+#[derive(Debug)]
+pub struct LaunchedSandbox {
+    // The machine ends before its directory goes.
+    pub(crate) sandbox: Sandbox,
+    pub(crate) life: Life,
+}
+
+impl LaunchedSandbox {
+    /// Supervises the sandbox until it ends. `record` is called when the machine is gone and before the sandbox counts
+    /// as ended.
+    ///
+    /// # Errors
+    /// The machine or the session with it failed.
+    pub fn run(
+        self,
+        mut front: Front<'_>,
+        record: impl FnOnce(&Result<Ended, Error>),
+    ) -> Result<Ended, Error> {
+        let Self { sandbox, mut life } = self;
+        let ended = sandbox.run(&mut life, &mut front);
         record(&ended);
-        drop(run_dir);
-        // Whoever connected while the machine ended is answered, too; nobody finds the socket any more.
-        waiting.join(&control).tell(exit_code(&ended));
+        life.end(exit_code(&ended));
         ended
     }
 }

@@ -3,24 +3,29 @@
 //! Whoever starts a sandbox waits for one report over the socket FD: the command runs, or why it does not. After that
 //! the supervisor depends on nobody.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
 use monocore_oci::Store;
 use monocore_protocol::TermSize;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitOptions, waitpid};
 use serde::{Deserialize, Serialize};
 
 use crate::control::wire::{self, Received};
 use crate::home::make_private_dir;
 use crate::kept::{KeptSandbox, SandboxState, SandboxStatus, now_ms};
+use crate::life::{Ending, Life};
 use crate::logs::{LogStream, LogWriter};
-use crate::sandbox::{Attached, Ended, exit_code};
+use crate::sandbox::{Attached, Ended, LaunchedSandbox, exit_code};
 use crate::session::{Input, Output, Signals, Streams};
 use crate::spec::RootSource;
 use crate::supervisor::Front;
@@ -78,8 +83,13 @@ fn spawn_supervisor(launcher: &Launcher, kept: &KeptSandbox, report: &OwnedFd) -
     let home = [b"MONOCORE_HOME=", launcher.home.root().as_os_str().as_bytes()].concat();
     environment.push(text(&home)?);
     let program = text(launcher.program.as_os_str().as_bytes())?;
-    spawn::sys::spawn(&program, &args, &environment, &[report.as_fd()], log.as_fd())?;
-    Ok(())
+    let pid = spawn::sys::spawn(&program, &args, &environment, &[report.as_fd()], log.as_fd())?;
+    // The supervisor goes on in a child of that process; a long-lived caller has no zombie at its end.
+    match retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty())) {
+        // A caller that ignores SIGCHLD has no children to wait for.
+        Ok(_) | Err(Errno::CHILD) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn own_log(kept: &KeptSandbox) -> Result<File, Error> {
@@ -96,11 +106,12 @@ fn own_log(kept: &KeptSandbox) -> Result<File, Error> {
 }
 
 /// Supervises the kept sandbox `id` in this process until it ends; what comes of its start is told over the inherited
-/// descriptor number `report`.
+/// descriptor number `report`. The process has one thread; it ends, and a child of it is the supervisor.
 ///
 /// # Errors
 /// The sandbox could not be started, or its machine failed. It is told over `report` and written down as well.
 pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Error> {
+    spawn::sys::leave_parent().map_err(Error::Spawn)?;
     let mut report = Some(spawn::sys::inherited(report).map_err(Error::Spawn)?);
     let mut say = |what: &Report| {
         if let Some(report) = report.take() {
@@ -129,21 +140,60 @@ pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Er
 
 fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Result<Ended, Error> {
     let signals = Signals::block()?;
-    let (streams, stdin) = streams(kept)?;
-    let mut sandbox = with_root(&launcher.home, kept, |root| launcher.start_kept(kept, root, streams))?;
-    sandbox.attached = Some(Attached { stdin });
+    let log = LogWriter::open(&kept.log())?;
+    let (first, stdin) = streams(kept, &log)?;
+    let launched = with_root(&launcher.home, kept, |root| launcher.start_kept(kept, root, first))?;
+    let LaunchedSandbox { sandbox, mut life } = launched;
+    life.watch_log(log.clone());
+    let restarts = Cell::new(0);
     let mut started = || {
-        if let Err(error) = write_start(kept) {
+        if let Err(error) = write_start(kept, restarts.get()) {
             tracing::warn!(%error, "the sandbox's state is not written");
         }
         told();
     };
-    let front = Front::Background { signals: &signals, started: &mut started };
-    sandbox.run(front, |ended| {
-        if let Err(error) = kept.write_state(&ended_state(kept, ended)) {
-            tracing::warn!(%error, "the sandbox's state is not written");
+    let mut front = Front::Background { signals: &signals, started: &mut started };
+    let mut next = Ok((sandbox, stdin));
+    let ended = loop {
+        let began = Instant::now();
+        let ended = next.and_then(|(mut sandbox, stdin)| {
+            // The command's standard input stays open while it runs.
+            sandbox.attached = Some(Attached { stdin });
+            sandbox.run(&mut life, &mut front)
+        });
+        if let Ok(now) = registry::open_kept(&launcher.home, &kept.record().id) {
+            // It may have been changed by `update`.
+            life.restarts.set_policy(now.record().spec.restart);
         }
-    })
+        let Some(delay) = next_start(&mut life, &ended, began.elapsed()) else { break ended };
+        note_state(kept, &ended_state(kept, &life, SandboxStatus::Restarting, &ended));
+        if !life.rest(&front, delay) {
+            break if life.ending == Some(Ending::MaxDuration) { Ok(Ended::TimedOut) } else { ended };
+        }
+        restarts.set(life.restarts.count());
+        next = streams(kept, &log).and_then(|(streams, stdin)| {
+            let start = |root: &RootFiles<'_>| launcher.start_again(kept, root, streams, &life);
+            Ok((with_root(&launcher.home, kept, start)?, stdin))
+        });
+    };
+    note_state(kept, &ended_state(kept, &life, SandboxStatus::Exited, &ended));
+    life.end(exit_code(&ended));
+    ended
+}
+
+/// The delay until the sandbox is started again, unless it has ended for good.
+fn next_start(life: &mut Life, ended: &Result<Ended, Error>, ran: Duration) -> Option<Duration> {
+    // A command that never ran is the user's to put right.
+    if life.ending.is_some() || !life.has_started() {
+        return None;
+    }
+    life.restarts.after(exit_code(ended), ran)
+}
+
+fn note_state(kept: &KeptSandbox, state: &SandboxState) {
+    if let Err(error) = kept.write_state(state) {
+        tracing::warn!(%error, "the sandbox's state is not written");
+    }
 }
 
 /// Calls `then` with the root of `kept`, opened.
@@ -165,8 +215,7 @@ pub(crate) fn with_root<T>(
 }
 
 /// The command's streams, which lead into the log; and what keeps its standard input open, if it has one.
-fn streams(kept: &KeptSandbox) -> Result<(Streams, Option<OwnedFd>), Error> {
-    let log = LogWriter::open(&kept.log())?;
+fn streams(kept: &KeptSandbox, log: &LogWriter) -> Result<(Streams, Option<OwnedFd>), Error> {
     let output = |stream| Output::Writer(Box::new(log.stream(stream)));
     let process = &kept.record().spec.process;
     let (input, held) = if process.stdin {
@@ -184,16 +233,32 @@ fn streams(kept: &KeptSandbox) -> Result<(Streams, Option<OwnedFd>), Error> {
     Ok((streams, held))
 }
 
-fn write_start(kept: &KeptSandbox) -> Result<(), Error> {
+fn write_start(kept: &KeptSandbox, restart_count: u32) -> Result<(), Error> {
     kept.write_state(&SandboxState {
         status: SandboxStatus::Running,
         started_ms: Some(now_ms()),
         pid: Some(std::process::id()),
+        restart_count,
         ..SandboxState::default()
     })
 }
 
-fn ended_state(kept: &KeptSandbox, ended: &Result<Ended, Error>) -> SandboxState {
+fn ended_state(
+    kept: &KeptSandbox,
+    life: &Life,
+    status: SandboxStatus,
+    ended: &Result<Ended, Error>,
+) -> SandboxState {
+    SandboxState {
+        restart_count: life.restarts.count(),
+        is_stopped: matches!(life.ending, Some(Ending::User | Ending::Idle | Ending::MaxDuration)),
+        health: life.last_health().cloned(),
+        pid: (status == SandboxStatus::Restarting).then(std::process::id),
+        ..failed_state(kept, status, ended)
+    }
+}
+
+fn failed_state(kept: &KeptSandbox, status: SandboxStatus, ended: &Result<Ended, Error>) -> SandboxState {
     let before = kept.state().unwrap_or_default();
     let error = match ended {
         Ok(Ended::NotStarted(_, message)) => Some(message.clone()),
@@ -201,12 +266,12 @@ fn ended_state(kept: &KeptSandbox, ended: &Result<Ended, Error>) -> SandboxState
         Err(error) => Some(error.to_string()),
     };
     SandboxState {
-        status: SandboxStatus::Exited,
+        status,
         exit_code: Some(exit_code(ended)),
         error,
         started_ms: before.started_ms,
         finished_ms: Some(now_ms()),
-        pid: None,
+        ..SandboxState::default()
     }
 }
 
@@ -216,7 +281,7 @@ fn write_end(home: &Home, kept: &KeptSandbox, result: &Result<Ended, Error>) -> 
         return registry::remove(home, kept);
     }
     if result.is_err() && kept.state().is_ok_and(|state| state.status != SandboxStatus::Exited) {
-        kept.write_state(&ended_state(kept, result))?;
+        kept.write_state(&failed_state(kept, SandboxStatus::Exited, result))?;
     }
     Ok(())
 }

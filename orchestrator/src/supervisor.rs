@@ -13,10 +13,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::health::HealthMonitor;
+use crate::idle::Idle;
+use crate::life::{Ending, Life};
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
-use clients::Clients;
-pub(crate) use clients::Waiting;
+pub(crate) use clients::Clients;
 
 /// From SIGKILL in the guest to the machine's end.
 const KILL_GRACE: Duration = Duration::from_secs(3);
@@ -41,7 +43,7 @@ pub enum Front<'a> {
 }
 
 impl Front<'_> {
-    fn signals(&self) -> &Signals {
+    pub(crate) fn signals(&self) -> &Signals {
         match self {
             Self::Foreground { signals, .. } | Self::Background { signals, .. } => signals,
         }
@@ -75,10 +77,10 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Supervisor<'a, 'f> {
     sandbox: &'a Sandbox,
-    front: Front<'f>,
-    clients: Clients,
+    life: &'a mut Life,
+    front: &'a mut Front<'f>,
     phase: Phase,
-    /// When the sandbox is stopped because its time is up.
+    /// When this run of the command is stopped because its time is up.
     deadline: Option<Instant>,
     timed_out: bool,
     /// A signal has asked for the end.
@@ -90,11 +92,16 @@ pub(crate) struct Supervisor<'a, 'f> {
 type Outcome = Result<Ended, SessionError>;
 
 impl<'a, 'f> Supervisor<'a, 'f> {
-    pub(crate) fn new(sandbox: &'a Sandbox, front: Front<'f>, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(
+        sandbox: &'a Sandbox,
+        life: &'a mut Life,
+        front: &'a mut Front<'f>,
+        deadline: Option<Instant>,
+    ) -> Self {
         Self {
             sandbox,
+            life,
             front,
-            clients: Clients::default(),
             phase: Phase::Running,
             deadline,
             timed_out: false,
@@ -103,8 +110,8 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
     }
 
-    /// Runs until the command has ended or the machine is to end without it; gives back the clients that wait for that.
-    pub(crate) fn run(mut self) -> (Outcome, Waiting) {
+    /// Runs until the command has ended or the machine is to end without it.
+    pub(crate) fn run(mut self) -> Outcome {
         let outcome = loop {
             match self.turn() {
                 Ok(None) => {}
@@ -112,11 +119,10 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 Err(error) => break Err(error),
             }
         };
-        let outcome = match outcome {
+        match outcome {
             Ok(_) if self.timed_out => Ok(Ended::TimedOut),
             other => other,
-        };
-        (outcome, self.clients.into_waiting())
+        }
     }
 
     fn turn(&mut self) -> Result<Option<Ended>, SessionError> {
@@ -133,11 +139,21 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 return Ok(Some(ended));
             }
         }
-        self.clients.accept(&self.sandbox.control);
-        for request in self.clients.serve(self.sandbox) {
+        let now = Instant::now();
+        self.life.clients.accept(&self.life.control);
+        let served = self.life.clients.serve(self.sandbox, &self.life.journal);
+        if served.was_used
+            && let Some(idle) = &mut self.life.idle
+        {
+            idle.touch(now);
+        }
+        for request in served.stops {
+            self.life.ending = Some(Ending::User);
             let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
             self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
         }
+        self.life.check_health(self.sandbox, now);
+        self.life.answer_waiting();
         Ok(None)
     }
 
@@ -145,15 +161,18 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         let process = &self.sandbox.process;
         let mut fds = vec![PollFd::from_borrowed_fd(process.ended_fd(), PollFlags::IN)];
         let mut read = |fd| fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        if matches!(self.front, Front::Background { .. }) && !self.told_start {
+        if !self.told_start {
             read(process.started_fd());
         }
-        if self.clients.has_room() {
-            read(self.sandbox.control.as_fd());
+        if self.life.clients.has_room() {
+            read(self.life.control.as_fd());
         }
-        fds.push(PollFd::from_borrowed_fd(self.front.signals().as_fd(), PollFlags::IN));
-        fds.extend(self.clients.sockets().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
-        let next = [self.next_time(), self.clients.next_time()].into_iter().flatten().min();
+        read(self.front.signals().as_fd());
+        self.life.clients.sockets().chain(self.life.clients.commands()).for_each(&mut read);
+        let health = self.life.monitor();
+        health.map(HealthMonitor::fds).into_iter().flatten().for_each(read);
+        let times = [self.next_time(), self.life.clients.next_time(), health.map(HealthMonitor::next_time)];
+        let next = times.into_iter().flatten().min();
         let left = next.map(|time| time.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, left.as_ref()) {
@@ -164,7 +183,10 @@ impl<'a, 'f> Supervisor<'a, 'f> {
 
     fn next_time(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Running => self.deadline,
+            Phase::Running => {
+                let idle = self.life.idle.as_ref().and_then(Idle::next_time);
+                [self.deadline, self.life.end_at, idle].into_iter().flatten().min()
+            }
             Phase::Stopping { kill_at } => kill_at,
             Phase::Killing { end_at } => end_at,
         }
@@ -172,13 +194,15 @@ impl<'a, 'f> Supervisor<'a, 'f> {
 
     /// Does what is due.
     fn look_at_clock(&mut self) -> Result<Option<Ended>, SessionError> {
-        if self.next_time().is_none_or(|time| time > Instant::now()) {
+        let now = Instant::now();
+        if self.next_time().is_none_or(|time| time > now) {
             return Ok(None);
         }
         match self.phase {
             Phase::Running => {
-                self.timed_out = true;
-                self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+                if self.is_time_up(now) {
+                    self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+                }
                 Ok(None)
             }
             Phase::Stopping { .. } => self.begin_kill().map(|()| None),
@@ -186,17 +210,39 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
     }
 
+    /// Whether one of the sandbox's time limits is reached.
+    fn is_time_up(&mut self, now: Instant) -> bool {
+        let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if is_due(self.life.end_at) {
+            self.life.ending = Some(Ending::MaxDuration);
+            self.timed_out = true;
+        } else if is_due(self.deadline) {
+            self.timed_out = true;
+        } else {
+            let clients = &self.life.clients;
+            let idle = self.life.idle.as_mut();
+            if !idle.is_some_and(|idle| idle.is_over(now, || clients.use_the_sandbox())) {
+                return false;
+            }
+            self.life.ending = Some(Ending::Idle);
+        }
+        true
+    }
+
     fn notice_start(&mut self) {
-        let Front::Background { started, .. } = &mut self.front else { return };
-        if !self.told_start && self.sandbox.process.pid().is_some() {
-            self.told_start = true;
+        if self.told_start || self.sandbox.process.pid().is_none() {
+            return;
+        }
+        self.told_start = true;
+        self.life.command_started(Instant::now());
+        if let Front::Background { started, .. } = self.front {
             started();
         }
     }
 
     fn signal(&mut self, signal: u8) -> Result<Option<Ended>, SessionError> {
         let process = &self.sandbox.process;
-        match (&self.front, SignalKind::of(signal)) {
+        match (&*self.front, SignalKind::of(signal)) {
             (Front::Foreground { terminal, .. }, SignalKind::WindowChange) => match terminal {
                 Some(terminal) => terminal.size().map_or(Ok(()), |size| process.resize(size))?,
                 None => process.signal(signal)?,
@@ -207,6 +253,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 process.signal(signal)?;
             }
             (Front::Background { .. }, SignalKind::End) => {
+                self.life.ending.get_or_insert(Ending::Host);
                 self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
             }
             (Front::Background { .. }, _) => {}
@@ -225,11 +272,13 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         let earlier = self.next_time().filter(|_| matches!(self.phase, Phase::Stopping { .. }));
         let kill_at = Instant::now().checked_add(grace);
         self.phase = Phase::Stopping { kill_at: [earlier, kill_at].into_iter().flatten().min() };
+        self.life.journal.note("kill", &[("signal", &signal.to_string())]);
         self.sandbox.process.signal(signal)
     }
 
     fn begin_kill(&mut self) -> Result<(), SessionError> {
         self.phase = Phase::Killing { end_at: Instant::now().checked_add(KILL_GRACE) };
+        self.life.journal.note("kill", &[("signal", &SIGKILL.to_string())]);
         self.sandbox.process.signal(SIGKILL)
     }
 }

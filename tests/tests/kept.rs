@@ -7,14 +7,22 @@ mod attach;
 mod copy;
 #[path = "kept/crash.rs"]
 mod crash;
+#[path = "kept/events.rs"]
+mod events;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/health.rs"]
+mod health;
 #[path = "kept/inside.rs"]
 mod inside;
 #[path = "kept/life.rs"]
 mod life;
+#[path = "kept/limits.rs"]
+mod limits;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/restart.rs"]
+mod restart;
 #[path = "kept/select.rs"]
 mod select;
 #[path = "kept/support.rs"]

@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -14,6 +15,10 @@ mod inside;
 mod volume;
 
 pub(super) use super::output::Format;
+use super::project::{
+    AddArgs, ConfigArgs, DownArgs, InitArgs, LogArgs, ProjectArgs, RemoveArgs, ScriptArgs, StatusArgs,
+    TreeArgs, UpArgs,
+};
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
 pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
@@ -75,6 +80,32 @@ pub(super) enum Command {
     Inspect(InspectSandboxArgs),
     /// Show what running sandboxes use
     Stats(StatsArgs),
+    /// Follow what happens to sandboxes
+    Events(super::events::EventsArgs),
+    /// Write a first monocore.toml
+    Init(InitArgs),
+    /// Add a service to a project's monocore.toml
+    Add(AddArgs),
+    /// Check a project's file and show how it was understood
+    Config(ConfigArgs),
+    /// Run a named script of a service in its running sandbox
+    RunScript(ScriptArgs),
+    /// Make and start the sandboxes of a project
+    Up(UpArgs),
+    /// Stop and remove the sandboxes of a project
+    Down(DownArgs),
+    /// Bring a running project to what its file says now; as up -d --remove-orphans
+    Apply(UpArgs),
+    /// Show the sandboxes of a project
+    Status(StatusArgs),
+    /// Show the output of a project's sandboxes
+    Log(LogArgs),
+    /// Show a project's groups, services and what they need
+    Tree(TreeArgs),
+    /// Stop and remove services of a project
+    Remove(RemoveArgs),
+    /// Remove the sandboxes of a project with its named volumes
+    Clean(ProjectArgs),
     /// List the published ports of a running sandbox, or tell where one of its ports is
     Port(PortArgs),
     /// Look at a running sandbox's network
@@ -277,6 +308,26 @@ pub(crate) enum JailArg {
     Strict,
     /// Warn, and go on with the parts there are.
     BestEffort,
+}
+
+impl ExecArgs {
+    /// The command `command` in `sandbox`, with this process's standard streams, and with a terminal if there is one.
+    pub(super) fn of(sandbox: &str, command: Vec<OsString>) -> Self {
+        let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        Self {
+            interactive: true,
+            tty,
+            detach: false,
+            detach_keys: DetachKeys::default(),
+            privileged: false,
+            env: Vec::new(),
+            env_file: Vec::new(),
+            workdir: None,
+            user: None,
+            sandbox: sandbox.to_owned(),
+            command,
+        }
+    }
 }
 
 impl From<JailArg> for JailMode {

@@ -61,7 +61,7 @@ pub(super) fn main(args: &LogsArgs) -> anyhow::Result<()> {
 }
 
 /// The entries of the last `count` lines that `now` has. `reader` is left behind them.
-fn last_lines(
+pub(super) fn last_lines(
     mut now: LogReader,
     since: Option<SystemTime>,
     count: usize,

@@ -29,6 +29,18 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Writes `text` and a newline at once; false if the reader has gone away.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn line(text: &str) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("writing to standard output"),
+    }
+}
+
 /// Writes `value` as JSON, or what `table` makes of it.
 ///
 /// # Errors

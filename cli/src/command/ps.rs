@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use monocore_orchestrator::spec::MountSource;
-use monocore_orchestrator::{Home, NetworkRecord, SandboxEntry, SandboxStatus, registry};
+use monocore_orchestrator::{
+    HealthReport, HealthStatus, Home, NetworkRecord, SandboxEntry, SandboxStatus, registry,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,6 +28,8 @@ struct Row {
     exit_code: Option<u8>,
     started_ms: Option<u64>,
     finished_ms: Option<u64>,
+    health: Option<HealthStatus>,
+    restart_count: u32,
     ports: Vec<String>,
 }
 
@@ -41,6 +45,8 @@ impl Row {
             exit_code: entry.state.exit_code,
             started_ms: entry.state.started_ms,
             finished_ms: entry.state.finished_ms,
+            health: entry.state.health.as_ref().map(|report| report.status),
+            restart_count: entry.state.restart_count,
             ports: ports(entry),
         }
     }
@@ -136,11 +142,19 @@ fn command(words: &[String], whole: bool) -> String {
     if line.chars().count() > most { format!("\"{short}…\"") } else { format!("\"{short}\"") }
 }
 
-fn status(entry: &SandboxEntry, now: SystemTime) -> String {
+pub(super) fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let state = &entry.state;
     match state.status {
         SandboxStatus::Created => "Created".to_owned(),
-        SandboxStatus::Running => format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now)),
+        SandboxStatus::Running => {
+            let up = ago(state.started_ms.unwrap_or(entry.created_ms), now);
+            format!("Up {up}{}", state.health.as_ref().map(health).unwrap_or_default())
+        }
+        SandboxStatus::Restarting => format!(
+            "Restarting ({}) {} ago",
+            state.exit_code.unwrap_or_default(),
+            ago(state.finished_ms.unwrap_or(entry.created_ms), now)
+        ),
         SandboxStatus::Exited => format!(
             "Exited ({}) {} ago",
             state.exit_code.unwrap_or_default(),
@@ -149,7 +163,16 @@ fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     }
 }
 
-fn ports(entry: &SandboxEntry) -> Vec<String> {
+/// Docker's words for the health, behind the time.
+fn health(report: &HealthReport) -> &'static str {
+    match report.status {
+        HealthStatus::Starting => " (health: starting)",
+        HealthStatus::Healthy => " (healthy)",
+        HealthStatus::Unhealthy => " (unhealthy)",
+    }
+}
+
+pub(super) fn ports(entry: &SandboxEntry) -> Vec<String> {
     match entry.running.as_ref().map(|record| &record.network) {
         Some(NetworkRecord::Ours { ports, .. }) => ports
             .iter()

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use monocore_orchestrator::session::Signals;
 use monocore_orchestrator::{
-    Home, Launcher, LogReader, SandboxEntry, registry, start_in_background, this_program,
+    Home, Launcher, LogReader, SandboxEntry, events, registry, start_in_background, this_program,
 };
 
 use super::args::{StartArgs, StopArgs};
@@ -58,11 +58,12 @@ pub(super) fn restart(args: &StopArgs) -> anyhow::Result<()> {
     let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_some())?;
     end::each(&names, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;
-        entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
+        let kept = entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
         if entry.running.is_some() {
             end::stop_one(&launcher.home, &entry, args)?;
         }
         start(&launcher, &entry)?;
+        events::note(&launcher.home, &kept.into(), "restart", &[]);
         output::print(&format!("{wanted}\n"))
     })
 }

@@ -1,6 +1,7 @@
 //! The host's file system, one small function per need; every path that reaches it is one checked name below a
 //! directory descriptor, or `/proc/self/fd/N` for a descriptor of ours.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
@@ -9,7 +10,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::procpath::ProcPath;
-use crate::wire::Name;
+use crate::wire::{Name, PATH_MAX};
 
 /// What the server wants to know of a file.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +75,11 @@ impl Stat {
         self.file_type() == FileType::RegularFile
     }
 
+    /// Whether it is a directory that was removed, or a file without a name.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.0.stx_nlink == 0
+    }
+
     /// Whether `user.` attributes can be kept on it.
     pub(crate) fn keeps_xattrs(&self) -> bool {
         self.is_dir() || self.is_file()
@@ -95,6 +101,57 @@ pub(crate) fn hold(dir: impl AsFd, name: Name<'_>) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat2(dir, name.as_c_str(), flags, Mode::empty(), resolve)
+}
+
+/// Takes hold of what lies below a share's root by these names, first to last. No link leads the walk away; a link at its end
+/// is taken itself.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn hold_path<'n>(root: &OwnedFd, names: impl Iterator<Item = &'n CStr>) -> Result<OwnedFd, Errno> {
+    let hold = |dir: &OwnedFd, path: &mut Vec<u8>| {
+        path.push(0);
+        let text = CStr::from_bytes_with_nul(path).map_err(|_| Errno::INVAL)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = openat2(dir, text, flags, Mode::empty(), BENEATH);
+        path.clear();
+        held
+    };
+    let mut path = Vec::with_capacity(256);
+    let mut above = None;
+    for name in names {
+        if path.len() + name.count_bytes() + 2 > PATH_MAX {
+            above = Some(hold(above.as_ref().unwrap_or(root), &mut path)?);
+        }
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.to_bytes());
+    }
+    hold(above.as_ref().unwrap_or(root), &mut path)
+}
+
+/// Whether a directory lies below another, at most `depth` steps down, or is that other one.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn lies_below(dir: &OwnedFd, above: &OwnedFd, depth: usize) -> Result<bool, Errno> {
+    let goal = Stat::of(above)?.id();
+    let mut at = Stat::of(dir)?.id();
+    let mut held: Option<OwnedFd> = None;
+    for _ in 0..depth {
+        if at == goal {
+            return Ok(true);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let up = openat(held.as_ref().unwrap_or(dir), c"..", flags, Mode::empty())?;
+        let id = Stat::of(&up)?.id();
+        if id == at {
+            return Ok(false);
+        }
+        (at, held) = (id, Some(up));
+    }
+    Ok(false)
 }
 
 /// Makes a regular file and opens it; nothing that is there already is opened.
@@ -142,7 +199,6 @@ pub(crate) fn open_dir(held: impl AsFd) -> Result<OwnedFd, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::CStr;
     use std::os::unix::fs::{MetadataExt, symlink};
 
     fn name(text: &CStr) -> Name<'_> {

@@ -1,4 +1,5 @@
 //! virtio-fs: directories and files of the host, seen by a guest (VIRTIO 1.3 §5.11; FUSE 7.39).
+//! Its decisions are in `docs/design/fs.md`.
 //!
 //! One device serves any number of shares. Its root is of our own making and lists them; each is announced as
 //! a submount, so that the guest gives it a device number of its own. Shares come and go through an
@@ -12,7 +13,8 @@
 //! ```
 //!
 //! **Trust.** The guest is hostile, and so may be whoever else writes a share on the host. Every name that
-//! reaches the host is one checked component below a directory descriptor (`openat2`, `RESOLVE_BENEATH`);
+//! reaches the host is one checked component. A file is reached from its share's root by the names that lead to it
+//! (`openat2`, `RESOLVE_BENEATH`, no links), each time anew, so what leaves a share is out of reach;
 //! symbolic links are followed by the guest's kernel, never here; a file found again must still have the
 //! device, inode and birth it had; only regular files and directories are opened, and device nodes are not
 //! made. What a guest makes the server hold is bounded ([`ServerConfig`]). Who may do what inside the guest is

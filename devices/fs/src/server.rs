@@ -32,22 +32,23 @@ pub struct ServerConfig {
     pub owners: OwnerPolicy,
     /// Let the guest keep written data and write it back later: faster, and wrong as soon as the host writes too.
     pub writeback: bool,
-    /// Most files known to the guest at once; one takes about 250 bytes.
-    pub max_nodes: usize,
+    /// Most memory for the files known to the guest at once, in bytes. One takes about 250, with a name of up to 23
+    /// characters.
+    pub max_node_bytes: usize,
     /// Most descriptors held for the guest: half of them for open files.
     pub max_descriptors: usize,
 }
 
 impl ServerConfig {
     /// What fits this process: see [`OwnerPolicy::for_this_process`]; three quarters of the descriptors it may have now, 65536
-    /// at most; a million files.
+    /// at most; 256 MiB of memory for the files that the guest knows, about a million.
     pub fn for_this_process() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let descriptors = usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX).min(65536);
         Self {
             owners: OwnerPolicy::for_this_process(),
             writeback: false,
-            max_nodes: 1 << 20,
+            max_node_bytes: 256 << 20,
             max_descriptors: descriptors,
         }
     }
@@ -235,7 +236,7 @@ impl Server {
     pub(crate) fn from_parts(parts: ServerParts) -> Self {
         let ServerParts { config, owners, registry, metrics, results } = parts;
         let descriptors = config.max_descriptors.max(64);
-        let limits = NodeLimits { nodes: config.max_nodes.max(16), anchors: descriptors / 2 };
+        let limits = NodeLimits { bytes: config.max_node_bytes.max(4096), pins: descriptors / 2 };
         Self {
             config,
             owners,

@@ -139,9 +139,6 @@ impl Server {
         if saved.version != VERSION {
             return Err(StateError::Version(saved.version));
         }
-        if saved.nodes.len() >= self.config.max_nodes {
-            return Err(StateError::Inconsistent("more files than are allowed"));
-        }
         self.end_session();
         self.session = saved.session;
         self.nodes.continue_from(saved.next_node);
@@ -159,6 +156,9 @@ impl Server {
     }
 
     fn restore_node(&mut self, saved: SavedNode) -> Result<(), StateError> {
+        if self.nodes.check_room().is_err() {
+            return Err(StateError::Inconsistent("more files than are allowed"));
+        }
         let bad_name = |_| StateError::Inconsistent("a name that is none");
         let Some(share) = self.registry.by_name(Name::new(&saved.share).map_err(bad_name)?) else {
             // Whatever the guest asks of this node is ESTALE.
@@ -192,7 +192,7 @@ impl Server {
                 if self.nodes.share(*parent)?.id != share.id {
                     return Err(Errno::STALE);
                 }
-                let dir = self.nodes.anchor(*parent)?;
+                let dir = self.nodes.reach(*parent)?;
                 Ok(Stat::at(&dir, Name::new(name)?)?.id())
             }
             Place::FileDir => Ok(FileId::default()),
@@ -224,7 +224,7 @@ impl Server {
     fn restore_lock(&mut self, saved: &SavedLock) {
         let SavedLock { node, owner, range } = *saved;
         let taken = (|| {
-            let held = self.nodes.anchor(node)?;
+            let held = self.nodes.reach(node)?;
             let read_only = self.nodes.share(node)?.read_only;
             let file = self.locks.file(node, owner, || open_for_locks(&held, read_only))?;
             let after = self.locks.after(node, owner, |held| held.lock(range))?;
@@ -244,14 +244,14 @@ impl Server {
             SavedKind::Synthetic | SavedKind::Lost => Ok(Open::Lost),
             SavedKind::File | SavedKind::Dir if synthetic => Ok(Open::Lost),
             SavedKind::Dir => {
-                Ok(Open::Dir { file: Arc::new(open_dir(self.nodes.anchor(saved.node)?)?), at: None })
+                Ok(Open::Dir { file: Arc::new(open_dir(self.nodes.reach(saved.node)?)?), at: None })
             }
             SavedKind::File => {
                 let flags = self.host_flags(saved.flags).difference(OFlags::TRUNC);
                 if flags.intersects(OFlags::RWMODE) && self.nodes.share(saved.node)?.read_only {
                     return Ok(Open::Lost);
                 }
-                Ok(Open::File(Arc::new(open_held(self.nodes.anchor(saved.node)?, flags)?)))
+                Ok(Open::File(Arc::new(open_held(self.nodes.reach(saved.node)?, flags)?)))
             }
         }
     }

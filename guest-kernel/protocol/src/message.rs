@@ -166,6 +166,14 @@ pub enum Request {
     Sync(RequestId),
     /// Ends every process and writes everything down; after the answer the host may end the machine.
     Shutdown(RequestId),
+    /// Connects to a TCP port of the guest's loopback interface. The stream opened as [`StreamId::Connection`] is the
+    /// answer, or [`Event::NotConnected`].
+    ConnectPort {
+        /// The connection's name.
+        connection: ConnectionId,
+        /// The port.
+        port: u16,
+    },
 }
 
 /// Guest to host, on the control connection.

@@ -28,6 +28,13 @@ impl ConfigError {
         Self { key: key.into(), message: message.into(), ..Self::default() }
     }
 
+    pub(super) fn at(mut self, place: &super::tree::Place) -> Self {
+        self.file = Some(place.file.to_path_buf());
+        self.line = place.line;
+        self.column = place.column;
+        self
+    }
+
     pub(crate) fn text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
         self

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use monocore_spec::{NetLimits, PolicySpec, Reach};
 
+use super::dotenv;
 use super::texts::{self, ParsedTexts};
 use super::{ConfigError, ConfigErrors, EnvFile, Healthcheck, Project, Service};
 use crate::project::{LABEL_PROJECT, LABEL_SERVICE};
@@ -185,6 +186,7 @@ impl Service {
     }
 }
 
+/// The variables of a file.
 fn read_file(
     project: &Project,
     file: &EnvFile,
@@ -195,5 +197,9 @@ fn read_file(
     if !file.required && !path.exists() {
         return Ok(Vec::new());
     }
-    read_env_file(&path, host).map_err(|error| error.problem().to_owned())
+    if file.raw {
+        return read_env_file(&path, host).map_err(|error| error.problem().to_owned());
+    }
+    let variables = dotenv::read(&path, &|name| project.environment.get(name).cloned())?;
+    Ok(variables.into_iter().map(|(name, value)| EnvVar { name: name.into(), value: value.into() }).collect())
 }

@@ -155,7 +155,7 @@ impl Reader<'_> {
                 self.fail(&field, name, "a host name has letters, digits, '-' and '.', at most 63 in a row");
             }
         }
-        self.list("container_name", service.container_name.as_slice(), parse_name);
+        self.one("container_name", service.container_name.as_deref(), parse_name);
         self.list("profiles", &service.profiles, parse_name);
         for name in service.scripts.keys() {
             self.one(&format!("scripts.{name}"), Some(name), parse_name);

@@ -55,8 +55,8 @@ impl Monocore {
         let key = |field: &str| format!("service.{}.{field}", service.name);
         if service.base.is_empty() {
             errors.push(
-                ConfigError::new(format!("service.{}", service.name), "`base` is missing")
-                    .suggest("name an image, for instance base = \"alpine:latest\""),
+                ConfigError::new(format!("service.{}", service.name), "the image is missing")
+                    .suggest("set `base` (`image` in a Compose file)"),
             );
         }
         if service.command.is_some() && service.entrypoint.is_some() {

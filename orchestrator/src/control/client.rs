@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use monocore_protocol::{Stats, Stdin, Stdio, Stream};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::message::{ControlReply, ControlRequest, ExecCall};
+use super::message::{Condition, ControlReply, ControlRequest, ExecCall};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
     Endpoint, Input, LeaveEvent, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal,
     spawn_pump,
 };
-use crate::{Error, Home, Record};
+use crate::{Awaited, Error, Home, Record};
 
 /// A connection to a running sandbox's supervisor; one request at a time.
 #[derive(Debug)]
@@ -104,6 +105,30 @@ impl ControlClient {
     pub fn wait(&self) -> Result<Option<u8>, Error> {
         self.send(&ControlRequest::Wait)?;
         self.ended()
+    }
+
+    /// Waits until `condition` holds or cannot hold any more, at most until `deadline`.
+    ///
+    /// # Errors
+    /// The connection's; [`Error::NotRunning`] if the supervisor went without a word.
+    pub fn wait_for(&self, condition: Condition, deadline: Option<Instant>) -> Result<Awaited, Error> {
+        self.send(&ControlRequest::WaitFor(condition))?;
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], left.as_ref()) {
+                Ok(0) => return Ok(Awaited::TimedOut),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(self.failed(&errno.into())),
+                Ok(_) => {}
+            }
+            match self.receive()? {
+                Some((ControlReply::Reached, _)) => return Ok(Awaited::Reached),
+                Some((ControlReply::Unhealthy, _)) => return Ok(Awaited::Unhealthy),
+                Some((ControlReply::Ended { code }, _)) => return Ok(Awaited::Ended { code }),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
     }
 
     /// The guest's use of resources.

@@ -25,10 +25,24 @@ pub(crate) enum ControlRequest {
     /// Pass on what writes to the main command's standard input, if that is open: [`ControlReply::Stream`], then
     /// [`ControlReply::Done`].
     Attach,
-    /// Tell when the sandbox has ended, by [`ControlReply::Ended`].
+    /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
     /// The guest's use of resources. The reply is [`ControlReply::Stats`].
     Stats,
+    /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
+    /// [`ControlReply::Ended`] that it does not.
+    WaitFor(Condition),
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// The command runs, or has run.
+    Started,
+    /// The sandbox is healthy; without health checks, its command runs.
+    Healthy,
+    /// The sandbox has ended and is not started again.
+    Completed,
 }
 
 /// A command to run beside the main one. What is absent is as it is for the main command.
@@ -105,4 +119,8 @@ pub(crate) enum ControlReply {
     Done,
     /// It cannot be done.
     Refused(String),
+    /// The condition holds.
+    Reached,
+    /// The sandbox is unhealthy.
+    Unhealthy,
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::entry::{LogEntry, LogStream};
 use super::{FILE_BYTES, KEPT_FILES, file};
@@ -27,6 +27,8 @@ struct Log {
     file_bytes: u64,
     /// Bytes of output that could not be written since the last entry that could.
     lost_bytes: u64,
+    /// When the command last wrote something.
+    last_written: Option<Instant>,
 }
 
 /// One stream of output on its way into the log. It takes everything, so the command never waits for a disk that is
@@ -51,8 +53,13 @@ impl LogWriter {
         let path = file(dir, 0);
         let mut file = open(&path).map_err(Error::file("open", &path))?;
         let len_bytes = end_last_line(&mut file, &path).map_err(Error::file("read", &path))?;
-        let log = Log { dir: dir.to_owned(), file, len_bytes, file_bytes, lost_bytes: 0 };
+        let log = Log { dir: dir.to_owned(), file, len_bytes, file_bytes, lost_bytes: 0, last_written: None };
         Ok(Self(Arc::new(Mutex::new(log))))
+    }
+
+    /// When something was last written through this writer or one of its clones.
+    pub(crate) fn last_written(&self) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last_written
     }
 
     /// The way into the log for one stream.
@@ -75,6 +82,7 @@ impl Write for StreamWriter {
 impl Log {
     /// Writes an entry for each line of `bytes`, a last unfinished one included.
     fn append(&mut self, bytes: &[u8], stream: LogStream) {
+        self.last_written = Some(Instant::now());
         let time = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
         let mut lines = Vec::with_capacity(bytes.len() * 2);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {

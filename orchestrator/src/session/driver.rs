@@ -20,7 +20,7 @@ use super::opening::{Opened, Unopened};
 use super::process::Progress;
 use super::pump::{self, Endpoint};
 use super::sockets::Sockets;
-use super::streams::{Input, Streams};
+use super::streams::{Input, Remote, Streams};
 use super::{Reply, SessionError, Transfer};
 use crate::{HostSocket, PublishedSocket, Timeline};
 
@@ -48,6 +48,8 @@ pub(super) enum Command {
     Offer(SocketId, HostSocket),
     /// Pass on what connects to a socket.
     Publish(Arc<PublishedSocket>),
+    /// Connect to a port of the guest for a caller.
+    ConnectPort(u16, Arc<dyn Remote>),
     /// End the session.
     Close,
 }
@@ -166,6 +168,10 @@ impl Driver {
                 }
                 Ok(Command::Offer(id, socket)) => self.sockets.offer(id, socket),
                 Ok(Command::Publish(socket)) => self.sockets.publish(socket),
+                Ok(Command::ConnectPort(port, caller)) => {
+                    let asked = self.sockets.connect_port(port, caller, &mut self.unsent);
+                    asked.map_err(SessionError::TooLong)?;
+                }
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return Ok(Flow::Closed),
                 Err(TryRecvError::Empty) => break,
             }
@@ -391,6 +397,7 @@ impl Driver {
                 Command::Ask { reply, .. } => {
                     let _ = reply.send(Err(error.clone()));
                 }
+                Command::ConnectPort(_, caller) => caller.ended(&Err(error.clone())),
                 Command::Tell(_) | Command::Offer(..) | Command::Publish(_) | Command::Close => {}
             }
         }

@@ -49,7 +49,7 @@ pub use streams::{Input, Output, Remote, Streams};
 use driver::{Command, Driver};
 pub(crate) use process::Progress;
 pub(crate) use pump::{Endpoint, spawn as spawn_pump};
-pub(crate) use sys::SignalKind;
+pub use sys::SignalKind;
 
 use crate::{HostSocket, PublishedSocket, Timeline};
 
@@ -156,6 +156,15 @@ impl Session {
             self.offer(id, socket)?;
         }
         published.iter().try_for_each(|socket| self.publish(Arc::clone(socket)))
+    }
+
+    /// Connects to a TCP port of the guest's loopback interface. `caller` gets the connection, which does not block,
+    /// as a stream, or is told why there is none.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub(crate) fn connect_port(&self, port: u16, caller: Arc<dyn Remote>) -> Result<(), SessionError> {
+        self.link.send(Command::ConnectPort(port, caller))
     }
 
     /// Asks whether the agent is there.

@@ -5,17 +5,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monocore_protocol::{ConnectionId, EncodeError, Request, SocketId, encode_into};
+use monocore_protocol::{ConnectionId, EncodeError, Request, SocketId, Stream, encode_into};
 use rustix::event::Timespec;
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 
 use super::SessionError;
 use super::complaints::{MESSAGE_BYTES, printable};
 use super::relay::{self, Count, Counted};
+use super::streams::Remote;
 use crate::{HostSocket, PublishedSocket};
 
 /// How long nothing is accepted after this process had no descriptor for it.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Most callers that wait for connections to ports.
+const MAX_CALLERS: usize = 64;
 
 /// The sockets of one session.
 #[derive(Debug)]
@@ -23,10 +26,19 @@ pub(super) struct Sockets {
     offered: BTreeMap<SocketId, Arc<HostSocket>>,
     published: Vec<Arc<PublishedSocket>>,
     /// Connections that the guest was asked for.
-    awaited: BTreeMap<ConnectionId, (OwnedFd, Counted)>,
+    awaited: BTreeMap<ConnectionId, Awaiting>,
     next: u32,
     count: Count,
     retry: Option<Instant>,
+}
+
+/// Who waits for a connection into the guest.
+#[derive(Debug)]
+enum Awaiting {
+    /// A connection that was accepted at a published socket.
+    Near(OwnedFd, Counted),
+    /// A caller of this process.
+    Caller(Arc<dyn Remote>),
 }
 
 impl Sockets {
@@ -81,10 +93,9 @@ impl Sockets {
                         return Ok(());
                     }
                 };
-                let connection = ConnectionId(self.next);
-                self.next = self.next.wrapping_add(1);
+                let connection = next_id(&mut self.next);
                 encode_into(&Request::Connect { connection, path: socket.guest.clone() }, requests)?;
-                self.awaited.insert(connection, (near, self.count.enter()));
+                self.awaited.insert(connection, Awaiting::Near(near, self.count.enter()));
             }
         }
         Ok(())
@@ -99,20 +110,52 @@ impl Sockets {
 
     /// The guest's end of a connection that was asked for.
     pub(super) fn connect_in(&mut self, id: ConnectionId, stream: OwnedFd) {
-        if let Some((near, counted)) = self.awaited.remove(&id) {
-            report(relay::spawn(stream, near, counted));
+        match self.awaited.remove(&id) {
+            Some(Awaiting::Near(near, counted)) => report(relay::spawn(stream, near, counted)),
+            // A stream that would block its reader is as good as none.
+            Some(Awaiting::Caller(caller)) if ioctl_fionbio(&stream, true).is_ok() => {
+                caller.stream(Stream::Stdout, stream);
+            }
+            Some(Awaiting::Caller(_)) | None => {}
         }
     }
 
     /// Nobody listens in the guest: the connection is closed.
     pub(super) fn refused(&mut self, id: ConnectionId, message: &str) {
-        if self.awaited.remove(&id).is_some() {
-            tracing::debug!(
-                message = printable(message, MESSAGE_BYTES),
-                "a connection to a published socket is refused"
-            );
+        let message = printable(message, MESSAGE_BYTES);
+        match self.awaited.remove(&id) {
+            Some(Awaiting::Near(..)) => {
+                tracing::debug!(message, "a connection to a published socket is refused");
+            }
+            Some(Awaiting::Caller(caller)) => caller.ended(&Err(SessionError::Exec { code: 1, message })),
+            None => {}
         }
     }
+
+    /// Asks the guest for a connection to one of its ports, for `caller`.
+    pub(super) fn connect_port(
+        &mut self,
+        port: u16,
+        caller: Arc<dyn Remote>,
+        requests: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let callers = self.awaited.values().filter(|waiting| matches!(waiting, Awaiting::Caller(_)));
+        if callers.count() >= MAX_CALLERS {
+            let message = "the guest answers no requests for connections".to_owned();
+            caller.ended(&Err(SessionError::Exec { code: 1, message }));
+            return Ok(());
+        }
+        let connection = next_id(&mut self.next);
+        encode_into(&Request::ConnectPort { connection, port }, requests)?;
+        self.awaited.insert(connection, Awaiting::Caller(caller));
+        Ok(())
+    }
+}
+
+fn next_id(next: &mut u32) -> ConnectionId {
+    let connection = ConnectionId(*next);
+    *next = next.wrapping_add(1);
+    connection
 }
 
 fn report(result: std::io::Result<()>) {

@@ -53,6 +53,20 @@ pub(crate) fn spawn(
     Pid::from_raw(pid).ok_or_else(|| io::Error::other("posix_spawn gave no process"))
 }
 
+/// Goes on in a child of this process, which ends: whoever started this process has no child that it must wait for.
+///
+/// # Errors
+/// What `fork` says.
+pub(crate) fn leave_parent() -> io::Result<()> {
+    // SAFETY: this process has one thread, so the child finds no lock that another thread held.
+    match unsafe { libc::fork() } {
+        0 => Ok(()),
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the call only ends the process; what is to be flushed or dropped is the child's now.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
 /// Takes over the descriptor of this number, which this process inherited for the caller alone.
 ///
 /// # Errors

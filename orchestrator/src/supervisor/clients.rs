@@ -7,7 +7,9 @@ use monocore_protocol::{ByteString, Exec, Purpose, Stream};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::control::wire::Received;
-use crate::control::{ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
+use crate::control::{Condition, ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
+use crate::events::Journal;
+use crate::health::HealthStatus;
 use crate::sandbox::{Attached, Sandbox};
 use crate::session::{Process, SessionError, Streams};
 
@@ -18,31 +20,85 @@ const REST: Duration = Duration::from_millis(100);
 /// How long the guest's agent may take for its figures.
 const STATS_GRACE: Duration = Duration::from_secs(2);
 
+const SIGKILL: u8 = 9;
+/// The exit code of a command whose machine ended first: 128 and SIGKILL's number.
+const LOST: u8 = 137;
+
 /// One client.
 #[derive(Debug)]
 struct Client {
     peer: Arc<ControlPeer>,
     /// The command it started.
-    command: Option<Process>,
-    /// Its command goes on without it.
-    detached: bool,
-    waits: bool,
+    command: Option<Command>,
+    awaits: Awaits,
     gone: bool,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    Nothing,
+    /// The command's end.
+    Exit,
+    /// The sandbox's end, which it asked for.
+    End,
+    Condition(Condition),
+}
+
+/// A command that a client started.
+#[derive(Debug)]
+struct Command {
+    process: Process,
+    /// Its name in events.
+    id: String,
+    /// It goes on without its client.
+    is_detached: bool,
+    /// Its end was noted.
+    has_ended: bool,
+}
+
+impl Command {
+    /// Notes the end of a command that has ended.
+    fn notice_end(&mut self, journal: &Journal) {
+        if let Some(result) = self.process.result().filter(|_| !self.has_ended) {
+            self.has_ended = true;
+            let code = match result {
+                Ok(status) => status.code(),
+                Err(SessionError::Exec { code, .. }) => code,
+                Err(_) => LOST,
+            };
+            journal.note("exec_die", &[("execID", &self.id), ("exitCode", &code.to_string())]);
+        }
+    }
 }
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Clients {
+pub(crate) struct Clients {
     all: Vec<Client>,
+    /// Commands that go on without their clients.
+    detached: Vec<Command>,
+    /// How many commands were started.
+    started: u64,
+    /// One of them has asked for the end by another signal than SIGKILL.
+    was_stopped: bool,
     /// No client is accepted before this time: no descriptor was free, and no event tells when one is.
     rests_until: Option<Instant>,
 }
 
 /// A request to stop the sandbox; what is absent is as the sandbox says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StopRequest {
+pub(crate) struct StopRequest {
     pub(super) signal: Option<u8>,
     pub(super) grace_ms: Option<u64>,
+}
+
+/// What came of a look at the clients.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    pub(super) stops: Vec<StopRequest>,
+    /// One of them used the sandbox, or ceased to.
+    pub(super) was_used: bool,
 }
 
 /// Clients that wait for the sandbox's end.
@@ -55,7 +111,10 @@ impl Waiting {
         while let Ok(connection) = socket.accept() {
             let peer = Arc::new(ControlPeer::new(connection));
             match peer.receive() {
-                Received::Message(ControlRequest::Wait | ControlRequest::Stop { .. }, _) => self.0.push(peer),
+                Received::Message(
+                    ControlRequest::Wait | ControlRequest::WaitFor(_) | ControlRequest::Stop { .. },
+                    _,
+                ) => self.0.push(peer),
                 Received::Message(..) => peer.reply(&ControlReply::Refused("it is ending".to_owned())),
                 Received::Nothing | Received::Closed => {}
             }
@@ -73,28 +132,27 @@ impl Waiting {
 
 impl Clients {
     /// Whether another client can be accepted now.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.all.len() < MAX_CLIENTS && self.rests_until.is_none_or(|time| time <= Instant::now())
     }
 
     /// When clients are accepted again, if they are not now.
-    pub(super) fn next_time(&self) -> Option<Instant> {
+    pub(crate) fn next_time(&self) -> Option<Instant> {
         self.rests_until.filter(|time| *time > Instant::now())
     }
 
-    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.all.iter().map(|client| client.peer.as_fd())
     }
 
     /// Takes in those that have connected.
-    pub(super) fn accept(&mut self, socket: &ControlSocket) {
+    pub(crate) fn accept(&mut self, socket: &ControlSocket) {
         while self.has_room() {
             match socket.accept() {
                 Ok(connection) => self.all.push(Client {
                     peer: Arc::new(ControlPeer::new(connection)),
                     command: None,
-                    detached: false,
-                    waits: false,
+                    awaits: Awaits::Nothing,
                     gone: false,
                 }),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -108,31 +166,116 @@ impl Clients {
     }
 
     /// Does what clients ask; gives back what is the supervisor's to do.
-    pub(super) fn serve(&mut self, sandbox: &Sandbox) -> Vec<StopRequest> {
+    pub(super) fn serve(&mut self, sandbox: &Sandbox, journal: &Journal) -> Served {
+        let mut served = Served::default();
+        let mut desk = Desk { sandbox, journal, started: &mut self.started, served: &mut served };
+        for client in &mut self.all {
+            client.serve(&mut desk);
+        }
+        for client in self.all.extract_if(.., |client| client.gone) {
+            served.was_used |= client.uses_the_sandbox();
+            self.detached.extend(client.command.filter(|command| command.is_detached));
+        }
+        self.detached.iter_mut().for_each(|command| command.notice_end(journal));
+        self.detached.retain(|command| !command.has_ended);
+        self.was_stopped |= served.stops.iter().any(|stop| stop.signal != Some(SIGKILL));
+        served
+    }
+
+    /// Answers what clients ask while there is no machine; gives back requests to stop.
+    pub(crate) fn serve_without_machine(&mut self) -> Vec<StopRequest> {
         let mut stops = Vec::new();
         for client in &mut self.all {
-            client.serve(sandbox, &mut stops);
+            client.serve_without_machine(&mut stops);
         }
         self.all.retain(|client| !client.gone);
+        self.was_stopped |= stops.iter().any(|stop| stop.signal != Some(SIGKILL));
         stops
     }
 
-    pub(super) fn into_waiting(self) -> Waiting {
-        Waiting(self.all.into_iter().filter(|client| client.waits).map(|client| client.peer).collect())
+    /// Whether one of them has asked for the end by another signal than SIGKILL.
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.was_stopped
+    }
+
+    /// What becomes readable when a command of theirs ends.
+    pub(super) fn commands(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let attached = self.all.iter().filter_map(|client| client.command.as_ref());
+        let running = attached.chain(&self.detached).filter(|command| !command.has_ended);
+        running.map(|command| command.process.ended_fd())
+    }
+
+    /// Whether one of them does anything but wait, or a command of theirs runs.
+    pub(super) fn use_the_sandbox(&self) -> bool {
+        !self.detached.is_empty() || self.all.iter().any(Client::uses_the_sandbox)
+    }
+
+    /// Tells clients that wait for a condition what is so.
+    pub(crate) fn answer_waiting(&mut self, started: bool, health: Option<HealthStatus>) {
+        for client in &mut self.all {
+            let reply = match (client.awaits, health) {
+                (Awaits::Condition(Condition::Started), _) if started => ControlReply::Reached,
+                (Awaits::Condition(Condition::Healthy), Some(HealthStatus::Healthy)) => ControlReply::Reached,
+                (Awaits::Condition(Condition::Healthy), Some(HealthStatus::Unhealthy)) => {
+                    ControlReply::Unhealthy
+                }
+                _ => continue,
+            };
+            client.awaits = Awaits::Nothing;
+            client.peer.reply(&reply);
+        }
+    }
+
+    /// The machine has ended, and its command with `code`.
+    pub(crate) fn machine_ended(&mut self, journal: &Journal, code: u8) {
+        for client in &mut self.all {
+            if let Some(mut command) = client.command.take() {
+                command.notice_end(journal);
+            }
+            if client.awaits == Awaits::Exit {
+                client.awaits = Awaits::Nothing;
+                client.peer.reply(&ControlReply::Ended { code });
+            }
+        }
+        for mut command in self.detached.drain(..) {
+            command.notice_end(journal);
+        }
+    }
+
+    pub(crate) fn into_waiting(self) -> Waiting {
+        let waiting = self.all.into_iter().filter(|client| client.awaits != Awaits::Nothing);
+        Waiting(waiting.map(|client| client.peer).collect())
     }
 }
 
+/// What requests are served with.
+struct Desk<'a> {
+    sandbox: &'a Sandbox,
+    journal: &'a Journal,
+    started: &'a mut u64,
+    served: &'a mut Served,
+}
+
 impl Client {
-    fn serve(&mut self, sandbox: &Sandbox, stops: &mut Vec<StopRequest>) {
+    /// Whether it does anything but wait.
+    fn uses_the_sandbox(&self) -> bool {
+        self.awaits == Awaits::Nothing || self.command.as_ref().is_some_and(|command| !command.has_ended)
+    }
+
+    fn serve(&mut self, desk: &mut Desk<'_>) {
         loop {
+            if let Some(command) = &mut self.command {
+                command.notice_end(desk.journal);
+            }
             match self.peer.receive() {
                 Received::Nothing => return,
-                Received::Message(request, _) => self.request(request, sandbox, stops),
+                Received::Message(request, _) => self.request(request, desk),
                 Received::Closed => {
                     self.gone = true;
-                    if let Some(command) = self.command.take().filter(|_| !self.detached) {
+                    let attached = self.command.as_ref().filter(|command| !command.is_detached);
+                    if let Some(command) = attached {
                         // Nobody is there any more to see how it ends.
-                        let _ = command.kill_group();
+                        let _ = command.process.kill_group();
                     }
                     return;
                 }
@@ -140,24 +283,26 @@ impl Client {
         }
     }
 
-    fn request(&mut self, request: ControlRequest, sandbox: &Sandbox, stops: &mut Vec<StopRequest>) {
+    fn request(&mut self, request: ControlRequest, desk: &mut Desk<'_>) {
+        let sandbox = desk.sandbox;
+        let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
         match request {
-            ControlRequest::Exec(call) => self.exec(*call, sandbox),
+            ControlRequest::Exec(call) => self.exec(*call, desk),
             ControlRequest::Signal(signal) => {
-                let process = self.command.as_ref().unwrap_or(&sandbox.process);
+                if self.command.is_none() {
+                    desk.journal.note("kill", &[("signal", &signal.to_string())]);
+                }
                 self.answer(process.signal(signal));
             }
-            ControlRequest::Resize(size) => {
-                let process = self.command.as_ref().unwrap_or(&sandbox.process);
-                self.answer(process.resize(size));
-            }
+            ControlRequest::Resize(size) => self.answer(process.resize(size)),
             ControlRequest::Stop { signal, grace_ms } => {
-                self.waits = true;
-                stops.push(StopRequest { signal, grace_ms });
+                self.awaits = Awaits::End;
+                desk.served.stops.push(StopRequest { signal, grace_ms });
             }
             ControlRequest::Leave => self.leave(sandbox),
             ControlRequest::Attach => self.attach(sandbox),
-            ControlRequest::Wait => self.waits = true,
+            ControlRequest::Wait => self.awaits = Awaits::Exit,
+            ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
             ControlRequest::Stats => match sandbox.session.stats(STATS_GRACE) {
                 Ok(stats) => self.peer.reply(&ControlReply::Stats(stats)),
                 Err(error) => self.answer(Err(error)),
@@ -165,24 +310,54 @@ impl Client {
         }
     }
 
-    fn exec(&mut self, call: ExecCall, sandbox: &Sandbox) {
+    fn serve_without_machine(&mut self, stops: &mut Vec<StopRequest>) {
+        loop {
+            match self.peer.receive() {
+                Received::Nothing => return,
+                Received::Closed => {
+                    self.gone = true;
+                    return;
+                }
+                Received::Message(ControlRequest::Stop { signal, grace_ms }, _) => {
+                    self.awaits = Awaits::End;
+                    stops.push(StopRequest { signal, grace_ms });
+                }
+                Received::Message(ControlRequest::Wait, _) => self.awaits = Awaits::Exit,
+                Received::Message(ControlRequest::WaitFor(condition), _) => {
+                    self.awaits = Awaits::Condition(condition);
+                }
+                Received::Message(..) => {
+                    let problem = "it is restarting: wait until it runs".to_owned();
+                    self.peer.reply(&ControlReply::Refused(problem));
+                }
+            }
+        }
+    }
+
+    fn exec(&mut self, call: ExecCall, desk: &mut Desk<'_>) {
         if self.command.is_some() {
             return self.peer.reply(&ControlReply::Refused("one command a connection".to_owned()));
         }
-        self.detached = call.detach;
+        let is_detached = call.detach;
+        let line = call.argv.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        *desk.started += 1;
+        let id = format!("{:016x}", *desk.started);
+        for action in ["exec_create", "exec_start"] {
+            desk.journal.note(&format!("{action}: {line}"), &[("execID", &id)]);
+        }
         let streams = Streams::Remote { stdio: call.stdio, peer: Arc::<ControlPeer>::clone(&self.peer) };
-        match sandbox.session.exec(beside(&sandbox.main, call), streams) {
-            Ok(process) => self.command = Some(process),
+        match desk.sandbox.session.exec(beside(&desk.sandbox.main, call), streams) {
+            Ok(process) => self.command = Some(Command { process, id, is_detached, has_ended: false }),
             Err(error) => self.answer(Err(error)),
         }
     }
 
     fn leave(&mut self, sandbox: &Sandbox) {
-        let Some(command) = &self.command else {
+        let Some(command) = &mut self.command else {
             return self.peer.reply(&ControlReply::Refused("there is no command to leave".to_owned()));
         };
-        let left = sandbox.session.leave(command, STATS_GRACE);
-        self.detached |= left.is_ok();
+        let left = sandbox.session.leave(&command.process, STATS_GRACE);
+        command.is_detached |= left.is_ok();
         self.answer(left);
     }
 

@@ -5,19 +5,7 @@ use std::path::PathBuf;
 use monocore_tests::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Background, ran};
-
-fn supervisor(sandbox: &Background) -> Pid {
-    let pid = sandbox.inspect()["state"]["pid"].as_i64().unwrap();
-    Pid::from_raw(pid.try_into().unwrap()).unwrap()
-}
-
-/// The only child of the supervisor: the virtual machine's process.
-fn machine(supervisor: Pid) -> Pid {
-    let pid = supervisor.as_raw_nonzero();
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
-}
+use crate::support::{Background, machine, ran, supervisor};
 
 fn process(pid: Pid) -> PathBuf {
     PathBuf::from(format!("/proc/{}/exe", pid.as_raw_nonzero()))

@@ -1,6 +1,9 @@
 //! A sandbox in the background, removed when the test ends.
 
+use std::time::{Duration, Instant};
+
 use monocore_tests::world::{PLAIN, Ran, World};
+use rustix::process::Pid;
 
 /// A sandbox of one test.
 pub(crate) struct Background {
@@ -38,6 +41,28 @@ impl Drop for Background {
         if !std::thread::panicking() {
             assert_eq!(removed.code, 0, "{removed:?}");
         }
+    }
+}
+
+/// The process that supervises a sandbox.
+pub(crate) fn supervisor(sandbox: &Background) -> Pid {
+    let pid = sandbox.inspect()["state"]["pid"].as_i64().unwrap();
+    Pid::from_raw(pid.try_into().unwrap()).unwrap()
+}
+
+/// The only child of the supervisor: the virtual machine's process.
+pub(crate) fn machine(supervisor: Pid) -> Pid {
+    let pid = supervisor.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+}
+
+/// Looks again and again until `is_so`, which must be within two minutes.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{what} does not come");
     }
 }
 

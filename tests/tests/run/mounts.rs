@@ -100,3 +100,25 @@ fn fifty_mounts_at_once() {
         assert_eq!(back, format!("{index}\n"));
     }
 }
+
+#[test]
+fn a_link_that_a_guest_planted_leads_no_later_sandbox_out() {
+    let world = World::get();
+    let dir = world.path("planted");
+    for name in ["share/real", "secret"] {
+        std::fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    std::fs::write(dir.join("secret/key"), "secret\n").unwrap();
+    std::fs::write(dir.join("share/real/file"), "shared\n").unwrap();
+    let at = |path: &str, target: &str| format!("{}:{target}", dir.join(path).display());
+    let plant = "ln -s ../secret /mnt/out; ln -s real /mnt/in";
+    world.script(&["-v", &at("share", "/mnt")], plant).out();
+
+    let refused = world.script(&["-v", &at("share/out", "/mnt")], "cat /mnt/key");
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(refused.stderr.contains("`out` is a symbolic link"), "{refused:?}");
+    assert_eq!(world.script(&["-v", &at("share/in", "/mnt:ro")], "cat /mnt/file").out(), "shared\n");
+    // A link of the host's own is followed, as by Docker.
+    std::os::unix::fs::symlink("secret", dir.join("own")).unwrap();
+    assert_eq!(world.script(&["-v", &at("own", "/mnt:ro")], "cat /mnt/key").out(), "secret\n");
+}

@@ -36,7 +36,7 @@ pub(super) fn sandbox(home: &Home, entry: &SandboxEntry, image: &ImageConfig) ->
 
 fn restarts(entry: &SandboxEntry) -> Value {
     let state = serde_json::to_value(&entry.state).unwrap_or_default();
-    state.get("restarts").cloned().unwrap_or_else(|| 0.into())
+    state.get("restart_count").cloned().unwrap_or_else(|| 0.into())
 }
 
 fn state(entry: &SandboxEntry) -> Value {

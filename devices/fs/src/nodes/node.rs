@@ -8,6 +8,14 @@ use crate::host::FileId;
 use crate::share::Share;
 use crate::wire::Name;
 
+/// What the allocator adds to each allocation, before it rounds up to 16 bytes.
+const ALLOCATION_BYTES: usize = 8;
+/// Slots of a node in the tables, by number and by file: 17 and 9 bytes, and as many again and a little more, since a table
+/// that has just grown is not half full and the smaller one is there until all is moved.
+const SLOT_BYTES: usize = 96;
+/// What a node costs without its name.
+const FIXED_BYTES: usize = (size_of::<Node>() + ALLOCATION_BYTES).next_multiple_of(16) + SLOT_BYTES;
+
 /// Where a node was seen last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -42,14 +50,8 @@ pub(crate) struct Node {
     pub(crate) handles: u32,
     /// The descriptor of an open handle, as long as there is any handle.
     pub(super) opened: Option<Arc<OwnedFd>>,
-    /// A descriptor held for its own sake.
-    pub(super) cached: Option<Arc<OwnedFd>>,
-    /// `cached` stays.
-    pub(super) pinned: bool,
-    /// It has a place in the queue of those that are asked to let go.
-    pub(super) queued: bool,
-    /// `cached` was used since the last look for one to let go.
-    pub(super) used: bool,
+    /// A descriptor of a file whose name was, or is about to be, taken away.
+    pub(super) pinned: Option<Arc<OwnedFd>>,
     /// The guest has changed it and nothing was written back since.
     pub(crate) dirty: bool,
     /// Known to have neither set-id bits nor capabilities that a write would have to take away.
@@ -75,10 +77,7 @@ impl Node {
             children: 0,
             handles: 0,
             opened: None,
-            cached: None,
-            pinned: false,
-            queued: false,
-            used: false,
+            pinned: None,
             dirty: false,
             unprivileged: false,
         }
@@ -89,9 +88,15 @@ impl Node {
         matches!(self.place, Place::Root | Place::FileDir)
     }
 
-    /// Whether a descriptor stands for it now.
-    pub(crate) fn has_anchor(&self) -> bool {
-        self.cached.is_some() || self.opened.is_some()
+    /// Whether it is this file of this share.
+    pub(super) fn is_of(&self, share: &Share, file: FileId) -> bool {
+        self.file == file && self.share.as_ref().is_some_and(|own| own.id == share.id)
+    }
+
+    /// What it costs in memory: itself and its name, each an allocation, and its slots in two tables.
+    pub(super) fn cost_bytes(&self) -> usize {
+        let name = if let Place::At { name, .. } = &self.place { name.as_bytes_with_nul().len() } else { 0 };
+        FIXED_BYTES + if name > 0 { (name + ALLOCATION_BYTES).next_multiple_of(16).max(32) } else { 0 }
     }
 
     /// Whether it is known by this name.

@@ -116,9 +116,9 @@ impl Server {
     /// Looks at the directory that the request is about and settles what the new entry shall look like.
     fn plan(&mut self, call: &Call<'_>, kind: FileType, mode: u32) -> Result<Plan, Errno> {
         let parent = call.head.nodeid;
-        let (share, dir) = self.writable_dir(parent)?;
+        let share = self.writable_share(parent)?;
+        let (dir, stat) = self.nodes.reach_seen(parent)?;
         self.nodes.check_room()?;
-        let stat = Stat::of(&dir)?;
         let above = self.owners.view(&share, &stat, || ProcPath::of(dir.as_fd()));
         let mut wanted = View { uid: call.head.uid, gid: call.head.gid, mode: mode & 0o7777 };
         if above.mode & SET_GID != 0 {
@@ -149,9 +149,6 @@ impl Server {
         let held = hold(&plan.dir, name)?;
         let (stat, view) = self.settle(plan, &held)?;
         let entry = self.enter_seen(&plan.share, plan.parent, name, &stat, view)?;
-        if stat.is_dir() {
-            self.nodes.keep_anchor(entry.nodeid, Arc::new(held));
-        }
         self.mark_dirty(plan.parent);
         call.reply(&entry);
         Ok(Done::Reply)

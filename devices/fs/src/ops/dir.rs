@@ -73,6 +73,7 @@ impl Server {
                     rustix::fs::seek(&file, SeekFrom::Start(read.offset))?;
                 }
                 let file = file.clone();
+                self.nodes.check_open_dir(id, &file)?;
                 let listed = self.list_host(id, &file, &mut listing);
                 if let Open::Dir { at, .. } = &mut self.handles.get_mut(read.fh, id)?.open {
                     *at = listed.ok().flatten();

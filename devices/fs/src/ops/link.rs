@@ -1,6 +1,6 @@
 //! READLINK, LINK, UNLINK, RMDIR.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
@@ -9,8 +9,7 @@ use super::Outcome;
 use crate::host::Stat;
 use crate::procpath::ProcPath;
 use crate::server::{Call, Done, Server};
-use crate::share::Share;
-use crate::wire::{LinkIn, Name, Opcode, PATH_MAX};
+use crate::wire::{LinkIn, Opcode, PATH_MAX};
 
 impl Server {
     pub(super) fn readlink(&mut self, call: &mut Call<'_>) -> Outcome {
@@ -18,7 +17,7 @@ impl Server {
         if self.nodes.get(id)?.is_synthetic() {
             return Err(Errno::INVAL);
         }
-        let held = self.nodes.anchor(id)?;
+        let held = self.nodes.reach(id)?;
         let mut target = [0; PATH_MAX];
         let len = match rustix::fs::readlinkat_raw(&held, c"", &mut target) {
             // What an empty path says of anything but a link.
@@ -38,7 +37,7 @@ impl Server {
             return Err(Errno::XDEV);
         }
         self.nodes.check_room()?;
-        let held = self.nodes.anchor(link.oldnodeid)?;
+        let held = self.nodes.reach(link.oldnodeid)?;
         let path = ProcPath::of(held.as_fd());
         rustix::fs::linkat(CWD, path.as_c_str(), &dir, name.as_c_str(), AtFlags::SYMLINK_FOLLOW)?;
         let stat = Stat::at(&dir, name)?;
@@ -49,32 +48,18 @@ impl Server {
         Ok(Done::Reply)
     }
 
-    /// UNLINK and RMDIR. A node that loses the name it is known by keeps its anchor: it may still be in use.
+    /// UNLINK and RMDIR. A node that loses the name it is known by keeps a descriptor: it may still be in use.
     pub(super) fn unlink(&mut self, call: &mut Call<'_>) -> Outcome {
         let name = call.args.name()?;
         let parent = call.head.nodeid;
         let (share, dir) = self.writable_dir(parent)?;
         let flags = if call.op == Opcode::Rmdir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        let doomed = self.pin_entry(&share, parent, &dir, name);
+        let doomed = self.nodes.pin(&share, parent, &dir, name);
         let result = rustix::fs::unlinkat(&dir, name.as_c_str(), flags);
         self.settle_pin(doomed, result.is_ok());
         result?;
         self.mark_dirty(parent);
         Ok(Done::Reply)
-    }
-
-    /// Pins the node that is known by this name, where there is one, before the name is taken away.
-    pub(super) fn pin_entry(
-        &mut self,
-        share: &Share,
-        parent: u64,
-        dir: &OwnedFd,
-        name: Name<'_>,
-    ) -> Option<u64> {
-        let stat = Stat::at(dir, name).ok()?;
-        let id = self.nodes.find(share, stat.id())?;
-        self.nodes.get(id).ok().filter(|node| node.is_at(parent, name))?;
-        self.nodes.pin(id).ok().map(|()| id)
     }
 
     /// Notes whether the name of a pinned node is gone.

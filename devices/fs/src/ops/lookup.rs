@@ -73,7 +73,7 @@ impl Server {
             call.reply(&KStatfs { bsize: 4096, frsize: 4096, namelen, ..KStatfs::default() });
             return Ok(Done::Reply);
         }
-        let stat = rustix::fs::fstatvfs(self.nodes.anchor(id)?)?;
+        let stat = rustix::fs::fstatvfs(self.nodes.reach(id)?)?;
         call.reply(&KStatfs {
             blocks: stat.f_blocks,
             bfree: stat.f_bfree,
@@ -102,7 +102,7 @@ impl Server {
             }
             (Place::FileDir, _) => Err(Errno::NOENT),
             _ => {
-                let dir = self.nodes.anchor(parent)?;
+                let dir = self.nodes.reach(parent)?;
                 let stat = Stat::at(&dir, name)?;
                 self.enter_child(parent, &dir, name, &stat)
             }
@@ -204,26 +204,10 @@ impl Server {
         Ok((attr(&stat, view), Some(stat), share.cache))
     }
 
-    /// What the host says of a node, without taking hold of it where it is not held already.
-    fn stat_of(&mut self, id: u64, share: &Share) -> Result<(Stat, View), Errno> {
-        let node = self.nodes.get(id)?;
-        let place = match &node.place {
-            Place::At { parent, name } if !node.has_anchor() => Some((*parent, name.clone())),
-            _ => None,
-        };
-        let Some((parent, name)) = place else {
-            let held = self.nodes.anchor(id)?;
-            let stat = Stat::of(&held)?;
-            return Ok((stat, self.owners.view(share, &stat, || ProcPath::of(held.as_fd()))));
-        };
-        let name = Name::new(&name)?;
-        let dir = self.nodes.anchor(parent)?;
-        let stat = match Stat::at(&dir, name) {
-            Ok(stat) if stat.id() == self.nodes.get(id)?.file => stat,
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Err(Errno::STALE),
-            Err(e) => return Err(e),
-        };
-        Ok((stat, self.owners.view(share, &stat, || ProcPath::below(dir.as_fd(), name))))
+    /// What the host says of a node.
+    fn stat_of(&self, id: u64, share: &Share) -> Result<(Stat, View), Errno> {
+        let (held, stat) = self.nodes.reach_seen(id)?;
+        Ok((stat, self.owners.view(share, &stat, || ProcPath::of(held.as_fd()))))
     }
 }
 

@@ -92,10 +92,10 @@ impl Server {
     /// A directory about to get, lose or change an entry, with its share.
     ///
     /// # Errors
-    /// As for [`writable_share`](Self::writable_share) and [`Nodes::anchor`](crate::nodes::Nodes::anchor).
+    /// As for [`writable_share`](Self::writable_share) and [`Nodes::reach`](crate::nodes::Nodes::reach).
     fn writable_dir(&mut self, id: u64) -> Result<(Arc<Share>, Arc<OwnedFd>), Errno> {
         let share = self.writable_share(id)?;
-        Ok((share, self.nodes.anchor(id)?))
+        Ok((share, self.nodes.reach(id)?))
     }
 
     /// The open regular file behind a handle of a node whose share is still there.

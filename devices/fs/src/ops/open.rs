@@ -60,7 +60,7 @@ impl Server {
         if writes(flags) {
             self.writable_share(id)?;
         }
-        let held = self.nodes.anchor(id)?;
+        let held = self.nodes.reach(id)?;
         let file = Arc::new(open_held(&held, flags)?);
         if flags.contains(OFlags::TRUNC) {
             self.drop_privileges(id, &share, &file, open.open_flags & KILL_SUIDGID != 0)?;
@@ -80,7 +80,7 @@ impl Server {
         let open = if node.is_synthetic() {
             Open::Synthetic
         } else {
-            let held = self.nodes.anchor(id)?;
+            let held = self.nodes.reach(id)?;
             Open::Dir { file: Arc::new(open_dir(&held)?), at: Some(0) }
         };
         let kept = matches!(open, Open::Dir { .. }) && always;

@@ -38,6 +38,8 @@ impl Server {
         if share.id != new_share.id {
             return Err(Errno::XDEV);
         }
+        // The new name can be a longer one.
+        self.nodes.check_room()?;
         let old = End { parent: call.head.nodeid, dir: &old_dir, name: old_name };
         let new = End { parent: newdir, dir: &new_dir, name: new_name };
         self.rename_entries(&share, old, new, flags)?;
@@ -55,7 +57,7 @@ impl Server {
         flags: RenameFlags,
     ) -> Result<(), Errno> {
         let exchange = flags.contains(RenameFlags::EXCHANGE);
-        let replaced = if exchange { None } else { self.pin_entry(share, new.parent, new.dir, new.name) };
+        let replaced = if exchange { None } else { self.nodes.pin(share, new.parent, new.dir, new.name) };
         let moved = Stat::at(old.dir, old.name).map(|stat| stat.id());
         let result =
             rustix::fs::renameat_with(old.dir, old.name.as_c_str(), new.dir, new.name.as_c_str(), flags);

@@ -20,7 +20,7 @@ impl Server {
         let id = call.head.nodeid;
         let share = self.writable_share(id)?;
         let times = times(&set)?;
-        let held = self.nodes.anchor(id)?;
+        let held = self.nodes.reach(id)?;
         let handle = (set.valid & fattr::FH != 0).then_some(set.fh);
         if set.valid & (fattr::MODE | fattr::UID | fattr::GID) != 0 {
             let stat = Stat::of(&held)?;

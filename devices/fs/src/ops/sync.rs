@@ -64,7 +64,7 @@ impl Server {
         if !self.nodes.get(id).is_ok_and(|node| node.dirty) {
             return Ok(());
         }
-        let file = self.nodes.anchor(id).and_then(|held| open_held(held, OFlags::RDONLY));
+        let file = self.nodes.reach(id).and_then(|held| open_held(held, OFlags::RDONLY));
         self.nodes.written_back(id);
         match file {
             Ok(file) => fsync(file),

@@ -35,7 +35,7 @@ impl Server {
             .ok_or(Errno::INVAL)?;
         let id = call.head.nodeid;
         self.writable_share(id)?;
-        let held = self.nodes.anchor(id)?;
+        let held = self.nodes.reach(id)?;
         ProcPath::of(held.as_fd()).set_xattr(&name, value, flags)?;
         self.nodes.get_mut(id)?.unprivileged = false;
         self.mark_dirty(id);
@@ -50,7 +50,7 @@ impl Server {
         if self.nodes.get(id)?.is_synthetic() {
             return Err(Errno::NODATA);
         }
-        let held = self.nodes.anchor(id)?;
+        let held = self.nodes.reach(id)?;
         let path = ProcPath::of(held.as_fd());
         let size = usize::try_from(get.size).unwrap_or(usize::MAX).min(XATTR_MAX);
         let mut value = vec![0; size];
@@ -68,7 +68,7 @@ impl Server {
         let id = call.head.nodeid;
         let mut seen = Vec::new();
         if !self.nodes.get(id)?.is_synthetic() {
-            let held = self.nodes.anchor(id)?;
+            let held = self.nodes.reach(id)?;
             let mut names = vec![0; XATTR_MAX];
             let len = ProcPath::of(held.as_fd()).list_xattrs(&mut names)?;
             for name in names.get(..len).unwrap_or(&[]).split_inclusive(|byte| *byte == 0) {
@@ -92,7 +92,7 @@ impl Server {
         let name = host_name(asked)?;
         let id = call.head.nodeid;
         self.writable_share(id)?;
-        let held = self.nodes.anchor(id)?;
+        let held = self.nodes.reach(id)?;
         let path = ProcPath::of(held.as_fd());
         match path.remove_xattr(&name) {
             Err(Errno::NODATA | Errno::OPNOTSUPP) if asked == CAPABILITY => path.remove_xattr(CAPABILITY)?,

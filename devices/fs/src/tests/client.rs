@@ -48,7 +48,12 @@ impl Client {
     }
 
     pub(super) fn config() -> ServerConfig {
-        ServerConfig { owners: OwnerPolicy::Host, writeback: false, max_nodes: 1000, max_descriptors: 256 }
+        ServerConfig {
+            owners: OwnerPolicy::Host,
+            writeback: false,
+            max_node_bytes: 250_000,
+            max_descriptors: 256,
+        }
     }
 
     pub(super) fn with(read_only: bool, config: ServerConfig) -> Self {

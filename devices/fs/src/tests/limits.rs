@@ -11,7 +11,7 @@ use crate::server::ServerConfig;
 use crate::wire::{BatchForgetIn, ForgetOne, Opcode};
 
 fn small() -> Client {
-    Client::with(false, ServerConfig { max_nodes: 40, max_descriptors: 64, ..Client::config() })
+    Client::with(false, ServerConfig { max_node_bytes: 10_000, max_descriptors: 64, ..Client::config() })
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn a_guest_opens_so_many_files_and_no_more() {
 
 #[test]
 fn many_directories_need_few_descriptors() {
-    let config = ServerConfig { max_nodes: 5000, max_descriptors: 64, ..Client::config() };
+    let config = ServerConfig { max_node_bytes: 1 << 20, max_descriptors: 64, ..Client::config() };
     let mut client = Client::with(false, config);
     let share = client.share;
     let mut nodes = Vec::new();
     for n in 0..1000 {
         let dir = client.mkdir(share, &format!("{n}")).unwrap().nodeid;
         nodes.push((dir, client.mkdir(dir, "below").unwrap().nodeid));
-        assert!(client.server.nodes.anchors_held() <= 32);
+        assert!(client.server.nodes.pins_held() <= 32);
     }
     for (dir, below) in nodes {
         assert!(client.getattr(dir).is_ok());
@@ -76,20 +76,20 @@ fn many_directories_need_few_descriptors() {
             .map(|(entry, fh)| client.release(Opcode::Release, entry.nodeid, fh))
             .unwrap()
             .unwrap();
-        assert!(client.server.nodes.anchors_held() <= 32);
+        assert!(client.server.nodes.pins_held() <= 32);
     }
 }
 
 #[test]
 fn pinned_files_cannot_take_every_descriptor() {
-    let config = ServerConfig { max_nodes: 5000, max_descriptors: 64, ..Client::config() };
+    let config = ServerConfig { max_node_bytes: 1 << 20, max_descriptors: 64, ..Client::config() };
     let mut client = Client::with(false, config);
     let share = client.share;
     for n in 0..200 {
         fs::write(client.path("f"), "").unwrap();
         client.lookup(share, "f").unwrap();
         client.named(Opcode::Unlink, share, &[], &["f"]).unwrap();
-        assert!(client.server.nodes.anchors_held() <= 32, "{n}");
+        assert!(client.server.nodes.pins_held() <= 32, "{n}");
     }
     let (entry, _) = client.create(share, "still works").unwrap();
     assert!(client.getattr(entry.nodeid).is_ok());
@@ -112,7 +112,7 @@ fn forgetting_gives_everything_back() {
         assert_eq!(client.getattr(a).unwrap_err(), Errno::STALE);
     }
     assert_eq!(client.server.nodes.len(), 2);
-    assert_eq!(client.server.nodes.anchors_held(), 0);
+    assert_eq!(client.server.nodes.pins_held(), 0);
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod dirs;
 mod files;
 mod limits;
 mod locks;
+mod memory;
+mod moved;
 mod owners;
 mod protocol;
 mod random;

@@ -79,7 +79,7 @@ fn a_removed_share_is_refused_at_once_and_closed_soon() {
     assert_eq!(client.read(entry.nodeid, fh, 0, 1).unwrap_err(), Errno::STALE);
     client.server.sweep();
     assert_eq!((client.server.nodes.len(), client.server.handles.len()), (1, 0));
-    assert_eq!(client.server.nodes.anchors_held(), 0);
+    assert_eq!(client.server.nodes.pins_held(), 0);
     // A new one of the same name is another.
     let path = client.path("");
     client.handle.add(share_of(&path, "share", false)).unwrap();

@@ -4,6 +4,7 @@ use monocore_protocol::{
     Answer, Configure, ConnectionId, Event, Exec, ExecId, FileKind, FileStat, Opening, Purpose, Request,
     Root, StreamId, VERSION,
 };
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
 use rustix::process::{Signal, kill_process, kill_process_group};
 
@@ -74,7 +75,14 @@ impl Agent {
             Request::StatFile { id, path } => self.answer(id, file_stat(path.as_bytes()).map(Answer::File)),
             Request::ReadFile { id, path } => self.work(id, &Job::Read { id, path }),
             Request::WriteFile { id, path, mode } => self.work(id, &Job::Write { id, path, mode }),
-            Request::Connect { connection, path } => self.connect(connection, path.as_bytes()),
+            Request::Connect { connection, path } => {
+                let near = sockets::connect(path.as_bytes()).doing("connect to", path.as_bytes());
+                self.connect(connection, near);
+            }
+            Request::ConnectPort { connection, port } => {
+                let near = sockets::connect_port(port).doing("connect to port", port.to_string());
+                self.connect(connection, near);
+            }
             Request::Sync(id) => self.work(id, &Job::Sync),
             Request::Shutdown(id) => {
                 sys::kill_everything();
@@ -113,9 +121,8 @@ impl Agent {
     }
 
     /// Connects to a socket in the guest for a program of the host.
-    fn connect(&mut self, connection: ConnectionId, path: &[u8]) {
-        let connected = sockets::connect(path).doing("connect to", path);
-        let dialled = connected.and_then(|near| {
+    fn connect(&mut self, connection: ConnectionId, near: Result<OwnedFd, Error>) {
+        let dialled = near.and_then(|near| {
             let socket = self.dialer.dial().map_err(|error| Error::NoHost(error.into()))?;
             self.slots.carry(socket, StreamId::Connection(connection), near, &self.poller)
         });

@@ -1,5 +1,6 @@
 //! Unix sockets of the guest: those that lead to the host, and connections that the host asks for.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -92,4 +93,42 @@ pub(crate) fn connect(path: &[u8]) -> Result<OwnedFd, Errno> {
     let (address, _folder) = setup::address(path)?;
     rustix::net::connect(&socket, &address)?;
     Ok(socket)
+}
+
+/// Connects to a TCP port of the loopback interface, by IPv4, else by IPv6. A connection to loopback is made or refused
+/// at once; a port whose backlog is full does not answer, and counts as refusing.
+pub(crate) fn connect_port(port: u16) -> Result<OwnedFd, Errno> {
+    connect_to((Ipv4Addr::LOCALHOST, port).into())
+        .or_else(|error| connect_to((Ipv6Addr::LOCALHOST, port).into()).map_err(|_| error))
+}
+
+fn connect_to(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_port_of_either_family_is_reached_and_a_closed_one_refuses() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = closed.local_addr().unwrap().port();
+        drop(closed);
+        assert_eq!(connect_port(port).unwrap_err(), Errno::CONNREFUSED);
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            // A connection to loopback may need another turn of the kernel's where processors differ.
+            match connect_port(listener.local_addr().unwrap().port()) {
+                Ok(_) | Err(Errno::INPROGRESS) => {}
+                Err(error) => panic!("{address}: {error}"),
+            }
+        }
+    }
 }

@@ -1,51 +1,63 @@
 //! The files that the guest knows by number.
 //!
 //! A node is held by the guest's lookups, its open handles, the nodes below it, and by changes not yet written back. It is
-//! not an open file: the host's descriptor that stands for it, its *anchor*, is taken when an operation needs it, by its
-//! parent's anchor and its name, and believed only if device, inode number and birth are still the ones the guest saw.
-//! So a million known files need no million descriptors. A node whose name is taken away keeps its anchor (it is
-//! *pinned*), since no name leads to it any more.
+//! not an open file but a place: a name below its parent. The host's descriptor is taken when an operation needs it
+//! (`reach`). So a million known files need no million descriptors.
 
-mod anchors;
 mod node;
+mod reach;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use rustix::io::Errno;
 
 use crate::host::FileId;
 use crate::share::Share;
 use crate::wire::ROOT_ID;
-use anchors::Anchors;
 pub(crate) use node::{Node, Place};
 
 /// How much a guest can make the server hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeLimits {
-    /// Nodes known at once.
-    pub(crate) nodes: usize,
-    /// Anchors held at once, but for those of open files.
-    pub(crate) anchors: usize,
+    /// Memory of all nodes, in bytes, as [`Node::cost_bytes`] counts it.
+    pub(crate) bytes: usize,
+    /// Descriptors held for nodes that have lost their name.
+    pub(crate) pins: usize,
 }
 
 /// All nodes, by number and by file.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    by_id: HashMap<u64, Node>,
-    by_file: HashMap<(u32, FileId), u64>,
+    // Boxed: a table that has grown is half empty.
+    by_id: HashMap<u64, Box<Node>>,
+    /// Numbers, found by the share and the file of their nodes.
+    by_file: HashTable<u64>,
+    hasher: RandomState,
     next: u64,
-    anchors: Anchors,
+    /// Memory of all nodes.
+    bytes: usize,
+    pins: usize,
     limits: NodeLimits,
 }
 
 impl Nodes {
     /// Only the root.
     pub(crate) fn new(limits: NodeLimits) -> Self {
-        let by_id = HashMap::from([(ROOT_ID, Node::root())]);
-        let anchors = Anchors::new(limits.anchors);
-        Self { by_id, by_file: HashMap::new(), next: ROOT_ID + 1, anchors, limits }
+        let root = Box::new(Node::root());
+        let bytes = root.cost_bytes();
+        Self {
+            by_id: HashMap::from([(ROOT_ID, root)]),
+            by_file: HashTable::new(),
+            hasher: RandomState::new(),
+            next: ROOT_ID + 1,
+            bytes,
+            pins: 0,
+            limits,
+        }
     }
 
     /// Forgets everything but the root; numbers go on, none is used twice.
@@ -63,12 +75,12 @@ impl Nodes {
     /// # Errors
     /// ESTALE for an unknown number, and for a share that was removed.
     pub(crate) fn get(&self, id: u64) -> Result<&Node, Errno> {
-        self.by_id.get(&id).filter(|node| !node.is_gone()).ok_or(Errno::STALE)
+        self.by_id.get(&id).map(Box::as_ref).filter(|node| !node.is_gone()).ok_or(Errno::STALE)
     }
 
     /// As [`get`](Self::get).
     pub(crate) fn get_mut(&mut self, id: u64) -> Result<&mut Node, Errno> {
-        self.by_id.get_mut(&id).filter(|node| !node.is_gone()).ok_or(Errno::STALE)
+        self.by_id.get_mut(&id).map(Box::as_mut).filter(|node| !node.is_gone()).ok_or(Errno::STALE)
     }
 
     /// The share that a node lies in.
@@ -81,7 +93,20 @@ impl Nodes {
 
     /// The node of a file, where the guest knows it.
     pub(crate) fn find(&self, share: &Share, file: FileId) -> Option<u64> {
-        self.by_file.get(&(share.id, file)).copied()
+        let hash = self.hasher.hash_one((share.id, file));
+        self.by_file.find(hash, |id| self.by_id.get(id).is_some_and(|node| node.is_of(share, file))).copied()
+    }
+
+    /// Lets [`find`](Self::find) find a node by its file; another node that was found by it is found no more.
+    fn index(&mut self, share: &Share, file: FileId, id: u64) {
+        let Self { by_id, by_file, hasher, .. } = self;
+        let hash = hasher.hash_one((share.id, file));
+        let known = by_file.find_mut(hash, |id| by_id.get(id).is_some_and(|node| node.is_of(share, file)));
+        if let Some(known) = known {
+            *known = id;
+            return;
+        }
+        by_file.insert_unique(hash, id, |id| hash_of(hasher, by_id.get(id).map(Box::as_ref)));
     }
 
     /// Whether the guest may know one more file.
@@ -89,7 +114,7 @@ impl Nodes {
     /// # Errors
     /// ENFILE where not.
     pub(crate) fn check_room(&self) -> Result<(), Errno> {
-        if self.by_id.len() < self.limits.nodes { Ok(()) } else { Err(Errno::NFILE) }
+        if self.bytes < self.limits.bytes { Ok(()) } else { Err(Errno::NFILE) }
     }
 
     /// Counts one more lookup of the file seen at `place`, making its node where there is none.
@@ -98,7 +123,12 @@ impl Nodes {
     /// ENFILE where the guest knows too many files.
     pub(crate) fn enter(&mut self, share: &Arc<Share>, place: Place, file: FileId) -> Result<u64, Errno> {
         let known = self.find(share, file);
-        if let Some((id, node)) = known.and_then(|id| Some((id, self.get_mut(id).ok()?))) {
+        if let Some((id, node)) = known.and_then(|id| Some((id, self.get(id).ok()?))) {
+            // Another name can be a longer one.
+            if node.place != place {
+                self.check_room()?;
+            }
+            let node = self.get_mut(id)?;
             node.lookups = node.lookups.saturating_add(1);
             self.move_to(id, place);
             return Ok(id);
@@ -109,9 +139,14 @@ impl Nodes {
         if let Place::At { parent, .. } = &place {
             self.get_mut(*parent)?.children += 1;
         }
-        self.by_id.insert(id, Node::new(share.clone(), file, place));
-        self.by_file.insert((share.id, file), id);
+        self.insert(id, Node::new(share.clone(), file, place));
+        self.index(share, file, id);
         Ok(id)
+    }
+
+    fn insert(&mut self, id: u64, node: Node) {
+        self.bytes += node.cost_bytes();
+        self.by_id.insert(id, Box::new(node));
     }
 
     /// The guest forgets `count` lookups.
@@ -136,19 +171,25 @@ impl Nodes {
                 parent.children += 1;
             }
         }
-        if let Some(node) = self.by_id.get_mut(&id) {
-            node.place = place;
-            self.anchors.unpin(id, node);
-        }
+        self.set_place(id, place);
+        self.unpin(id);
         self.release_parent(old);
     }
 
-    /// The node's name at `parent` is gone: it keeps its anchor until it is forgotten.
+    fn set_place(&mut self, id: u64, place: Place) {
+        if let Some(node) = self.by_id.get_mut(&id) {
+            self.bytes -= node.cost_bytes();
+            node.place = place;
+            self.bytes += node.cost_bytes();
+        }
+    }
+
+    /// The name that a node was known by is gone: if it was pinned, it stays so until it is forgotten.
     pub(crate) fn lost_name(&mut self, id: u64) {
         let Some(node) = self.by_id.get_mut(&id) else { return };
         let old = node.parent();
-        node.place = Place::Nowhere;
         node.dirty = false;
+        self.set_place(id, Place::Nowhere);
         self.release_parent(old);
         self.drop_unused(id);
     }
@@ -184,16 +225,28 @@ impl Nodes {
 
     /// Lets go of everything that belongs to removed shares.
     pub(crate) fn sweep(&mut self) {
-        let anchors = &mut self.anchors;
-        self.by_id.retain(|_, node| {
-            let gone = node.is_gone();
-            if gone {
-                anchors.release(node);
-            }
-            !gone
-        });
         let by_id = &self.by_id;
-        self.by_file.retain(|_, id| by_id.contains_key(id));
+        self.by_file.retain(|id| by_id.get(id).is_some_and(|node| !node.is_gone()));
+        let gone: Vec<u64> =
+            self.by_id.iter().filter(|(_, node)| node.is_gone()).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    /// Takes a node out, with what it holds.
+    fn remove(&mut self, id: u64) -> Option<Box<Node>> {
+        self.unpin(id);
+        let node = self.by_id.get(&id)?;
+        if let Some(share) = &node.share {
+            let hash = self.hasher.hash_one((share.id, node.file));
+            if let Ok(entry) = self.by_file.find_entry(hash, |other| *other == id) {
+                entry.remove();
+            }
+        }
+        let node = self.by_id.remove(&id)?;
+        self.bytes -= node.cost_bytes();
+        Some(node)
     }
 
     /// The number that the next node gets.
@@ -218,19 +271,20 @@ impl Nodes {
         if id >= self.next || self.by_id.contains_key(&id) {
             return false;
         }
-        if place != Place::Nowhere {
-            self.by_file.insert((share.id, file), id);
-        }
-        let node = Node { lookups, ..Node::new(share, file, place) };
+        let found = place != Place::Nowhere;
+        let node = Node { lookups, ..Node::new(share.clone(), file, place) };
         if let Some(parent) = node.parent().and_then(|parent| self.by_id.get_mut(&parent)) {
             parent.children += 1;
         }
-        self.by_id.insert(id, node);
+        self.insert(id, node);
+        if found {
+            self.index(&share, file, id);
+        }
         true
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Node)> {
-        self.by_id.iter().map(|(id, node)| (*id, node))
+        self.by_id.iter().map(|(id, node)| (*id, node.as_ref()))
     }
 
     fn release_parent(&mut self, parent: Option<u64>) {
@@ -246,17 +300,10 @@ impl Nodes {
     fn drop_unused(&mut self, id: u64) {
         let mut next = Some(id);
         while let Some(id) = next.take() {
-            if id == ROOT_ID || self.by_id.get(&id).is_none_or(Node::is_held) {
+            if id == ROOT_ID || self.by_id.get(&id).is_none_or(|node| node.is_held()) {
                 return;
             }
-            if let Some(mut node) = self.by_id.remove(&id) {
-                self.anchors.release(&mut node);
-                if let Some(share) = &node.share {
-                    let file = (share.id, node.file);
-                    if self.by_file.get(&file) == Some(&id) {
-                        self.by_file.remove(&file);
-                    }
-                }
+            if let Some(node) = self.remove(id) {
                 next = node.parent();
                 if let Some(parent) = next.and_then(|id| self.by_id.get_mut(&id)) {
                     parent.children = parent.children.saturating_sub(1);
@@ -264,4 +311,8 @@ impl Nodes {
             }
         }
     }
+}
+
+fn hash_of(hasher: &RandomState, node: Option<&Node>) -> u64 {
+    node.and_then(|node| Some(hasher.hash_one((node.share.as_ref()?.id, node.file)))).unwrap_or_default()
 }

@@ -1,0 +1,237 @@
+//! What of a running sandbox outlives one run of its machine: directory, control socket and clients,
+//! and what is known about restarts, health and use.
+
+use std::time::{Duration, Instant};
+
+use monocore_oci::ImageConfig;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+
+use crate::control::ControlSocket;
+use crate::events::Journal;
+use crate::health::{HealthCheck, HealthMonitor, HealthReport, HealthStatus};
+use crate::idle::Idle;
+use crate::logs::LogWriter;
+use crate::restart::Restarts;
+use crate::sandbox::Sandbox;
+use crate::session::SignalKind;
+use crate::spec::{RestartPolicy, SandboxSpec};
+use crate::supervisor::{Clients, Front};
+use crate::{Error, Home, RunDir};
+
+/// Why a sandbox is not started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The user stopped it.
+    User,
+    /// The supervisor was asked to end, as the host does when it shuts down.
+    Host,
+    /// Nobody used it for as long as its idle timeout.
+    Idle,
+    /// It lived as long as it may.
+    MaxDuration,
+}
+
+/// What of a running sandbox outlives one run of its machine.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) clients: Clients,
+    pub(crate) control: ControlSocket,
+    run_dir: RunDir,
+    pub(crate) journal: Journal,
+    pub(crate) restarts: Restarts,
+    check: Option<HealthCheck>,
+    health: Option<HealthMonitor>,
+    /// What was known of its health when its machine ended.
+    last_health: Option<HealthReport>,
+    pub(crate) idle: Option<Idle>,
+    /// When it has lived as long as it may.
+    pub(crate) end_at: Option<Instant>,
+    pub(crate) ending: Option<Ending>,
+    /// Its command has run.
+    started: bool,
+}
+
+impl Life {
+    /// Begins the life of the sandbox that `run_dir` was claimed for: clients can connect from here on.
+    ///
+    /// # Errors
+    /// The control socket cannot be made.
+    pub(crate) fn begin(
+        home: &Home,
+        run_dir: RunDir,
+        spec: &SandboxSpec,
+        image: &ImageConfig,
+    ) -> Result<Self, Error> {
+        let now = Instant::now();
+        let journal = Journal::new(home, run_dir.record().into());
+        Ok(Self {
+            check: HealthCheck::resolve(spec.health.as_ref(), image.healthcheck.as_ref()),
+            restarts: Restarts::new(spec.restart),
+            idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
+            end_at: spec.limits.max_duration.and_then(|most| now.checked_add(most)),
+            ..Self::new(run_dir, journal)?
+        })
+    }
+
+    /// Begins the life of a machine that does a piece of the agent's own work, of which no event tells.
+    ///
+    /// # Errors
+    /// The control socket cannot be made.
+    pub(crate) fn of_tool(run_dir: RunDir) -> Result<Self, Error> {
+        Self::new(run_dir, Journal::silent())
+    }
+
+    fn new(run_dir: RunDir, journal: Journal) -> Result<Self, Error> {
+        Ok(Self {
+            clients: Clients::default(),
+            control: ControlSocket::listen(run_dir.path())?,
+            run_dir,
+            journal,
+            restarts: Restarts::new(RestartPolicy::No),
+            check: None,
+            health: None,
+            last_health: None,
+            idle: None,
+            end_at: None,
+            ending: None,
+            started: false,
+        })
+    }
+
+    pub(crate) fn run_dir(&self) -> &RunDir {
+        &self.run_dir
+    }
+
+    /// Output in this log counts as use of the sandbox.
+    pub(crate) fn watch_log(&mut self, log: LogWriter) {
+        if let Some(idle) = &mut self.idle {
+            idle.watch_log(log);
+        }
+    }
+
+    /// The command runs since `now`.
+    pub(crate) fn command_started(&mut self, now: Instant) {
+        self.started = true;
+        self.journal.note("start", &[]);
+        self.health = self.check.clone().map(|check| HealthMonitor::new(check, now));
+        if let Some(health) = &self.health {
+            health.report().write(self.run_dir.path());
+        }
+        self.answer_waiting();
+    }
+
+    /// The command has ended with `code`, and its machine is gone.
+    pub(crate) fn command_ended(&mut self, code: u8) {
+        if self.started {
+            self.journal.note("die", &[("exitCode", &code.to_string())]);
+        }
+        self.last_health = self.health.take().map(HealthMonitor::into_report);
+        self.clients.machine_ended(&self.journal, code);
+    }
+
+    /// What was known of the command's health when its machine ended.
+    pub(crate) fn last_health(&self) -> Option<&HealthReport> {
+        self.last_health.as_ref()
+    }
+
+    /// Whether the command has run.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// The health checks, for the loop that waits.
+    pub(crate) fn monitor(&self) -> Option<&HealthMonitor> {
+        self.health.as_ref()
+    }
+
+    /// Goes on with the health checks of `sandbox`.
+    pub(crate) fn check_health(&mut self, sandbox: &Sandbox, now: Instant) {
+        let Some(monitor) = &mut self.health else { return };
+        let before = monitor.report().status;
+        if !monitor.advance(&sandbox.session, &sandbox.main, now) {
+            return;
+        }
+        let report = monitor.report();
+        report.write(self.run_dir.path());
+        if report.status != before {
+            self.journal.note(&format!("health_status: {}", report.status.name()), &[]);
+        }
+        self.answer_waiting();
+    }
+
+    /// Answers clients that wait for what is so now.
+    pub(crate) fn answer_waiting(&mut self) {
+        let health = match &self.health {
+            Some(monitor) => Some(monitor.report().status),
+            // Without checks, what runs counts as healthy.
+            None => self.started.then_some(HealthStatus::Healthy),
+        };
+        self.clients.answer_waiting(self.started, health);
+    }
+
+    /// Waits before the next start, without a machine; false if the sandbox is to end instead.
+    pub(crate) fn rest(&mut self, front: &Front<'_>, delay: Duration) -> bool {
+        let until = Instant::now() + delay;
+        while self.ending.is_none() {
+            let now = Instant::now();
+            if self.end_at.is_some_and(|end| end <= now) {
+                self.ending = Some(Ending::MaxDuration);
+                break;
+            }
+            if until <= now {
+                break;
+            }
+            let times = [Some(until), self.end_at, self.clients.next_time()];
+            let left = times.into_iter().flatten().min().map(|time| time.saturating_duration_since(now));
+            if let Err(error) = self.wait(front, left) {
+                tracing::warn!(%error, "a sandbox is not started again");
+                self.ending = Some(Ending::Host);
+                break;
+            }
+            while let Some(signal) = front.signals().take() {
+                if SignalKind::of(signal) == SignalKind::End {
+                    self.ending.get_or_insert(Ending::Host);
+                }
+            }
+            self.clients.accept(&self.control);
+            if !self.clients.serve_without_machine().is_empty() {
+                self.ending = Some(Ending::User);
+            }
+            self.answer_waiting();
+        }
+        self.ending.is_none()
+    }
+
+    fn wait(&self, front: &Front<'_>, left: Option<Duration>) -> Result<(), Errno> {
+        let mut fds = vec![PollFd::from_borrowed_fd(front.signals().as_fd(), PollFlags::IN)];
+        if self.clients.has_room() {
+            fds.push(PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN));
+        }
+        fds.extend(self.clients.sockets().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the life: the directory goes, then everybody who waits is told `code`.
+    pub(crate) fn end(self, code: u8) {
+        let Self { clients, control, run_dir, journal, ending, .. } = self;
+        match ending {
+            Some(Ending::User) if clients.was_stopped() => journal.note("stop", &[]),
+            Some(Ending::Idle) => journal.note("stop", &[("reason", "idle-timeout")]),
+            Some(Ending::MaxDuration) => journal.note("stop", &[("reason", "max-duration")]),
+            Some(Ending::Host) => journal.note("stop", &[("reason", "supervisor was ended")]),
+            _ => {}
+        }
+        if run_dir.is_ephemeral() {
+            journal.note("destroy", &[]);
+        }
+        drop(run_dir);
+        // Whoever connected while the machine ended is answered, too; nobody finds the socket any more.
+        clients.into_waiting().join(&control).tell(code);
+    }
+}
