@@ -154,6 +154,12 @@ pub struct LaunchedSandbox {
 }
 
 impl LaunchedSandbox {
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.life.run_dir().record().id
+    }
+
     /// Supervises the sandbox until it ends. `record` is called when the machine is gone and before the sandbox counts
     /// as ended.
     ///

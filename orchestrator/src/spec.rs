@@ -3,6 +3,7 @@
 //! The texts a user writes (`-v /a:/b:ro`, `8G`, `nofile=1024:4096`) are parsed here and nowhere else, so that every
 //! front end understands the same ones.
 
+mod capability;
 mod duration;
 mod env;
 mod health;
@@ -26,6 +27,7 @@ use monocore_protocol::Rlimit;
 use monocore_spec::JailMode;
 use serde::{Deserialize, Serialize};
 
+pub use capability::{capabilities, parse_capability};
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
 pub use health::{HealthSpec, HealthTest, parse_health_http, parse_health_tcp};
@@ -175,6 +177,15 @@ pub struct ProcessSpec {
     pub stdin: bool,
     /// Resource limits.
     pub ulimits: Vec<Rlimit>,
+    /// Groups beside those of the user, by name or number.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The only capabilities it may ever have, a bit for each number; all when there is none.
+    #[serde(default)]
+    pub capabilities: Option<u64>,
+    /// No program it starts gives it more rights.
+    #[serde(default)]
+    pub no_new_privileges: bool,
 }
 
 /// The virtual machine.
@@ -193,6 +204,15 @@ pub struct MachineSpec {
     pub timeline: Option<PathBuf>,
     /// What happens where this machine's kernel lacks a part of the jail.
     pub jail: JailMode,
+    /// The guest's kernel parameters.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// Most processes and threads of the commands; without a limit when there is none.
+    #[serde(default)]
+    pub pids_limit: Option<u64>,
+    /// The guest's NIS domain name.
+    #[serde(default)]
+    pub domainname: Option<String>,
 }
 
 impl Default for MachineSpec {
@@ -204,6 +224,9 @@ impl Default for MachineSpec {
             kernel: None,
             timeline: None,
             jail: JailMode::default(),
+            sysctls: BTreeMap::new(),
+            pids_limit: None,
+            domainname: None,
         }
     }
 }

@@ -11,6 +11,8 @@ mod crash;
 mod events;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/flags.rs"]
+mod flags;
 #[path = "kept/health.rs"]
 mod health;
 #[path = "kept/inside.rs"]

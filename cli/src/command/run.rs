@@ -2,10 +2,12 @@
 
 mod args;
 mod convert;
+mod foreign;
 mod life;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -39,8 +41,11 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 fn run(args: RunArgs) -> anyhow::Result<u8> {
     let (detach, rm, cidfile, replaces) = (args.detach, args.rm, args.cidfile.clone(), args.replace);
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    let attached = Attached::new(&args.attach);
     let images = args.images(&launcher.home);
+    let others = args.volumes_from.clone();
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    let spec = create::with_mounts_of(&launcher.home, spec, &others)?;
     if !detach && spec.restart != RestartPolicy::No {
         bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
     }
@@ -49,8 +54,9 @@ fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
     warn_of_gaps(spec.machine.jail);
     if detach {
+        let file = cidfile.as_deref().map(create::new_id_file).transpose()?;
         let kept = launcher.create(spec, &images, rm)?;
-        create::write_id(&kept, cidfile.as_deref())?;
+        create::write_id(&kept, file)?;
         start_in_background(&launcher, &kept)?;
         output::print(&format!("{}\n", kept.record().id))?;
         return Ok(0);
@@ -58,12 +64,14 @@ fn run(args: RunArgs) -> anyhow::Result<u8> {
     match &spec.root.source {
         RootSource::Directory(path) => {
             let path = path.canonicalize().with_context(|| format!("--rootfs {}", path.display()))?;
-            start(&launcher, &spec, &path.display().to_string(), &RootFiles::Directory(&path))
+            let root = RootFiles::Directory(&path);
+            start(&launcher, &spec, &path.display().to_string(), &root, attached, cidfile.as_deref())
         }
         RootSource::Image(image) => {
             let found = images.find(image)?;
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
-            start(&launcher, &spec, &image.reference, &RootFiles::Image(&found.config, root))
+            let root = RootFiles::Image(&found.config, root);
+            start(&launcher, &spec, &image.reference, &root, attached, cidfile.as_deref())
         }
     }
 }
@@ -84,12 +92,19 @@ fn start(
     spec: &SandboxSpec,
     root_name: &str,
     root: &RootFiles<'_>,
+    attached: Attached,
+    cidfile: Option<&Path>,
 ) -> anyhow::Result<u8> {
+    // Before there is anything to undo.
+    let mut file = cidfile.map(create::new_id_file).transpose()?;
     let signals = Signals::block()?;
     let stdin = io::stdin();
-    let streams = streams(spec.process.stdin, spec.process.tty)?;
+    let streams = attached.only(streams(spec.process.stdin && attached.stdin, spec.process.tty)?);
     let raw = if spec.process.tty && spec.process.stdin { RawMode::enter()? } else { None };
     let sandbox = launcher.start(spec, root_name, root, streams)?;
+    if let Some(file) = &mut file {
+        file.write_all(sandbox.id().as_bytes()).context("--cidfile")?;
+    }
     let terminal = spec.process.tty.then(|| Terminal::new(stdin.as_fd()));
     let ended = sandbox.run(Front::Foreground { signals: &signals, terminal }, |_| ());
     // Messages are for a terminal in its usual mode.
@@ -99,6 +114,38 @@ fn start(
         output::error(&anyhow::Error::msg(message.clone()));
     }
     Ok(ended.code())
+}
+
+/// The standard streams that `--attach` connects: all of them where it is not given.
+#[derive(Clone, Copy, Debug)]
+struct Attached {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Attached {
+    fn new(named: &[String]) -> Self {
+        let has = |name: &str| named.is_empty() || named.iter().any(|word| word.eq_ignore_ascii_case(name));
+        Self { stdin: has("stdin"), stdout: has("stdout"), stderr: has("stderr") }
+    }
+
+    /// What is not connected goes nowhere.
+    fn only(self, mut streams: Streams) -> Streams {
+        match &mut streams {
+            Streams::Pipes { stdout, stderr, .. } => {
+                if !self.stdout {
+                    *stdout = Output::Discard;
+                }
+                if !self.stderr {
+                    *stderr = Output::Discard;
+                }
+            }
+            Streams::Terminal { output, .. } if !self.stdout => *output = Output::Discard,
+            Streams::Terminal { .. } | Streams::Remote { .. } => {}
+        }
+        streams
+    }
 }
 
 /// This process's standard streams, as a command's.

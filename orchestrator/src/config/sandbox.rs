@@ -87,6 +87,7 @@ impl Service {
             tty: self.tty,
             stdin: self.stdin_open,
             ulimits: parsed.ulimits.clone(),
+            ..ProcessSpec::default()
         }
     }
 
@@ -106,6 +107,7 @@ impl Service {
             log: None,
             log_max_bytes: None,
             limits: NetLimits::default(),
+            ..NetworkSpec::default()
         }
     }
 

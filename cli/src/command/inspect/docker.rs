@@ -103,6 +103,10 @@ fn host_config(entry: &SandboxEntry, spec: Option<&SandboxSpec>) -> Value {
         "PortBindings": bindings,
         "PublishAllPorts": spec.network.publish_exposed,
         "ReadonlyRootfs": spec.root.read_only,
+        "PidsLimit": spec.machine.pids_limit,
+        "Sysctls": spec.machine.sysctls,
+        "GroupAdd": spec.process.groups,
+        "Privileged": spec.process.capabilities.is_none(),
         "RestartPolicy": { "Name": spec.restart.name(), "MaximumRetryCount": retries },
         "ShmSize": spec.machine.shm_bytes,
     })
@@ -161,7 +165,7 @@ fn config(entry: &SandboxEntry, spec: Option<&SandboxSpec>, image: &ImageConfig)
     let signal = spec.and_then(|spec| spec.stop.signal).map(|signal| signal.to_string());
     json!({
         "Hostname": spec.and_then(|spec| spec.hostname.clone()).unwrap_or_else(|| entry.id.clone()),
-        "Domainname": "",
+        "Domainname": spec.and_then(|spec| spec.machine.domainname.clone()).unwrap_or_default(),
         "User": process.and_then(|process| process.user.clone()).unwrap_or_else(|| image.user.clone()),
         "Tty": process.is_some_and(|process| process.tty),
         "OpenStdin": process.is_some_and(|process| process.stdin),
