@@ -29,5 +29,7 @@ mod restart;
 mod select;
 #[path = "kept/support.rs"]
 mod support;
+#[path = "kept/table.rs"]
+mod table;
 #[path = "kept/volumes.rs"]
 mod volumes;

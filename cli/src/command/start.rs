@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use monocore_orchestrator::session::Signals;
 use monocore_orchestrator::{
-    Home, Launcher, LogReader, SandboxEntry, events, registry, start_in_background, this_program,
+    Error, Home, Launcher, LogReader, SandboxEntry, events, registry, start_in_background, this_program,
 };
 
 use super::args::{StartArgs, StopArgs};
@@ -17,8 +17,17 @@ pub(super) fn main(args: &StartArgs) -> ExitCode {
         if args.attach || args.interactive { start_attached(args) } else { start_all(args).map(|()| 0) };
     match started {
         Ok(code) => ExitCode::from(code),
-        Err(error) => run::failure(&error),
+        Err(error) if error.downcast_ref().is_some_and(is_of_command) => run::failure(&error),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// The command could not be started: then the status is a shell's.
+fn is_of_command(error: &Error) -> bool {
+    matches!(error, Error::NotStarted { .. })
 }
 
 /// Starts one sandbox and stays with it to its end.
