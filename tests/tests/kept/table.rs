@@ -42,7 +42,12 @@ const ROWS: &[Row] = &[
     ("ps -a --filter before=t-two --filter name=t- --format {{.Names}}", 0, "t-one\n", ""),
     ("ps -l --format {{.Names}}", 0, "t-two\n", ""),
     ("ps -n 1 --format '{{.Names}}:{{.Command}}'", 0, "t-two:\"sh -c echo two; exit\u{2026}\"\n", ""),
-    ("ps --filter name=t-one --format 'table {{.Names}}\\t{{.Image}}'", 0, "NAMES     IMAGE\nt-one     test/plain\n", ""),
+    (
+        "ps --filter name=t-one --format 'table {{.Names}}\\t{{.Image}}'",
+        0,
+        "NAMES     IMAGE\nt-one     test/plain\n",
+        "",
+    ),
     ("ls -a --filter name=t-two", 0, "~Created", ""),
     ("list --filter name=t-one", 0, "~SANDBOX ID", ""),
     ("ps --filter bogus=1", 125, "", "invalid filter 'bogus'"),
@@ -109,7 +114,12 @@ const ROWS: &[Row] = &[
     ("rename t-deux t-two", 0, "", ""),
     ("update t-two", 1, "", "one or more flags"),
     ("update --memory 160m --restart on-failure:2 t-two", 0, "t-two\n", ""),
-    ("inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' t-two", 0, "167772160 on-failure\n", ""),
+    (
+        "inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' t-two",
+        0,
+        "167772160 on-failure\n",
+        "",
+    ),
     ("update --memory lots t-two", 125, "", "--memory"),
     ("update --restart bogus t-two", 125, "", "--restart"),
     ("update --restart no t-two", 0, "t-two\n", ""),
@@ -200,7 +210,8 @@ fn every_verb_answers_as_dockers_does() {
     assert!(ROWS.len() >= 120, "{}", ROWS.len());
     // Other tests of this process must not be counted by `ps -l`.
     let home = World::get().path("table-home");
-    let copied = std::process::Command::new("cp").arg("-a").arg(World::get().home()).arg(&home).status().unwrap();
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(World::get().home()).arg(&home).status().unwrap();
     assert!(copied.success());
     for left in ["sandboxes", "run", "names", "volumes"] {
         // Other tests may have made none yet.
