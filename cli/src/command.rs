@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod completion;
+mod compose;
 mod cp;
 mod create;
 mod df;
@@ -17,7 +18,10 @@ mod inspect;
 mod load;
 mod logs;
 mod net;
+mod network;
 mod output;
+mod own;
+mod pause;
 mod port;
 mod project;
 mod prune;
@@ -29,12 +33,14 @@ mod rmi;
 mod run;
 mod save;
 mod select;
+mod serve;
 mod shell;
 mod start;
 mod stats;
 mod store;
 mod supervise;
 mod terminal;
+mod token;
 mod top;
 mod update;
 mod version;
@@ -61,7 +67,10 @@ pub fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == "vmm") {
         return vmm::main(&words[2..]);
     }
-    diagnostics::start();
+    match words.get(1).is_some_and(|word| word == "serve") {
+        true => diagnostics::start_server(),
+        false => diagnostics::start(),
+    }
     if words.get(1).is_some_and(|word| word == "supervise") {
         return supervise::main(&words[2..]);
     }
@@ -89,12 +98,16 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Stop(args) => end::stop(&args),
         Command::Restart(args) => start::restart(&args),
         Command::Kill(args) => end::kill(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Unpause(args) => pause::unpause(&args),
         Command::Wait(args) => end::wait(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Logs(args) => logs::main(&args),
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
         Command::Events(args) => events::main(&args),
+        Command::Compose(args) => return compose::main(args),
+        Command::Own(command) => own::main(&command),
         Command::Init(args) => project::init(&args),
         Command::Add(args) => project::add(&args),
         Command::Config(args) => project::config(&args),
@@ -109,12 +122,15 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Clean(args) => project::clean(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
+        Command::Network(command) => network::main(command),
         Command::Pull(args) => pull::main(&args),
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),
         Command::Image(ImageCommand::Inspect(args)) => inspect::main(&args),
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
+        Command::Serve(args) => serve::main(args),
+        Command::Token(command) => token::main(&command),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),
         Command::Doctor(args) => return doctor::main(args),

@@ -13,9 +13,10 @@ mod socket;
 pub(crate) mod wire;
 
 pub use attach::{Attachment, Detached};
-pub use client::{ControlClient, RemoteCommand};
-pub use message::{Condition, ExecCall};
-pub(crate) use message::{ControlReply, ControlRequest};
+pub(crate) use client::hand_link;
+pub use client::{ControlClient, ControlHandle, RemoteCommand};
+pub use message::{Condition, ExecCall, SandboxStats};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest, PeerLink};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

@@ -50,6 +50,23 @@ pub enum Error {
     /// The sandbox runs already.
     #[error("sandbox {0} is running already")]
     AlreadyRunning(String),
+    /// The sandbox is paused, and what was asked needs one that runs.
+    #[error("sandbox {name} is paused, unpause the sandbox before {before}")]
+    Paused {
+        /// The sandbox.
+        name: String,
+        /// What was asked: `exec`, `mount`.
+        before: &'static str,
+    },
+    /// The sandbox is paused already.
+    #[error("sandbox {0} is already paused")]
+    AlreadyPaused(String),
+    /// The sandbox is not paused.
+    #[error("sandbox {0} is not paused")]
+    NotPaused(String),
+    /// The sandbox is being stopped.
+    #[error("sandbox {0} is being stopped")]
+    Stopping(String),
     /// The sandbox runs, and what was asked needs one that does not.
     #[error("sandbox {0} is running: stop it first, or use --force")]
     StillRunning(String),
@@ -104,6 +121,17 @@ pub enum Error {
         name: String,
         /// Who has it.
         id: String,
+    },
+    /// No group has the name.
+    #[error("no such group: {0}")]
+    NoGroup(String),
+    /// A group cannot be made, changed or joined.
+    #[error("group {name}: {problem}")]
+    Group {
+        /// The group.
+        name: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A mount's source is missing or of a kind that cannot be shared.
     #[error("cannot mount {}: {problem}", path.display())]

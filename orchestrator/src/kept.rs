@@ -81,6 +81,8 @@ pub enum SandboxStatus {
     Running,
     /// Its command has ended and is about to be started again.
     Restarting,
+    /// Its machine stands still. Listings show it; it is never written down.
+    Paused,
     /// It has ended.
     Exited,
 }
@@ -93,6 +95,7 @@ impl SandboxStatus {
             Self::Created => "created",
             Self::Running => "running",
             Self::Restarting => "restarting",
+            Self::Paused => "paused",
             Self::Exited => "exited",
         }
     }

@@ -40,6 +40,7 @@ impl Launcher {
             labels: spec.labels.clone(),
             volumes: crate::volume::names(spec),
             network: NetworkRecord::new(&spec.network, &published),
+            groups: spec.network.groups.clone(),
         };
         let run_dir = RunDir::claim(&self.home, spec.name.as_deref(), run)?;
         let disk = DiskPlace::Nameless(run_dir.path().to_owned());

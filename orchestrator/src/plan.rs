@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::boot::BootFiles;
 use crate::mounts::{Kind, Mounts};
+use crate::peers::PeerLine;
 use crate::scratch::{self, Scratch};
 use crate::spec::{PublishSocket, SandboxSpec, Signal};
 use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timeline, network, process};
@@ -69,6 +70,8 @@ pub struct Plan {
     pub files: Vec<OwnedFd>,
     /// This process's end of the socket over which the machine hands the guest's connections.
     pub handoff: OwnedFd,
+    /// This process's end of the machine control channel.
+    pub channel: OwnedFd,
     /// What the guest becomes.
     pub configure: Configure,
     /// The command.
@@ -77,6 +80,8 @@ pub struct Plan {
     pub sockets: Vec<HostSocket>,
     /// Sockets of the host that lead into the guest.
     pub published_sockets: Vec<PublishedSocket>,
+    /// The way to the other members of its groups.
+    pub(crate) peers: Option<PeerLine>,
     /// What asks the command to end.
     pub stop_signal: Signal,
     /// Where the points of the run go.
@@ -144,7 +149,13 @@ impl Plan {
             devices.push(shares(mounts, &mut files));
         }
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
-        vm.network = network::machine(&spec.network, run_dir, published, |file| files.keep(file))?;
+        let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
+        vm.control = Some(files.keep(far_end));
+        let joined = &run_dir.record().groups;
+        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
+        let (peers, far_line) = line.transpose()?.unzip();
+        vm.network =
+            network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
         if let Some(file) = timeline.file() {
             let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
             vm.timeline = Sink::Fd(files.keep(file));
@@ -157,10 +168,12 @@ impl Plan {
             vm,
             files: files.0,
             handoff,
+            channel,
             configure,
             exec,
             sockets,
             published_sockets,
+            peers,
             stop_signal,
             timeline,
             keeps_disk,
@@ -267,7 +280,7 @@ fn configure(
     configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
     configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
     configure.pids_max = spec.machine.pids_limit;
-    network::guest(&spec.network, &mut configure);
+    network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
 }
@@ -304,6 +317,7 @@ fn machine(
         network: Network::None,
         timeline: Sink::Discard,
         jail: spec.machine.jail,
+        control: None,
     }
 }
 

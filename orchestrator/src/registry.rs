@@ -13,7 +13,8 @@ use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
 use crate::spec::RestartPolicy;
-use crate::{Error, HealthReport, Home, events, names};
+use crate::supervisor::PAUSED;
+use crate::{Error, HealthReport, Home, events, groups, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -65,9 +66,7 @@ pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
-    let health = |record: &Record| HealthReport::read(&home.run().join(&record.id));
-    let others: Vec<_> = others.map(|record| (health(&record), record)).collect();
-    let others = others.into_iter().map(|(health, record)| ephemeral(record, health)).collect::<Vec<_>>();
+    let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
@@ -138,6 +137,9 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(name));
     }
     kept.remove()?;
+    let joined = record.spec.network.groups.iter();
+    let joined = joined.map(|group| (group.project.as_deref(), group.group.as_str()));
+    groups::leave(home, &record.id, joined)?;
     events::note(home, &kept.into(), "destroy", &[]);
     release_name(home, &name, &record.id)
 }
@@ -183,6 +185,25 @@ pub fn update(
 pub fn open_kept(home: &Home, id: &str) -> Result<KeptSandbox, Error> {
     let id = SandboxId::parse(id).ok_or_else(|| Error::NoSandbox(id.to_owned()))?;
     KeptSandbox::open(home, &id)
+}
+
+/// The kept sandboxes that do not run and start with the machine: those whose policy is `always`, and
+/// those whose policy is `unless-stopped` and that nobody stopped. One that never ran is not among them.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn restartable(home: &Home) -> Result<Vec<KeptSandbox>, Error> {
+    let is_wanted = |entry: &SandboxEntry| {
+        let policy = entry.kept.as_ref().map(|kept| kept.record().spec.restart);
+        let has_run = entry.state.status == SandboxStatus::Exited && entry.state.started_ms.is_some();
+        has_run
+            && match policy {
+                Some(RestartPolicy::Always) => true,
+                Some(RestartPolicy::UnlessStopped) => !entry.state.is_stopped,
+                _ => false,
+            }
+    };
+    Ok(list(home)?.into_iter().filter(is_wanted).filter_map(|entry| entry.kept).collect())
 }
 
 /// An id that nobody has, and the name asked for or one that is made up.
@@ -244,13 +265,16 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
     let running = run_dir::held_record(&dir);
     let health = running.as_ref().and_then(|_| HealthReport::read(&dir));
     let kept = match KeptSandbox::open(home, id) {
-        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(record, health))),
+        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record))),
         other => other?,
     };
     let record = kept.record();
     let mut state = kept.state()?;
     if health.is_some() {
         state.health = health;
+    }
+    if state.status == SandboxStatus::Running && running.is_some() {
+        state.status = status(home, &record.id);
     }
     Ok(Some(SandboxEntry {
         id: record.id.clone(),
@@ -266,7 +290,12 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
     }))
 }
 
-fn ephemeral(record: Record, health: Option<HealthReport>) -> SandboxEntry {
+/// Whether a sandbox that runs is paused.
+fn status(home: &Home, id: &str) -> SandboxStatus {
+    if home.run().join(id).join(PAUSED).exists() { SandboxStatus::Paused } else { SandboxStatus::Running }
+}
+
+fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
     SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -275,10 +304,10 @@ fn ephemeral(record: Record, health: Option<HealthReport>) -> SandboxEntry {
         labels: record.labels.clone(),
         created_ms: record.created_ms(),
         state: SandboxState {
-            status: SandboxStatus::Running,
+            status: status(home, &record.id),
             started_ms: Some(record.created_ms()),
             pid: Some(record.pid),
-            health,
+            health: HealthReport::read(&home.run().join(&record.id)),
             ..SandboxState::default()
         },
         running: Some(record),

@@ -9,10 +9,11 @@ use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
 use crate::life::Life;
+use crate::peers::PeerLine;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
-use crate::supervisor::{Front, Supervisor};
+use crate::supervisor::{Front, Jobs, Supervisor};
 use crate::{Error, Plan, VmmProcess};
 
 /// How long a machine whose session broke off may take to say why.
@@ -76,6 +77,8 @@ pub(crate) struct Sandbox {
     pub(crate) process: Process,
     pub(crate) session: Session,
     vmm: VmmProcess,
+    /// The way to the other members of its groups.
+    pub(crate) peers: Option<PeerLine>,
     _published: PublishedSockets,
     pub(crate) stop: StopSpec,
     pub(crate) stop_signal: u8,
@@ -85,6 +88,8 @@ pub(crate) struct Sandbox {
     pub(crate) attached: Option<Attached>,
     /// The disk outlives the machine.
     keeps_disk: bool,
+    /// The way to the machine's process, until the supervisor has it.
+    channel: Option<OwnedFd>,
 }
 
 impl Sandbox {
@@ -106,12 +111,14 @@ impl Sandbox {
             process,
             session,
             vmm,
+            peers: plan.peers,
             _published: published,
             stop,
             stop_signal: plan.stop_signal.number(),
             main,
             attached: None,
             keeps_disk: plan.keeps_disk,
+            channel: Some(plan.channel),
         })
     }
 
@@ -119,9 +126,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// The machine or the session with it failed.
-    pub(crate) fn run(self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
+    pub(crate) fn run(mut self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let outcome = Supervisor::new(&self, life, front, deadline).run();
+        let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
+        let outcome = Supervisor::new(&self, life, front, deadline, jobs).run();
+        life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {

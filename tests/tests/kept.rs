@@ -15,6 +15,8 @@ mod exec;
 mod flags;
 #[path = "kept/health.rs"]
 mod health;
+#[path = "kept/host_edits.rs"]
+mod host_edits;
 #[path = "kept/inside.rs"]
 mod inside;
 #[path = "kept/life.rs"]
@@ -23,10 +25,18 @@ mod life;
 mod limits;
 #[path = "kept/locks.rs"]
 mod locks;
+#[path = "kept/machine.rs"]
+mod machine;
+#[path = "kept/pause.rs"]
+mod pause;
+#[path = "kept/probe.rs"]
+mod probe;
 #[path = "kept/restart.rs"]
 mod restart;
 #[path = "kept/select.rs"]
 mod select;
+#[path = "kept/sqlite.rs"]
+mod sqlite;
 #[path = "kept/support.rs"]
 mod support;
 #[path = "kept/table.rs"]

@@ -45,6 +45,7 @@ impl Builder {
             network: Network::None,
             timeline: Sink::Discard,
             jail: JailMode::default(),
+            control: None,
         };
         Self::from_spec(spec)
     }

@@ -2,10 +2,11 @@
 
 mod handle;
 mod metrics;
+mod service;
 mod shares;
 mod vcpu;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use monocore_fs::FsHandle;
@@ -25,6 +26,7 @@ pub use handle::MachineHandle;
 use handle::{Control, Woken};
 use metrics::Counted;
 pub use metrics::{DeviceMetrics, Metrics};
+pub(crate) use service::MachineService;
 pub use shares::Shares;
 use vcpu::VcpuThread;
 
@@ -87,7 +89,7 @@ impl<H: Hypervisor> Machine<H> {
     /// # Errors
     /// [`Error::Os`] where there is no thread; [`Error::Hypervisor`] comes later, as the machine's end.
     pub fn start(self) -> Result<Running<H>, Error> {
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::new(Arc::clone(self.starts.event())));
         let mut threads = Vec::with_capacity(self.vcpus.len());
         for (index, unbound) in self.vcpus.into_iter().enumerate() {
             let start = if index == 0 { self.boot } else { VcpuStart::Wait };
@@ -166,45 +168,72 @@ impl<H: Hypervisor> Running<H> {
 
     /// Waits for the machine's end, and stops and joins everything it ran on.
     pub fn wait(mut self) -> VmExit {
-        let exit = self.wait_for_end(None);
+        let exit = self.wait_for_end(None, None);
         self.finish();
         exit
     }
 
-    /// Waits for the machine's end, which also comes when the other end of `lifeline` is closed; everything still runs then.
-    pub(crate) fn wait_for_end(&self, lifeline: Option<BorrowedFd<'_>>) -> VmExit {
+    /// Waits for the machine's end, which also comes when the other end of `lifeline` is closed, and serves `control`
+    /// meanwhile; everything still runs then.
+    pub(crate) fn wait_for_end(
+        &self,
+        lifeline: Option<BorrowedFd<'_>>,
+        mut control: Option<MachineService>,
+    ) -> VmExit {
         while !self.outcome.has_ended() {
             if let Some(starts) = &self.starts {
                 starts.serve();
             }
-            let starts = self.starts.as_ref().map(StartQueue::event);
-            if handle::wait(&self.outcome, starts, lifeline) == Woken::LifelineCut {
-                self.outcome.end_as(VmExit::Killed);
-            }
+            self.wait_for_event(lifeline, control.as_ref().map(AsFd::as_fd));
+            control = control.and_then(|control| control.serve(self, lifeline));
         }
         self.outcome.exit()
     }
 
-    /// Keeps every vCPU out of the guest until [`resume`](Self::resume), and stops the devices.
+    /// Blocks until there is something to look at; a cut lifeline ends the machine.
+    fn wait_for_event(&self, lifeline: Option<BorrowedFd<'_>>, control: Option<BorrowedFd<'_>>) {
+        let starts = self.starts.as_ref().map(|starts| &**starts.event());
+        if handle::wait(&self.outcome, starts, lifeline, control) == Woken::LifelineCut {
+            self.outcome.end_as(VmExit::Killed);
+        }
+    }
+
+    /// Keeps every vCPU out of the guest until [`resume`](Self::resume), and stops the devices. A paused machine stays
+    /// paused.
     ///
     /// # Errors
-    /// [`Error::Os`] where a vCPU cannot be kicked.
+    /// [`Error::Os`] where a vCPU cannot be kicked; the machine then runs.
     pub fn pause(&self) -> Result<(), Error> {
-        self.control.pause();
-        for thread in &self.threads {
-            thread.kick()?;
+        self.pause_unless_cut(None)
+    }
+
+    /// The same; the machine ends instead if `lifeline` is cut meanwhile.
+    fn pause_unless_cut(&self, lifeline: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        if !self.control.pause() {
+            return Ok(());
         }
-        let serve = || self.starts.iter().for_each(StartQueue::serve);
-        self.control.wait_paused(self.threads.len(), &self.outcome, serve);
+        if let Err(error) = self.threads.iter().try_for_each(VcpuThread::kick) {
+            self.control.resume();
+            return Err(error);
+        }
+        // A vCPU on its way to the gate may wait for a device's start.
+        while self.control.waiting() < self.threads.len() && !self.outcome.has_ended() {
+            self.starts.iter().for_each(StartQueue::serve);
+            self.wait_for_event(lifeline, None);
+        }
         self.bus.virtio().for_each(|mut device| device.pause());
         Ok(())
     }
 
-    /// Lets devices and vCPUs go on after a [`pause`](Self::pause).
+    /// Lets devices and vCPUs go on after a [`pause`](Self::pause). A machine that runs goes on running. To be called on the
+    /// thread that waits for the machine's end, or while another one does.
     ///
     /// # Errors
-    /// [`Error::Device`] where a device does not start again.
+    /// [`Error::Device`] where a device does not start again; the machine stays paused.
     pub fn resume(&self) -> Result<(), Error> {
+        if !self.control.is_paused() {
+            return Ok(());
+        }
         for (index, mut device) in self.bus.virtio().enumerate() {
             device.resume().map_err(|error| Error::Device {
                 index,

@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::attachments::Attachments;
 use crate::broker::{BrokerError, start_broker};
 use crate::jail::{self, Jail, JailError};
+use crate::machine::MachineService;
 use crate::{Error, HostHypervisor, Machine, files, sys};
 
 /// The longest specification that is read, in bytes.
@@ -71,6 +72,7 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     let connections = broker(&mut spec)?;
     let mut timeline = files::open_sink(&spec.timeline)?;
     allow_connections(&spec.network);
+    let control = spec.control.map(files::descriptor).transpose()?.map(MachineService::new);
     let jail = Jail::prepare(&spec)?;
     let attachments = Attachments { confinement: jail.confinement(), vsock: connections };
     let hypervisor = HostHypervisor::open().map_err(Error::hypervisor)?;
@@ -79,7 +81,7 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     jail::close_named(&named)?;
     jail.enter()?;
     let running = machine.start()?;
-    let exit = running.wait_for_end(Some(lifeline.as_fd()));
+    let exit = running.wait_for_end(Some(lifeline.as_fd()), control);
     if let Some(file) = &mut timeline {
         write_timeline(file, &running.timeline());
     }
@@ -106,7 +108,9 @@ fn broker(spec: &mut VmSpec) -> Result<Option<Box<dyn VsockConnections>>, Broker
 /// sake of `select`, which nobody here calls.
 fn allow_connections(network: &Network) {
     let (Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy)) = network else { return };
-    let wanted = OTHER_DESCRIPTORS + u64::from(proxy.limits.connections);
+    // A connection to a member has two.
+    let each = if proxy.peers.is_some() { 2 } else { 1 };
+    let wanted = OTHER_DESCRIPTORS + each * u64::from(proxy.limits.connections);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {
         let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));

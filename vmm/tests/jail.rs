@@ -39,6 +39,7 @@ fn spec(devices: Vec<DeviceSpec>) -> VmSpec {
         network: Network::None,
         timeline: Sink::Discard,
         jail: monocore_vmm::spec::JailMode::default(),
+        control: None,
     }
 }
 

@@ -161,6 +161,7 @@ fn spec(files: &Files, work: &Path, handoff: &OwnedFd, timeline: &Path) -> Resul
         network: Network::None,
         timeline: Sink::Path(timeline.to_path_buf()),
         jail: monocore_spec::JailMode::default(),
+        control: None,
     })
 }
 

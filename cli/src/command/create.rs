@@ -20,11 +20,12 @@ pub(super) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn create(args: RunArgs) -> anyhow::Result<()> {
-    let (rm, cidfile) = (args.rm, args.cidfile.clone());
+    let (networks, rm, cidfile) = (args.networks(), args.rm, args.cidfile.clone());
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = args.images(&launcher.home);
     let (replaces, others) = (args.replace, args.volumes_from.clone());
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    run::must_exist(&launcher.home, &networks)?;
     let spec = with_mounts_of(&launcher.home, spec, &others)?;
     let file = cidfile.as_deref().map(new_id_file).transpose()?;
     if replaces {

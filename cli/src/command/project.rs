@@ -18,19 +18,19 @@ use monocore_orchestrator::config::{LoadOptions, Project, load as read};
 use monocore_orchestrator::{Home, Launcher, ProjectRunner, this_program};
 
 pub(in crate::command) use args::{
-    AddArgs, ConfigArgs, DownArgs, InitArgs, LogArgs, ProjectArgs, RemoveArgs, ScriptArgs, StatusArgs,
-    TreeArgs, UpArgs,
+    AddArgs, ConfigArgs, ConfigFlags, DownArgs, DownFlags, InitArgs, LogArgs, LogFlags, ProjectArgs,
+    RemoveArgs, ScriptArgs, StatusArgs, StatusFlags, TreeArgs, UpArgs, UpFlags,
 };
-pub(in crate::command) use config::main as config;
-pub(in crate::command) use down::{clean, down, remove};
+pub(in crate::command) use config::{main as config, show as show_config};
+pub(in crate::command) use down::{clean, down, members_of, remove};
 pub(in crate::command) use init::{add, init};
-pub(in crate::command) use log::main as log;
+pub(in crate::command) use log::{main as log, show as show_log};
 pub(in crate::command) use script::main as run_script;
 pub(in crate::command) use status::main as status;
 pub(in crate::command) use tree::main as tree;
-pub(in crate::command) use up::{apply, main as up};
+pub(in crate::command) use up::{apply, create, main as up};
 
-use super::args::RegistryArgs;
+use super::args::{Format, RegistryArgs};
 use super::store;
 use lines::Lines;
 
@@ -38,7 +38,7 @@ use lines::Lines;
 ///
 /// # Errors
 /// There is no file, or it has faults: all of them are told at once.
-fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
+pub(in crate::command) fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
     let options = LoadOptions {
         files: args.file.clone(),
         project_name: args.more.project_name.clone(),
@@ -49,7 +49,6 @@ fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-        ..LoadOptions::default()
     };
     let project = read(&options)?;
     project.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -60,7 +59,7 @@ fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
 ///
 /// # Errors
 /// As [`load`], where no flag names the project.
-fn name(args: &ProjectArgs) -> anyhow::Result<String> {
+pub(in crate::command) fn name(args: &ProjectArgs) -> anyhow::Result<String> {
     match &args.more.project_name {
         // A project that runs can be looked at and ended without its file.
         Some(name) => Ok(name.clone()),
@@ -77,4 +76,12 @@ fn runner(name: &str, lines: Option<Lines>, registry: &RegistryArgs) -> anyhow::
         Some(lines) => runner.with_observer(Arc::new(move |event| lines.event(event))),
         None => runner,
     })
+}
+
+/// Work on the project of `files`, told line by line.
+///
+/// # Errors
+/// As [`name`].
+pub(in crate::command) fn told(files: &ProjectArgs) -> anyhow::Result<ProjectRunner> {
+    runner(&name(files)?, Some(Lines::new(Format::Table)), &RegistryArgs::default())
 }

@@ -144,12 +144,13 @@ fn command(words: &[String], whole: bool) -> String {
 
 pub(super) fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let state = &entry.state;
+    let up = || format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now));
     match state.status {
         SandboxStatus::Created => "Created".to_owned(),
         SandboxStatus::Running => {
-            let up = ago(state.started_ms.unwrap_or(entry.created_ms), now);
-            format!("Up {up}{}", state.health.as_ref().map(health).unwrap_or_default())
+            format!("{}{}", up(), state.health.as_ref().map(health).unwrap_or_default())
         }
+        SandboxStatus::Paused => format!("{} (Paused)", up()),
         SandboxStatus::Restarting => format!(
             "Restarting ({}) {} ago",
             state.exit_code.unwrap_or_default(),

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use monocore_protocol::{Stats, Stdin, Stdio, Stream};
+use monocore_protocol::{ExitStatus, Stdin, Stdio, Stream, TermSize};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 
-use super::message::{Condition, ControlReply, ControlRequest, ExecCall};
+use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, PeerLink, SandboxStats};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
@@ -19,6 +20,18 @@ use crate::session::{
     spawn_pump,
 };
 use crate::{Awaited, Error, Home, Record};
+
+/// How long a supervisor that asks another one waits to be accepted.
+const LINK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Hands `end` to the supervisor in `run_dir`, as one end of `link`.
+///
+/// # Errors
+/// The supervisor is gone or does not accept.
+pub(crate) fn hand_link(run_dir: &Path, link: PeerLink, end: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = socket::connect_within(run_dir, Some(LINK_PATIENCE))?;
+    wire::send(&socket, &ControlRequest::PeerLink(link), Some(end), SendFlags::DONTWAIT)
+}
 
 /// A connection to a running sandbox's supervisor; one request at a time.
 #[derive(Debug)]
@@ -131,16 +144,43 @@ impl ControlClient {
         }
     }
 
-    /// The guest's use of resources.
+    /// Pauses the sandbox: nothing in it runs until [`Self::unpause`].
     ///
     /// # Errors
-    /// The guest's or the connection's.
-    pub fn stats(&self) -> Result<Stats, Error> {
+    /// It is paused already, or the connection's.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.send(&ControlRequest::Pause)?;
+        self.done()
+    }
+
+    /// Lets a paused sandbox go on.
+    ///
+    /// # Errors
+    /// It is not paused, or the connection's.
+    pub fn unpause(&self) -> Result<(), Error> {
+        self.send(&ControlRequest::Unpause)?;
+        self.done()
+    }
+
+    /// The use of resources. A part whose source does not answer is missing.
+    ///
+    /// # Errors
+    /// Neither guest nor machine answers, or the connection's.
+    pub fn stats(&self) -> Result<SandboxStats, Error> {
         self.send(&ControlRequest::Stats)?;
         loop {
             match self.receive()? {
-                Some((ControlReply::Stats(stats), _)) => return Ok(stats),
+                Some((ControlReply::Stats(stats), _)) => return Ok(*stats),
                 None => return Err(Error::NotRunning(self.name.clone())),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn done(&self) -> Result<(), Error> {
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
                 other => self.unexpected(other.map(|(reply, _)| reply))?,
             }
         }
@@ -176,8 +216,19 @@ impl ControlClient {
     pub(super) fn unexpected(&self, reply: Option<ControlReply>) -> Result<(), Error> {
         match reply {
             Some(ControlReply::Refused(problem)) => Err(Error::Control { name: self.name.clone(), problem }),
+            Some(ControlReply::Conflict(conflict)) => Err(self.conflict(conflict)),
             Some(_) => Ok(()),
             None => Err(Error::NotRunning(self.name.clone())),
+        }
+    }
+
+    fn conflict(&self, conflict: Conflict) -> Error {
+        let name = self.name.clone();
+        match conflict {
+            Conflict::Paused => Error::Paused { name, before: "exec" },
+            Conflict::AlreadyPaused => Error::AlreadyPaused(name),
+            Conflict::NotPaused => Error::NotPaused(name),
+            Conflict::Stopping => Error::Stopping(name),
         }
     }
 
@@ -295,6 +346,9 @@ impl RemoteCommand {
                 self.fail(SessionError::Exec { code, message });
             }
             Received::Message(ControlReply::Refused(problem), _) => self.fail(SessionError::Refused(problem)),
+            Received::Message(ControlReply::Conflict(conflict), _) => {
+                self.fail(SessionError::Refused(self.client.conflict(conflict).to_string()));
+            }
             Received::Message(_, _) => {}
         }
         Ok(true)
@@ -311,6 +365,72 @@ impl RemoteCommand {
     fn tell(&self, request: &ControlRequest) {
         // When the supervisor is gone, its socket says so at the next look.
         let _ = wire::send(&self.client.socket, request, None, SendFlags::DONTWAIT);
+    }
+}
+
+/// The same connection in another thread's hands: signals, sizes, and its end.
+#[derive(Debug)]
+pub struct ControlHandle {
+    socket: OwnedFd,
+}
+
+impl ControlHandle {
+    /// Sends a signal, 1 to 64, to the connection's command.
+    pub fn signal(&self, signal: u8) {
+        self.tell(&ControlRequest::Signal(signal));
+    }
+
+    /// Gives the terminal of the connection's command a new size.
+    pub fn resize(&self, size: TermSize) {
+        self.tell(&ControlRequest::Resize(size));
+    }
+
+    /// Ends the connection: a command is killed, and a thread that waits for a reply is told that none will come.
+    pub fn hang_up(&self) {
+        // The only possible failure is that the connection has ended.
+        let _ = shutdown(&self.socket, Shutdown::Both);
+    }
+
+    fn tell(&self, request: &ControlRequest) {
+        // When the supervisor is gone, whoever waits for the command learns of it.
+        let _ = wire::send(&self.socket, request, None, SendFlags::DONTWAIT);
+    }
+}
+
+impl ControlClient {
+    /// The connection for another thread.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn handle(&self) -> Result<ControlHandle, Error> {
+        let socket = self.socket.try_clone().map_err(|error| self.failed(&error))?;
+        Ok(ControlHandle { socket })
+    }
+}
+
+impl RemoteCommand {
+    /// Waits for the command's end. Signals and sizes come by a [`ControlHandle`].
+    ///
+    /// # Errors
+    /// As [`Self::run_to_end`]; [`SessionError::Lost`] also after [`ControlHandle::hang_up`].
+    pub fn wait(mut self) -> Result<ExitStatus, SessionError> {
+        let mut connected = true;
+        loop {
+            if let Some(result) = self.progress.result() {
+                return result;
+            }
+            let mut fds = vec![PollFd::from_borrowed_fd(self.progress.ended(), PollFlags::IN)];
+            if connected {
+                fds.push(PollFd::new(&self.client.socket, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(SessionError::io("waiting for the command", error)),
+            }
+            if fds.get(1).is_some_and(|socket| !socket.revents().is_empty()) {
+                connected = self.take_reply()?;
+            }
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! What travels on a control socket.
 
+use std::net::Ipv4Addr;
+
+use monocore_channel::MachineCounters;
 use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +30,31 @@ pub(crate) enum ControlRequest {
     Attach,
     /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
-    /// The guest's use of resources. The reply is [`ControlReply::Stats`].
+    /// The use of resources. The reply is [`ControlReply::Stats`].
     Stats,
+    /// Pause the machine. The reply is [`ControlReply::Done`].
+    Pause,
+    /// Let a paused machine go on. The reply is [`ControlReply::Done`].
+    Unpause,
     /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
     /// [`ControlReply::Ended`] that it does not.
     WaitFor(Condition),
+    /// Give the machine a link to another member of a group; the message carries it. There is no reply: a link that is not
+    /// taken is closed.
+    PeerLink(PeerLink),
+}
+
+/// A link between the machines of two members of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PeerLink {
+    /// The project that the group is of.
+    pub(crate) project: Option<String>,
+    /// The group.
+    pub(crate) group: String,
+    /// The address of the member that is asked.
+    pub(crate) own: Ipv4Addr,
+    /// The address of the member that asks.
+    pub(crate) peer: Ipv4Addr,
 }
 
 /// What can be waited for.
@@ -89,6 +112,28 @@ impl ExecCall {
     }
 }
 
+/// Why a running sandbox cannot do what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Conflict {
+    /// It is paused.
+    Paused,
+    /// It is paused already.
+    AlreadyPaused,
+    /// It is not paused.
+    NotPaused,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// A running sandbox's use of resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStats {
+    /// What the guest's agent says, unless it does not answer.
+    pub guest: Option<Stats>,
+    /// What the machine's process says, unless it does not answer.
+    pub machine: Option<MachineCounters>,
+}
+
 /// What a supervisor says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ControlReply {
@@ -113,12 +158,14 @@ pub(crate) enum ControlReply {
         /// Its exit code.
         code: u8,
     },
-    /// The guest's use of resources.
-    Stats(Stats),
+    /// The use of resources.
+    Stats(Box<SandboxStats>),
     /// It is done.
     Done,
     /// It cannot be done.
     Refused(String),
+    /// It cannot be done as the sandbox is.
+    Conflict(Conflict),
     /// The condition holds.
     Reached,
     /// The sandbox is unhealthy.

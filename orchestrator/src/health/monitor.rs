@@ -94,6 +94,14 @@ impl HealthMonitor {
         false
     }
 
+    /// Gives up the check that is under way; the next one begins an interval after `now`.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        if let Some(running) = self.running.take() {
+            running.probe.abandon();
+        }
+        self.next = after(now, self.pause(now));
+    }
+
     fn take(&mut self, running: &Running, verdict: Verdict, now: Instant) {
         let code = verdict.code;
         self.judge(code == 0, running.began);

@@ -24,6 +24,8 @@ pub struct UpOptions {
     pub force_recreate: bool,
     /// Returns when every service is healthy (or runs, where it has no health check), not as soon as it runs.
     pub wait: bool,
+    /// Sandboxes are written down and not started.
+    pub only_create: bool,
 }
 
 /// How far the services are; threads wait here for one another.
@@ -112,7 +114,7 @@ impl ProjectRunner {
             for step in &steps {
                 let (board, failures) = (&board, &failures);
                 scope.spawn(move || {
-                    let result = self.carry_out(step, board);
+                    let result = self.carry_out(step, board, options);
                     board.settle(&step.service, result.as_ref().ok().cloned());
                     if let Err(error) = result {
                         let message = error.to_string();
@@ -144,13 +146,19 @@ impl ProjectRunner {
         store.find(&image.reference).ok().map(|found| found.id.to_string())
     }
 
-    fn carry_out(&self, step: &PlannedStep, board: &Board) -> Result<KeptSandbox, Error> {
+    fn carry_out(
+        &self,
+        step: &PlannedStep,
+        board: &Board,
+        options: &UpOptions,
+    ) -> Result<KeptSandbox, Error> {
         let kept = step.member.as_ref().and_then(|member| member.entry.kept.clone());
         match (&step.change, kept, &step.instance) {
             (Change::Keep, Some(kept), _) => {
                 self.tell(&step.service, &step.name, ServiceStep::Kept);
                 Ok(kept)
             }
+            (Change::Start, Some(kept), _) if options.only_create => Ok(kept),
             (Change::Start, Some(kept), _) => {
                 self.wait_for_needs(step, board)?;
                 self.start(step, &kept)?;
@@ -159,14 +167,18 @@ impl ProjectRunner {
             (_, _, Some(instance)) => {
                 // The image is fetched while others start.
                 self.prepare(instance)?;
-                self.wait_for_needs(step, board)?;
+                if !options.only_create {
+                    self.wait_for_needs(step, board)?;
+                }
                 if let Some(member) = &step.member {
                     stop::remove(self, std::slice::from_ref(member))?;
                 }
                 self.tell(&step.service, &step.name, ServiceStep::Creating);
                 let kept = self.launcher.create(instance.spec.clone(), &self.images, false)?;
                 self.tell(&step.service, &step.name, ServiceStep::Created);
-                self.start(step, &kept)?;
+                if !options.only_create {
+                    self.start(step, &kept)?;
+                }
                 Ok(kept)
             }
             // Removals are not carried out here.

@@ -46,6 +46,15 @@ impl ProjectRunner {
         stop_with(self, &self.chosen(services)?, grace_ms)
     }
 
+    /// Removes `members`, after stopping those that run.
+    ///
+    /// # Errors
+    /// A sandbox cannot be stopped or removed.
+    pub fn remove(&self, members: &[Member]) -> Result<(), Error> {
+        let _alone = lock::lock(&self.launcher.home, &self.project)?;
+        remove(self, members)
+    }
+
     /// Starts those of the project's sandboxes that do not run, in the order of their needs. Nothing is waited for but the
     /// start itself.
     ///

@@ -21,7 +21,7 @@ use super::process::Progress;
 use super::pump::{self, Endpoint};
 use super::sockets::Sockets;
 use super::streams::{Input, Remote, Streams};
-use super::{Reply, SessionError, Transfer};
+use super::{OnReply, SessionError, Transfer};
 use crate::{HostSocket, PublishedSocket, Timeline};
 
 /// Most connections that have not said what they are for; the guest's next one waits in the backlog.
@@ -41,7 +41,7 @@ pub(super) enum Command {
     Ask {
         id: RequestId,
         request: Box<Request>,
-        reply: Sender<Reply>,
+        reply: OnReply,
         transfer: Option<(Transfer, Sender<io::Result<()>>)>,
     },
     /// Let the guest connect to a socket.
@@ -64,7 +64,7 @@ pub(super) struct Driver {
     unsent: Vec<u8>,
     awaited: BTreeMap<StreamId, Endpoint>,
     running: BTreeMap<ExecId, Arc<Progress>>,
-    questions: BTreeMap<RequestId, Sender<Reply>>,
+    questions: BTreeMap<RequestId, OnReply>,
     sockets: Sockets,
     complaints: Complaints,
     timeline: Timeline,
@@ -219,13 +219,11 @@ impl Driver {
         &mut self,
         id: RequestId,
         request: &Request,
-        reply: Sender<Reply>,
+        reply: OnReply,
         transfer: Option<(Transfer, Sender<io::Result<()>>)>,
     ) {
         if let Err(error) = encode_into(request, &mut self.unsent) {
-            // Who asked may have stopped waiting.
-            let _ = reply.send(Err(SessionError::TooLong(error)));
-            return;
+            return reply.call(Err(SessionError::TooLong(error)));
         }
         self.questions.insert(id, reply);
         match transfer {
@@ -332,9 +330,7 @@ impl Driver {
                     self.awaited.remove(&StreamId::File(id));
                 }
                 if let Some(reply) = self.questions.remove(&id) {
-                    // Who asked may have stopped waiting.
-                    let _ = reply
-                        .send(result.map_err(|text| SessionError::Refused(printable(&text, MESSAGE_BYTES))));
+                    reply.call(result.map_err(|text| SessionError::Refused(printable(&text, MESSAGE_BYTES))));
                 }
             }
             Event::Failed { message, fatal: true } => {
@@ -387,16 +383,13 @@ impl Driver {
             endpoint.abandon();
         }
         for reply in self.questions.into_values() {
-            // Who asked may have stopped waiting.
-            let _ = reply.send(Err(error.clone()));
+            reply.call(Err(error.clone()));
         }
         // Commands sent from here on find the channel closed; those already in it hold what wakes their senders.
         while let Ok(command) = self.inbox.try_recv() {
             match command {
                 Command::Exec { progress, .. } => progress.ends(Err(error.clone())),
-                Command::Ask { reply, .. } => {
-                    let _ = reply.send(Err(error.clone()));
-                }
+                Command::Ask { reply, .. } => reply.call(Err(error.clone())),
                 Command::ConnectPort(_, caller) => caller.ended(&Err(error.clone())),
                 Command::Tell(_) | Command::Offer(..) | Command::Publish(_) | Command::Close => {}
             }

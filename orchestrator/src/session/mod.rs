@@ -290,12 +290,26 @@ impl Session {
         self.ask(timeout, Request::Shutdown).map(drop)
     }
 
+    /// Asks without waiting: `then` is called on the session's thread when the guest has answered or is lost.
+    ///
+    /// # Errors
+    /// The session has ended; `then` is not called.
+    pub(crate) fn ask_then(
+        &self,
+        request: impl FnOnce(RequestId) -> Request,
+        then: impl FnOnce(Reply) + Send + 'static,
+    ) -> Result<(), SessionError> {
+        let id = RequestId(self.link.next_id());
+        let reply = OnReply(Box::new(then));
+        self.link.send(Command::Ask { id, request: Box::new(request(id)), reply, transfer: None })
+    }
+
     fn ask(
         &self,
         timeout: Duration,
         request: impl FnOnce(RequestId) -> Request,
     ) -> Result<Answer, SessionError> {
-        let (reply, answer) = mpsc::channel();
+        let (reply, answer) = OnReply::channel();
         let id = RequestId(self.link.next_id());
         self.link.send(Command::Ask { id, request: Box::new(request(id)), reply, transfer: None })?;
         receive(&answer, timeout)
@@ -307,7 +321,7 @@ impl Session {
         transfer: Transfer,
         request: impl FnOnce(RequestId) -> Request,
     ) -> Result<(), SessionError> {
-        let (reply, answer) = mpsc::channel();
+        let (reply, answer) = OnReply::channel();
         let (done, copied) = mpsc::channel();
         let id = RequestId(self.link.next_id());
         let command =
@@ -337,7 +351,30 @@ enum Transfer {
     Write(Input),
 }
 
-type Reply = Result<Answer, SessionError>;
+/// A request's result.
+pub(crate) type Reply = Result<Answer, SessionError>;
+
+/// What happens with a request's result, on the session's thread.
+struct OnReply(Box<dyn FnOnce(Reply) + Send>);
+
+impl OnReply {
+    /// One that passes the result to a thread that waits for it.
+    fn channel() -> (Self, Receiver<Reply>) {
+        let (reply, answer) = mpsc::channel();
+        // Who asked may have stopped waiting.
+        (Self(Box::new(move |result| drop(reply.send(result)))), answer)
+    }
+
+    fn call(self, result: Reply) {
+        (self.0)(result);
+    }
+}
+
+impl std::fmt::Debug for OnReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnReply")
+    }
+}
 
 fn receive(answer: &Receiver<Reply>, timeout: Duration) -> Reply {
     match answer.recv_timeout(timeout) {

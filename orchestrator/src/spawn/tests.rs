@@ -23,6 +23,7 @@ fn spec() -> VmSpec {
         network: Network::None,
         timeline: Sink::Discard,
         jail: JailMode::default(),
+        control: None,
     }
 }
 

@@ -6,19 +6,22 @@ use std::time::{Duration, Instant};
 use monocore_protocol::{ByteString, Exec, Purpose, Stream};
 use rustix::fd::{AsFd, BorrowedFd};
 
+use super::jobs::Jobs;
 use crate::control::wire::Received;
-use crate::control::{Condition, ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall};
+use crate::control::{
+    Condition, Conflict, ControlPeer, ControlReply, ControlRequest, ControlSocket, ExecCall,
+};
 use crate::events::Journal;
 use crate::health::HealthStatus;
 use crate::sandbox::{Attached, Sandbox};
 use crate::session::{Process, SessionError, Streams};
 
+/// How long the guest's agent may take to let a command go on without its client.
+const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// Most clients at a time; the next one waits.
 const MAX_CLIENTS: usize = 512;
 /// How long the socket is left alone when no descriptor is free.
 const REST: Duration = Duration::from_millis(100);
-/// How long the guest's agent may take for its figures.
-const STATS_GRACE: Duration = Duration::from_secs(2);
 
 const SIGKILL: u8 = 9;
 /// The exit code of a command whose machine ended first: 128 and SIGKILL's number.
@@ -97,6 +100,8 @@ pub(crate) struct StopRequest {
 #[derive(Debug, Default)]
 pub(super) struct Served {
     pub(super) stops: Vec<StopRequest>,
+    /// One of them sent the command the signal that asks it to end: the user wants no restart.
+    pub(super) is_ended: bool,
     /// One of them used the sandbox, or ceased to.
     pub(super) was_used: bool,
 }
@@ -166,9 +171,9 @@ impl Clients {
     }
 
     /// Does what clients ask; gives back what is the supervisor's to do.
-    pub(super) fn serve(&mut self, sandbox: &Sandbox, journal: &Journal) -> Served {
+    pub(super) fn serve(&mut self, sandbox: &Sandbox, jobs: &mut Jobs, journal: &Journal) -> Served {
         let mut served = Served::default();
-        let mut desk = Desk { sandbox, journal, started: &mut self.started, served: &mut served };
+        let mut desk = Desk { sandbox, jobs, journal, started: &mut self.started, served: &mut served };
         for client in &mut self.all {
             client.serve(&mut desk);
         }
@@ -251,6 +256,7 @@ impl Clients {
 /// What requests are served with.
 struct Desk<'a> {
     sandbox: &'a Sandbox,
+    jobs: &'a mut Jobs,
     journal: &'a Journal,
     started: &'a mut u64,
     served: &'a mut Served,
@@ -269,6 +275,11 @@ impl Client {
             }
             match self.peer.receive() {
                 Received::Nothing => return,
+                Received::Message(ControlRequest::PeerLink(link), end) => {
+                    if let (Some(line), Some(end)) = (&desk.sandbox.peers, end) {
+                        line.take_link(&link, end.as_fd());
+                    }
+                }
                 Received::Message(request, _) => self.request(request, desk),
                 Received::Closed => {
                     self.gone = true;
@@ -287,10 +298,14 @@ impl Client {
         let sandbox = desk.sandbox;
         let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
         match request {
+            ControlRequest::Exec(_) if desk.jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
             ControlRequest::Exec(call) => self.exec(*call, desk),
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
                     desk.journal.note("kill", &[("signal", &signal.to_string())]);
+                    desk.served.is_ended |= signal == sandbox.stop_signal || signal == SIGKILL;
                 }
                 self.answer(process.signal(signal));
             }
@@ -301,12 +316,13 @@ impl Client {
             }
             ControlRequest::Leave => self.leave(sandbox),
             ControlRequest::Attach => self.attach(sandbox),
+            // Served with its descriptor.
+            ControlRequest::PeerLink(_) => {}
             ControlRequest::Wait => self.awaits = Awaits::Exit,
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
-            ControlRequest::Stats => match sandbox.session.stats(STATS_GRACE) {
-                Ok(stats) => self.peer.reply(&ControlReply::Stats(stats)),
-                Err(error) => self.answer(Err(error)),
-            },
+            ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
+            ControlRequest::Unpause => desk.jobs.resume(Some(Arc::clone(&self.peer))),
+            ControlRequest::Stats => desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session),
         }
     }
 
@@ -356,7 +372,7 @@ impl Client {
         let Some(command) = &mut self.command else {
             return self.peer.reply(&ControlReply::Refused("there is no command to leave".to_owned()));
         };
-        let left = sandbox.session.leave(&command.process, STATS_GRACE);
+        let left = sandbox.session.leave(&command.process, LEAVE_GRACE);
         command.is_detached |= left.is_ok();
         self.answer(left);
     }

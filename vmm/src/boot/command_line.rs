@@ -89,6 +89,7 @@ pub(super) mod tests {
             network: Network::None,
             timeline: Sink::Discard,
             jail: JailMode::default(),
+            control: None,
         }
     }
 

@@ -4,8 +4,9 @@
 //! leaves it nothing to work with. So the vCPU's thread hands device and queues over and waits for the answer.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{Activation, DeviceError, DeviceType, QueueState, VirtioDevice};
@@ -17,14 +18,19 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Where devices wait to be started.
 pub(crate) struct StartQueue {
     jobs: Receiver<Job>,
-    event: Event,
+    event: Arc<Event>,
+    server: Arc<Server>,
 }
+
+/// The thread that served a queue last.
+type Server = Mutex<Option<ThreadId>>;
 
 /// The way to a thread that starts devices.
 #[derive(Clone)]
 pub struct Starter {
     jobs: Sender<Job>,
     event: Arc<Event>,
+    server: Arc<Server>,
 }
 
 impl StartQueue {
@@ -33,18 +39,21 @@ impl StartQueue {
     /// # Errors
     /// The operating system's: no descriptor is free.
     pub(crate) fn new() -> io::Result<(Self, Starter)> {
-        let event = Event::new()?;
+        let event = Arc::new(Event::new()?);
+        let server = Arc::new(Server::default());
         let (sender, jobs) = channel();
-        Ok((Self { jobs, event: event.try_clone()? }, Starter { jobs: sender, event: Arc::new(event) }))
+        let starter = Starter { jobs: sender, event: Arc::clone(&event), server: Arc::clone(&server) };
+        Ok((Self { jobs, event, server }, starter))
     }
 
-    /// Readable when a device waits.
-    pub(crate) fn event(&self) -> &Event {
+    /// Readable when a device waits, or something else is to be looked at.
+    pub(crate) fn event(&self) -> &Arc<Event> {
         &self.event
     }
 
-    /// Starts every device that waits.
+    /// Starts every device that waits. From now on the calling thread starts devices of its own at once.
     pub(crate) fn serve(&self) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
         // A failure to clear costs another look.
         let _ = self.event.clear();
         loop {
@@ -62,7 +71,7 @@ impl StartQueue {
 }
 
 impl Starter {
-    /// Has the thread do `work`, and waits for what comes of it.
+    /// Has the thread do `work`, and waits for what comes of it. The thread itself does it at once.
     ///
     /// # Errors
     /// [`DeviceError::Os`] where the thread is gone or cannot be woken.
@@ -70,6 +79,10 @@ impl Starter {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, DeviceError> {
+        let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if server == Some(thread::current().id()) {
+            return Ok(work());
+        }
         let (reply, answer) = sync_channel(1);
         let job = move || {
             // Whoever asked waits for it, so somebody receives it.
@@ -158,5 +171,30 @@ impl VirtioDevice for StartedElsewhere {
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
         self.device.as_mut().ok_or_else(nobody_waits)?.restore(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_that_serves_does_its_own_work_at_once() {
+        let (queue, starter) = StartQueue::new().unwrap();
+        queue.serve();
+        // Nobody else serves: without that this would wait for ever.
+        assert_eq!(starter.run(|| 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn another_threads_work_waits_to_be_served() {
+        let (queue, starter) = StartQueue::new().unwrap();
+        queue.serve();
+        let here = thread::current().id();
+        let asker = thread::spawn(move || starter.run(|| thread::current().id()).unwrap());
+        while !asker.is_finished() {
+            queue.serve();
+        }
+        assert_eq!(asker.join().unwrap(), here);
     }
 }

@@ -74,11 +74,13 @@ pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
         Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy) => {
             numbers.extend(sink(&proxy.receipts));
             numbers.extend(proxy.bound.iter().map(|port| port.fd));
+            numbers.extend(proxy.peers.iter().map(|peers| peers.fd));
         }
         Network::Tap(TapSpec { interface: TapRef::Fd(number), .. }) => numbers.push(*number),
         Network::Passt(passt) => numbers.push(passt.fd),
         Network::None | Network::Tap(_) => {}
     }
+    numbers.extend(spec.control);
     numbers.extend(sink(&spec.serial));
     numbers.extend(sink(&spec.timeline));
     numbers

@@ -2,7 +2,6 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use monocore_hypervisor::Event;
 use monocore_spec::VmExit;
@@ -11,9 +10,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::outcome::Outcome;
-
-/// How often a pause looks whether a device waits to be started.
-const PAUSE_LOOK: Duration = Duration::from_millis(1);
 
 /// Ends a machine from any thread.
 #[derive(Clone, Debug)]
@@ -39,10 +35,16 @@ pub(super) enum Woken {
     LifelineCut,
 }
 
-/// Blocks until the machine has ended, a device waits to be started, or the lifeline is cut.
-pub(super) fn wait(outcome: &Outcome, starts: Option<&Event>, lifeline: Option<BorrowedFd<'_>>) -> Woken {
+/// Blocks until the machine has ended, a device waits to be started, the lifeline is cut, or `control` is readable.
+pub(super) fn wait(
+    outcome: &Outcome,
+    starts: Option<&Event>,
+    lifeline: Option<BorrowedFd<'_>>,
+    control: Option<BorrowedFd<'_>>,
+) -> Woken {
     let mut fds = vec![PollFd::new(outcome.event(), PollFlags::IN)];
     fds.extend(starts.map(|event| PollFd::new(event, PollFlags::IN)));
+    fds.extend(control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
     let others = fds.len();
     fds.extend(lifeline.as_ref().map(|lifeline| PollFd::new(lifeline, PollFlags::IN)));
     match poll(&mut fds, None) {
@@ -75,37 +77,41 @@ struct State {
 }
 
 /// The gate vCPU threads pass before they enter the guest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Control {
     state: Mutex<State>,
-    changed: Condvar,
+    opened: Condvar,
+    /// Raised when a vCPU has come to the closed gate.
+    arrived: Arc<Event>,
 }
 
 impl Control {
+    /// An open gate. `arrived` wakes the thread that waits for vCPUs to stand at the gate.
+    pub(super) fn new(arrived: Arc<Event>) -> Self {
+        Self { state: Mutex::default(), opened: Condvar::new(), arrived }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn pause(&self) {
-        self.lock().paused = true;
+    /// Closes the gate; false if it was closed.
+    pub(super) fn pause(&self) -> bool {
+        !std::mem::replace(&mut self.lock().paused, true)
     }
 
     pub(super) fn resume(&self) {
         self.lock().paused = false;
-        self.changed.notify_all();
+        self.opened.notify_all();
     }
 
-    /// Blocks until `vcpus` threads stand at the gate or the machine has ended.
-    ///
-    /// A vCPU on its way may wait for a device's start, so `serve` is called again and again.
-    pub(super) fn wait_paused(&self, vcpus: usize, outcome: &Outcome, serve: impl Fn()) {
-        let mut state = self.lock();
-        while state.waiting < vcpus && !outcome.has_ended() {
-            drop(state);
-            serve();
-            let waited = self.changed.wait_timeout(self.lock(), PAUSE_LOOK);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    pub(super) fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+
+    /// How many vCPU threads stand at the gate.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting
     }
 
     /// A vCPU thread's way through the gate: blocks while the machine is paused.
@@ -115,14 +121,10 @@ impl Control {
             return;
         }
         state.waiting += 1;
-        self.changed.notify_all();
-        state = self.changed.wait_while(state, |s| s.paused).unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.arrived.raise() {
+            tracing::error!(%error, "a pause cannot be told that a vCPU stands still");
+        }
+        state = self.opened.wait_while(state, |s| s.paused).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-    }
-
-    /// Wakes whoever waits for vCPUs that will not come any more.
-    pub(super) fn vcpu_gone(&self) {
-        drop(self.lock());
-        self.changed.notify_all();
     }
 }

@@ -45,7 +45,6 @@ impl<U: BindVcpu> VcpuThread<U> {
                 if let Some(exit) = exit {
                     shared.outcome.end_as(exit);
                 }
-                shared.control.vcpu_gone();
             })
             .map_err(Error::os("start a vCPU's thread"))?;
         Ok(Self { handle, thread })

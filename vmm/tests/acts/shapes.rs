@@ -201,5 +201,6 @@ fn spec(network: &str, devices: Vec<DeviceSpec>) -> VmSpec {
         network,
         timeline: Sink::Discard,
         jail: JailMode::Strict,
+        control: None,
     }
 }

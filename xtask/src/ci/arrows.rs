@@ -12,6 +12,7 @@ use crate::project;
 ///
 /// Arrows point down only. A crate missing here is an error: a new crate takes its place deliberately.
 const DOWN: &[(&str, &[&str])] = &[
+    ("monocore-channel", &[]),
     ("monocore-spec", &[]),
     ("monocore-protocol", &[]),
     ("monocore-guest", &[]),
@@ -35,6 +36,7 @@ const DOWN: &[(&str, &[&str])] = &[
         "monocore-vmm",
         &[
             "monocore-blk",
+            "monocore-channel",
             "monocore-console",
             "monocore-fs",
             "monocore-hvf",
@@ -52,11 +54,24 @@ const DOWN: &[(&str, &[&str])] = &[
     ("monocore-oci", &["monocore-erofs"]),
     (
         "monocore-orchestrator",
-        &["monocore-archive", "monocore-guest", "monocore-oci", "monocore-protocol", "monocore-spec"],
+        &[
+            "monocore-archive",
+            "monocore-channel",
+            "monocore-guest",
+            "monocore-oci",
+            "monocore-protocol",
+            "monocore-spec",
+        ],
+    ),
+    ("monocore-api", &[]),
+    (
+        "monocore-server",
+        &["monocore-api", "monocore-oci", "monocore-orchestrator", "monocore-protocol", "monocore-spec"],
     ),
     (
         "monocore",
         &[
+            "monocore-api",
             "monocore-blk",
             "monocore-fs",
             "monocore-guest",
@@ -67,6 +82,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "monocore-orchestrator",
             "monocore-protocol",
             "monocore-proxy",
+            "monocore-server",
             "monocore-spec",
             "monocore-vhost-user",
             "monocore-virtio",

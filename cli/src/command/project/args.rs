@@ -167,7 +167,7 @@ pub(in crate::command) struct LogFlags {
     #[arg(short, long)]
     pub(super) timestamps: bool,
     /// Do not begin each line with the name of its sandbox
-    #[arg(long)]
+    #[arg(long, alias = "no-log-prefix")]
     pub(super) no_prefix: bool,
     /// Only these services
     #[arg(value_name = "SERVICE")]
@@ -224,6 +224,12 @@ pub(in crate::command) struct AddArgs {
 pub(in crate::command) struct ConfigArgs {
     #[command(flatten)]
     pub(super) project: ProjectArgs,
+    #[command(flatten)]
+    pub(super) flags: ConfigFlags,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct ConfigFlags {
     /// Only check the file; write nothing
     #[arg(short, long)]
     pub(super) quiet: bool,

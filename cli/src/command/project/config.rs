@@ -1,11 +1,19 @@
 //! `config`: the project as it was understood.
 
-use super::args::{ConfigArgs, ConfigFormat};
-use super::load;
+use super::args::{ConfigArgs, ConfigFlags, ConfigFormat};
+use super::{ProjectArgs, load};
 use crate::command::output;
 
 pub(in crate::command) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
-    let project = load(&args.project)?;
+    show(&args.project, &args.flags)
+}
+
+/// Shows the project of `files`.
+///
+/// # Errors
+/// There is no file, or it has faults.
+pub(in crate::command) fn show(files: &ProjectArgs, args: &ConfigFlags) -> anyhow::Result<()> {
+    let project = load(files)?;
     if args.quiet {
         return Ok(());
     }

@@ -4,8 +4,8 @@ use monocore_orchestrator::DownOptions;
 
 use super::args::DownFlags;
 use super::lines::Lines;
-use super::{ProjectArgs, RemoveArgs, load, name, runner};
-use crate::command::args::{Format, RegistryArgs};
+use super::{ProjectArgs, RemoveArgs, load, name, runner, told};
+use crate::command::args::RegistryArgs;
 
 pub(in crate::command) fn down(files: &ProjectArgs, args: &DownFlags) -> anyhow::Result<()> {
     let services = members_of(files, &args.group, &args.services)?;
@@ -16,17 +16,15 @@ pub(in crate::command) fn down(files: &ProjectArgs, args: &DownFlags) -> anyhow:
 
 pub(in crate::command) fn remove(args: &RemoveArgs) -> anyhow::Result<()> {
     let services = members_of(&args.project, &args.group, &args.services)?;
-    let runner = runner(&name(&args.project)?, Some(Lines::new(Format::Table)), &RegistryArgs::default())?;
-    Ok(runner.down(&DownOptions { services, ..DownOptions::default() })?)
+    Ok(told(&args.project)?.down(&DownOptions { services, ..DownOptions::default() })?)
 }
 
 pub(in crate::command) fn clean(args: &ProjectArgs) -> anyhow::Result<()> {
-    let runner = runner(&name(args)?, Some(Lines::new(Format::Table)), &RegistryArgs::default())?;
-    Ok(runner.down(&DownOptions { volumes: true, ..DownOptions::default() })?)
+    Ok(told(args)?.down(&DownOptions { volumes: true, ..DownOptions::default() })?)
 }
 
 /// `services` and the members of `groups`, each of which the project must have.
-pub(super) fn members_of(
+pub(in crate::command) fn members_of(
     args: &ProjectArgs,
     groups: &[String],
     services: &[String],

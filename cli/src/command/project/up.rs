@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::args::UpFlags;
 use super::down::members_of;
 use super::lines::Lines;
-use super::{ProjectArgs, UpArgs, attached, load, runner};
+use super::{ProjectArgs, UpArgs, attached, load, runner, told};
 use crate::command::output;
 
 pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::Result<u8> {
@@ -17,6 +17,7 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         remove_orphans: args.remove_orphans,
         force_recreate: args.force_recreate,
         wait: args.wait,
+        only_create: false,
     };
     let runner = runner(&project.name, Some(Lines::new(args.format)), &args.registry)?;
     let wanted = instances(&project)?;
@@ -29,6 +30,18 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         return Ok(0);
     }
     attached::up(&runner, &wanted, &options)
+}
+
+/// Makes the sandboxes of `services` without starting them.
+///
+/// # Errors
+/// As [`main`].
+pub(in crate::command) fn create(files: &ProjectArgs, services: &[String]) -> anyhow::Result<()> {
+    let project = load(files)?;
+    let options =
+        UpOptions { services: members_of(files, &[], services)?, only_create: true, ..UpOptions::default() };
+    told(files)?.up(&instances(&project)?, &options)?;
+    Ok(())
 }
 
 /// As `up -d --remove-orphans`.

@@ -105,7 +105,6 @@ pub(in crate::command) const FOREIGN: &[ForeignFlag] = &[
     flag("memory-reservation", Accepted::Always, NO_SWAP),
     flag("memory-swap", Accepted::Always, NO_SWAP),
     flag("memory-swappiness", Accepted::Always, NO_SWAP),
-    flag("network-alias", Accepted::Never, GROUPS),
     switch(
         "oom-kill-disable",
         Accepted::Never,

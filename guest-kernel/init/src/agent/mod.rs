@@ -19,7 +19,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use monocore_protocol::{Event, ExecId, ExitStatus, Opening, RequestId, VERSION};
+use monocore_protocol::{Event, ExecId, ExitStatus, Opening, VERSION};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
@@ -29,6 +29,7 @@ use control::Control;
 use dial::Dialer;
 use poller::{Poller, Token};
 use slots::Slots;
+use worker::Worker;
 
 use crate::early::{self, Early};
 use crate::error::{Doing, Error};
@@ -74,7 +75,7 @@ struct Agent {
     /// What the configuration made; nothing before it.
     system: Option<System>,
     commands: BTreeMap<ExecId, Command>,
-    workers: Vec<(Pid, RequestId)>,
+    workers: Vec<Worker>,
     slots: Slots,
 }
 
@@ -134,9 +135,9 @@ impl Agent {
     }
 
     fn ended(&mut self, pid: Pid, status: WaitStatus) {
-        if let Some(index) = self.workers.iter().position(|(worker, _)| *worker == pid) {
-            let (_, id) = self.workers.swap_remove(index);
-            return self.control.say(&Event::Answer { id, result: worker::result(status) });
+        if let Some(index) = self.workers.iter().position(|worker| worker.pid == pid) {
+            let worker = self.workers.swap_remove(index);
+            return self.control.say(&Event::Answer { id: worker.id, result: worker.result(status) });
         }
         let Some((id, command)) = self.commands.iter_mut().find(|(_, command)| command.pid == pid) else {
             // An orphan that fell to PID 1.

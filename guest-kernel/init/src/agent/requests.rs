@@ -1,8 +1,8 @@
 //! What the host asks for.
 
 use monocore_protocol::{
-    Answer, Configure, ConnectionId, Event, Exec, ExecId, FileKind, FileStat, Opening, Purpose, Request,
-    Root, StreamId, VERSION,
+    Answer, Configure, ConnectionId, Event, Exec, ExecId, FileKind, FileStat, Mount, MountSource, Opening,
+    Purpose, Request, RequestId, Root, StreamId, VERSION,
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
@@ -63,15 +63,11 @@ impl Agent {
                 let seeded = sys::add_entropy(entropy.as_bytes());
                 self.answer(id, seeded.doing("seed", "the random number generator").map(done));
             }
-            Request::AddMount { id, mount } => {
-                let mounted = self.configured().and_then(|system| setup::mount(&mount, system));
-                let result = mounted.and_then(|()| self.serve_sockets());
-                self.answer(id, result.map(done));
-            }
-            Request::RemoveMount { id, target } => {
-                let result = self.configured().and_then(|_| setup::unmount(target.as_bytes()));
-                self.answer(id, result.map(done));
-            }
+            Request::AddMount { id, mount } => self.mount(id, mount),
+            Request::RemoveMount { id, target } => match self.configured() {
+                Ok(_) => self.work(id, &Job::Unmount(target)),
+                Err(error) => self.answer(id, Err(error)),
+            },
             Request::StatFile { id, path } => self.answer(id, file_stat(path.as_bytes()).map(Answer::File)),
             Request::ReadFile { id, path } => self.work(id, &Job::Read { id, path }),
             Request::WriteFile { id, path, mode } => self.work(id, &Job::Write { id, path, mode }),
@@ -131,6 +127,23 @@ impl Agent {
         }
     }
 
+    /// Mounts something in a process of its own if that may have to wait for the host's files.
+    fn mount(&mut self, id: RequestId, mount: Mount) {
+        let waits = matches!(mount.source, MountSource::Share { .. } | MountSource::SharedFile { .. });
+        let ready = self.configured().and_then(|system| match waits {
+            true => system.shares.prepare(),
+            false => setup::mount(&mount, system),
+        });
+        match ready {
+            Ok(()) if waits => self.work(id, &Job::Mount(mount)),
+            Ok(()) => {
+                let result = self.serve_sockets();
+                self.answer(id, result.map(done));
+            }
+            Err(error) => self.answer(id, Err(error)),
+        }
+    }
+
     fn configured(&mut self) -> Result<&mut System, Error> {
         self.system.as_mut().ok_or_else(|| Error::Refused("the guest is not configured yet".to_owned()))
     }
@@ -172,13 +185,13 @@ impl Agent {
         Ok(())
     }
 
-    fn answer(&mut self, id: monocore_protocol::RequestId, result: Result<Answer, Error>) {
+    fn answer(&mut self, id: RequestId, result: Result<Answer, Error>) {
         self.control.say(&Event::Answer { id, result: result.map_err(|error| error.to_string()) });
     }
 
-    fn work(&mut self, id: monocore_protocol::RequestId, job: &Job) {
-        match worker::spawn(job, &self.dialer) {
-            Ok(pid) => self.workers.push((pid, id)),
+    fn work(&mut self, id: RequestId, job: &Job) {
+        match worker::spawn(id, job, &self.dialer, self.system.as_mut()) {
+            Ok(worker) => self.workers.push(worker),
             Err(error) => self.answer(id, Err(error).doing("start", "a process")),
         }
     }
@@ -189,7 +202,7 @@ impl Job {
     pub(super) fn opening(&self) -> Option<Opening> {
         match self {
             Self::Read { id, .. } | Self::Write { id, .. } => Some(Opening::Stream(StreamId::File(*id))),
-            Self::Sync => None,
+            Self::Mount(_) | Self::Unmount(_) | Self::Sync => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The host's shared directories: one device, mounted once at a hidden place, each share a mount of its own.
 
 use monocore_protocol::{SHARE_TAG, SHARED_FILE};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdir, open};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
@@ -25,6 +25,16 @@ impl Shares {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = open(PLACE, flags, Mode::empty()).doing("open", PLACE)?;
         Ok(Self { place: Some(place), mount: None })
+    }
+
+    /// Mounts the device if it is not yet.
+    pub(crate) fn prepare(&mut self) -> Result<(), Error> {
+        self.mounted().map(drop)
+    }
+
+    /// The device's root, if it is mounted.
+    pub(crate) fn device(&self) -> Option<BorrowedFd<'_>> {
+        self.mount.as_ref().map(AsFd::as_fd)
     }
 
     /// A mount of the shared directory `name`, attached nowhere yet.

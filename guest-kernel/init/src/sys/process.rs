@@ -79,26 +79,23 @@ pub(crate) fn restore_signals() {
     }
 }
 
-/// Closes every descriptor from `first` on, whoever owns it; only for a forked child that uses none of them again.
-pub(crate) fn close_from(first: u32) {
-    // SAFETY: the caller (a child about to open its own) owns the whole process and uses no older descriptor again.
-    unsafe { libc::close_range(first, u32::MAX, 0) };
+/// Closes every descriptor but the standard streams and those in `kept`; only for a forked child that uses no other again.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut kept: Vec<_> = kept.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept.into_iter().filter(|number| *number > 2) {
+        if first < number {
+            close_range(first, number - 1);
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX);
 }
 
-/// Closes every descriptor from `first` on but those in `keep`; only for a forked child that uses none of the others
-/// again.
-pub(crate) fn close_others(first: u32, keep: &[BorrowedFd<'_>]) {
-    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
-    kept.sort_unstable();
-    let mut next = first;
-    for fd in kept.into_iter().filter(|fd| *fd >= first) {
-        if fd > next {
-            // SAFETY: as in `close_from`; none of `keep` is in the range.
-            unsafe { libc::close_range(next, fd - 1, 0) };
-        }
-        next = fd + 1;
-    }
-    close_from(next);
+fn close_range(first: u32, last: u32) {
+    // SAFETY: the callers (in a forked child) own the whole process and use no descriptor of these again.
+    unsafe { libc::close_range(first, last, 0) };
 }
 
 /// Kills every process but this one; only PID 1 may mean that.

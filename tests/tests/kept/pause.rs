@@ -1,0 +1,175 @@
+//! `pause` and `unpause`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use monocore_tests::world::World;
+
+use crate::support::{Background, ran};
+
+/// Long enough for the clock of a guest that stood still to be visibly wrong.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_paused_sandbox_stands_still_and_goes_on() {
+    let sandbox = Background::run("pause-plain", &[], "while busybox sleep 0.1; do echo tick; done");
+    let lines = || ran(&[&["logs", "pause-plain"]]).out().lines().count();
+    while lines() == 0 {}
+    assert_eq!(ran(&[&["pause", "pause-plain"]]).out(), "pause-plain\n");
+    let listed = ran(&[&["ps", "--filter", "status=paused"]]);
+    assert!(listed.out().contains("(Paused)") && listed.out().contains("Up "), "{listed:?}");
+    assert_eq!(sandbox.inspect()["state"]["status"], "paused");
+    let again = ran(&[&["pause", "pause-plain"]]);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("sandbox pause-plain is already paused"), "{again:?}");
+    for flags in [&[][..], &["-d"]] {
+        let refused = sandbox.exec(flags, "true");
+        assert_eq!(refused.code, 125);
+        let words = "sandbox pause-plain is paused, unpause the sandbox before exec";
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    let still = lines();
+    thread::sleep(STANDSTILL);
+    assert_eq!(lines(), still);
+    let stats = ran(&[&["stats", "pause-plain"]]);
+    assert!(stats.out().contains("--"), "a guest that stands still tells nothing: {stats:?}");
+    assert_eq!(ran(&[&["unpause", "pause-plain"]]).out(), "pause-plain\n");
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    let guest: u64 = sandbox.exec(&[], "busybox date +%s").out().trim().parse().unwrap();
+    assert!((before..=now()).contains(&guest), "{guest} is not between {before} and {}", now());
+    while lines() == still {}
+    let again = ran(&[&["unpause", "pause-plain"]]);
+    assert!(again.stderr.contains("sandbox pause-plain is not paused"), "{again:?}");
+    assert_eq!(sandbox.exec(&[], "busybox dmesg | busybox grep -ci stall").stdout, "0\n");
+}
+
+#[test]
+fn a_paused_sandbox_is_stopped_and_killed() {
+    let sandbox = Background::run("pause-stop", &[], "trap 'echo bye; exit 7' TERM; sleep 1000 & wait");
+    ran(&[&["pause", "pause-stop"]]).out();
+    assert_eq!(ran(&[&["stop", "pause-stop"]]).out(), "pause-stop\n");
+    let state = sandbox.inspect()["state"].clone();
+    assert_eq!((&state["status"], &state["exit_code"]), (&"exited".into(), &7.into()));
+    ran(&[&["start", "pause-stop"]]).out();
+    assert_eq!(sandbox.inspect()["state"]["status"], "running");
+    ran(&[&["pause", "pause-stop"]]).out();
+    ran(&[&["kill", "pause-stop"]]).out();
+    assert_eq!(sandbox.inspect()["state"]["exit_code"], 137);
+}
+
+/// Lines with numbers, from here to a guest and back, without a gap.
+struct Traffic {
+    to_guest: u16,
+    from_guest: u16,
+    received: Arc<AtomicU64>,
+}
+
+impl Traffic {
+    fn start() -> Self {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (source, sink) = (listen(), listen());
+        let received = Arc::new(AtomicU64::new(0));
+        let traffic = Self {
+            to_guest: source.local_addr().unwrap().port(),
+            from_guest: sink.local_addr().unwrap().port(),
+            received: Arc::clone(&received),
+        };
+        thread::spawn(move || send_numbers(source.accept().unwrap().0));
+        thread::spawn(move || {
+            for line in BufReader::new(sink.accept().unwrap().0).lines() {
+                let number: u64 = line.unwrap().parse().unwrap();
+                let before = received.swap(number, Ordering::SeqCst);
+                assert_eq!(number, before + 1, "a line is lost");
+            }
+        });
+        traffic
+    }
+
+    fn script(&self) -> String {
+        let (to_guest, from_guest) = (self.to_guest, self.from_guest);
+        format!(
+            "busybox nc host.monocore.internal {to_guest} </dev/null | \
+             busybox awk '$1 != NR {{ print $1, NR >\"/bad\" }} NR % 64 == 0 {{ print NR >\"/net\"; close(\"/net\") }}' & \
+             busybox seq 1 1000000000 | busybox nc host.monocore.internal {from_guest} &"
+        )
+    }
+}
+
+fn send_numbers(mut stream: TcpStream) {
+    // It ends with the guest.
+    for number in 1_u64.. {
+        if writeln!(stream, "{number}").is_err() {
+            return;
+        }
+    }
+}
+
+fn is_paused_under_load(name: &'static str, network: &str) {
+    let share = World::get().path(name);
+    std::fs::create_dir_all(&share).unwrap();
+    let mount = format!("{}:/share", share.display());
+    let traffic = Traffic::start();
+    // Each copy is read back from where it was written.
+    let files = |dir: &str| {
+        format!(
+            "n=0; while [ ! -e /stop ]; do \
+             busybox dd if=/dev/urandom of={dir}/a bs=16k count=16 2>/dev/null; busybox cp {dir}/a {dir}/b; \
+             busybox sync; echo 3 >/proc/sys/vm/drop_caches; busybox cmp {dir}/a {dir}/b || touch /bad; \
+             n=$((n+1)); echo $n >{dir}/count; done &"
+        )
+    };
+    let script = format!(
+        "mkdir /disk; {} {} {} i=0; while [ ! -e /stop ]; do i=$((i+1)); echo line $i; busybox sleep 0.05; done; \
+         echo all $i",
+        files("/disk"),
+        files("/share"),
+        traffic.script()
+    );
+    let sandbox = Background::run(name, &["-t", "--net", network, "--allow-host", "-v", &mount], &script);
+    let counts = || {
+        let shown =
+            sandbox.exec(&[], "cat /disk/count /share/count /net 2>/dev/null; ls /bad 2>/dev/null; true");
+        let mut counts: Vec<u64> = shown.out().lines().map(|line| line.parse().expect(line)).collect();
+        counts.push(traffic.received.load(Ordering::SeqCst));
+        counts
+    };
+    while counts().len() != 4 {}
+    let mut before = counts();
+    for round in 0..100 {
+        ran(&[&["pause", name]]).out();
+        ran(&[&["unpause", name]]).out();
+        if round % 25 == 24 {
+            let deadline = Instant::now() + Duration::from_secs(120);
+            while counts().iter().zip(&before).any(|(now, then)| now <= then) {
+                assert!(Instant::now() < deadline, "round {round}: {before:?} is still {:?}", counts());
+            }
+            before = counts();
+        }
+    }
+    assert_eq!(sandbox.exec(&[], "touch /stop; busybox killall nc; true").code, 0);
+    assert_eq!(ran(&[&["wait", name]]).out(), "0\n");
+    let logs = ran(&[&["logs", name]]);
+    let lines: Vec<_> = logs.out().lines().filter(|line| line.starts_with("line ")).collect();
+    for (number, line) in (1..).zip(&lines) {
+        assert_eq!(*line, format!("line {number}"), "of the terminal");
+    }
+    assert!(logs.out().contains(&format!("all {}", lines.len())));
+    let read = |file: &str| std::fs::read(share.join(file)).unwrap();
+    assert_eq!(read("a").len(), 256 << 10);
+    assert!(read("a") == read("b"));
+}
+
+#[test]
+fn nothing_is_lost_by_a_hundred_pauses_under_load_with_a_card() {
+    is_paused_under_load("pause-nat", "nat");
+}
+
+#[test]
+fn nothing_is_lost_by_a_hundred_pauses_under_load_with_carried_sockets() {
+    is_paused_under_load("pause-tsi", "tsi");
+}
