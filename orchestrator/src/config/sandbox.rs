@@ -91,6 +91,7 @@ impl Service {
             tty: self.tty,
             stdin: self.stdin_open,
             ulimits: parsed.ulimits.clone(),
+            ..ProcessSpec::default()
         }
     }
 
@@ -111,6 +112,7 @@ impl Service {
             log_max_bytes: None,
             limits: NetLimits::default(),
             groups: if parsed.mode.is_ours() { self.memberships(project) } else { Vec::new() },
+            ..NetworkSpec::default()
         }
     }
 
