@@ -2,6 +2,7 @@
 
 mod args;
 mod completion;
+mod compose;
 mod cp;
 mod create;
 mod df;
@@ -16,9 +17,12 @@ mod load;
 mod logs;
 mod mount;
 mod net;
+mod network;
 mod output;
+mod own;
 mod pause;
 mod port;
+mod project;
 mod prune;
 mod ps;
 mod pull;
@@ -26,11 +30,13 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod serve;
 mod start;
 mod stats;
 mod store;
 mod supervise;
 mod terminal;
+mod token;
 mod version;
 mod vhost_user;
 mod vmm;
@@ -54,7 +60,10 @@ pub fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == "vmm") {
         return vmm::main(&words[2..]);
     }
-    diagnostics::start();
+    match words.get(1).is_some_and(|word| word == "serve") {
+        true => diagnostics::start_server(),
+        false => diagnostics::start(),
+    }
     if words.get(1).is_some_and(|word| word == "supervise") {
         return supervise::main(&words[2..]);
     }
@@ -84,14 +93,31 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
         Command::Events(args) => events::main(&args),
+        Command::Compose(args) => return compose::main(args),
+        Command::Own(command) => own::main(&command),
+        Command::Init(args) => project::init(&args),
+        Command::Add(args) => project::add(&args),
+        Command::Config(args) => project::config(&args),
+        Command::RunScript(args) => return project::run_script(&args),
+        Command::Up(args) => return status(project::up(&args.project, &args.flags)),
+        Command::Apply(args) => return status(project::apply(args)),
+        Command::Down(args) => project::down(&args.project, &args.flags),
+        Command::Status(args) => project::status(&args.project, &args.flags),
+        Command::Log(args) => project::log(&args),
+        Command::Tree(args) => project::tree(&args),
+        Command::Remove(args) => project::remove(&args),
+        Command::Clean(args) => project::clean(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
+        Command::Network(command) => network::main(command),
         Command::Pull(args) => pull::main(&args),
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),
         Command::Image(ImageCommand::Inspect(args)) => inspect::main(&args),
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
+        Command::Serve(args) => serve::main(args),
+        Command::Token(command) => token::main(&command),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),
         Command::Doctor(args) => return doctor::main(args),
@@ -101,6 +127,17 @@ fn dispatch(command: Command) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status of a verb that has more than success and failure.
+fn status(result: anyhow::Result<u8>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::error(&error);
             ExitCode::FAILURE

@@ -3,6 +3,7 @@
 //! Three syntaxes lead to one [`Monocore`]: TOML, YAML, and an existing `compose.yaml`. A program builds the same model
 //! with [`Monocore::builder`]. Either way it is validated as a whole, so that a [`Monocore`] that was loaded or built
 //! has no unknown group, no dependency cycle and no text that a parser of [`crate::spec`] rejects.
+//! The decisions are in `docs/design/projects.md`.
 //!
 
 mod builder;
@@ -10,6 +11,7 @@ mod canonical;
 mod compose;
 mod dotenv;
 mod error;
+mod find;
 mod group;
 mod healthcheck;
 mod interpolate;
@@ -21,13 +23,16 @@ mod parse_yaml;
 mod project;
 mod read;
 mod sandbox;
+mod schema;
 mod serial;
 mod service;
 mod suggest;
+mod text;
 mod texts;
 mod tree;
 mod validate;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use crate::spec::HealthTest;
@@ -35,15 +40,17 @@ pub use builder::{GroupBuilder, MonocoreBuilder, ServiceBuilder};
 pub use error::{ConfigError, ConfigErrors};
 pub use group::{Group, GroupEnv, GroupVolume};
 pub use healthcheck::Healthcheck;
-pub use load::load;
+pub use load::{load, load_text};
 pub use order::MAX_CHAIN;
 pub use project::{LoadOptions, Project};
+pub use schema::json_schema;
 pub use service::{
     Condition, DEFAULT_RAM_MIB, DependsOn, EnvFile, GroupVolumeMount, NetworkConfig, SecretMount, Service,
 };
 
 /// The services of a project and what they share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 #[non_exhaustive]
 pub struct Monocore {
     /// The project's name; the directory's when there is none.
@@ -64,7 +71,8 @@ pub struct Monocore {
 }
 
 /// A named volume of the project. A service that names an undeclared volume gets one as well.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct NamedVolume {
     /// The name services use.
     pub name: String,
@@ -77,7 +85,8 @@ pub struct NamedVolume {
 }
 
 /// A secret: a file of the host, mounted read-only at `/run/secrets/<name>`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct Secret {
     /// The name services use.
     pub name: String,

@@ -79,10 +79,10 @@ pub enum SandboxStatus {
     Created,
     /// Its command runs.
     Running,
-    /// Its machine stands still. Listings show it; it is never written down.
-    Paused,
     /// Its command has ended and is about to be started again.
     Restarting,
+    /// Its machine stands still. Listings show it; it is never written down.
+    Paused,
     /// It has ended.
     Exited,
 }
@@ -94,8 +94,8 @@ impl SandboxStatus {
         match self {
             Self::Created => "created",
             Self::Running => "running",
-            Self::Paused => "paused",
             Self::Restarting => "restarting",
+            Self::Paused => "paused",
             Self::Exited => "exited",
         }
     }

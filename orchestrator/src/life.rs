@@ -1,8 +1,10 @@
 //! What of a running sandbox outlives one run of its machine: directory, control socket and clients,
 //! and what is known about restarts, health and use.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use monocore_channel::MachineCounters;
 use monocore_oci::ImageConfig;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -11,14 +13,14 @@ use rustix::io::Errno;
 use crate::control::ControlSocket;
 use crate::events::Journal;
 use crate::health::{HealthCheck, HealthMonitor, HealthReport, HealthStatus};
-use crate::idle::Idle;
+use crate::idle::{Idle, Traffic};
 use crate::logs::LogWriter;
 use crate::restart::Restarts;
 use crate::sandbox::Sandbox;
 use crate::session::SignalKind;
 use crate::spec::{RestartPolicy, SandboxSpec};
 use crate::supervisor::{Clients, Front};
-use crate::{Error, Home, RunDir};
+use crate::{Error, Home, NetworkRecord, RunDir, network};
 
 /// Why a sandbox is not started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +48,17 @@ pub(crate) struct Life {
     /// What was known of its health when its machine ended.
     last_health: Option<HealthReport>,
     pub(crate) idle: Option<Idle>,
+    /// How long it may live after its command's first start.
+    max_duration: Option<Duration>,
     /// When it has lived as long as it may.
     pub(crate) end_at: Option<Instant>,
     pub(crate) ending: Option<Ending>,
     /// Its command has run.
     started: bool,
+    /// When its command was started, while it runs.
+    running_since: Option<Instant>,
+    /// How long its command ran the last time.
+    pub(crate) ran: Duration,
 }
 
 impl Life {
@@ -70,7 +78,7 @@ impl Life {
             check: HealthCheck::resolve(spec.health.as_ref(), image.healthcheck.as_ref()),
             restarts: Restarts::new(spec.restart),
             idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
-            end_at: spec.limits.max_duration.and_then(|most| now.checked_add(most)),
+            max_duration: spec.limits.max_duration,
             ..Self::new(run_dir, journal)?
         })
     }
@@ -94,9 +102,12 @@ impl Life {
             health: None,
             last_health: None,
             idle: None,
+            max_duration: None,
             end_at: None,
             ending: None,
             started: false,
+            running_since: None,
+            ran: Duration::ZERO,
         })
     }
 
@@ -113,13 +124,25 @@ impl Life {
 
     /// The command runs since `now`.
     pub(crate) fn command_started(&mut self, now: Instant) {
+        if !self.started {
+            self.end_at = self.max_duration.and_then(|most| now.checked_add(most));
+        }
         self.started = true;
+        self.running_since = Some(now);
+        if let Some(idle) = &mut self.idle {
+            idle.touch(now);
+        }
         self.journal.note("start", &[]);
         self.health = self.check.clone().map(|check| HealthMonitor::new(check, now));
         if let Some(health) = &self.health {
             health.report().write(self.run_dir.path());
         }
         self.answer_waiting();
+    }
+
+    /// The command has ended, or could not be started. Its machine is yet to be ended.
+    pub(crate) fn command_over(&mut self) {
+        self.ran = self.running_since.take().map_or(Duration::ZERO, |since| since.elapsed());
     }
 
     /// The command has ended with `code`, and its machine is gone.
@@ -146,6 +169,11 @@ impl Life {
         self.health.as_ref()
     }
 
+    /// When to look whether the sandbox is used; nothing before its command runs.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.idle.as_ref().filter(|_| self.started).and_then(Idle::next_time)
+    }
+
     /// Goes on with the health checks of `sandbox`.
     pub(crate) fn check_health(&mut self, sandbox: &Sandbox, now: Instant) {
         let Some(monitor) = &mut self.health else { return };
@@ -161,10 +189,33 @@ impl Life {
         self.answer_waiting();
     }
 
-    /// The machine stood still for `pause`: what a check under way has not done in that time does not count.
-    pub(crate) fn postpone_health(&mut self, pause: Duration) {
+    /// What has gone through the network, by the machine's `counters`.
+    pub(crate) fn traffic(&self, counters: Option<&MachineCounters>) -> Traffic {
+        // The agent's connections go through the device of `tsi`, those of health checks too.
+        let is_counted = |kind: &str| match kind {
+            "nat" | "tap" | "passt" => true,
+            "tsi" => self.check.is_none(),
+            _ => false,
+        };
+        let devices = counters.into_iter().flat_map(|counters| &counters.devices);
+        let bytes = devices.filter(|device| is_counted(&device.kind)).flat_map(|device| {
+            ["bytes_to_guest", "bytes_from_guest"].map(|name| device.get(name).unwrap_or(0))
+        });
+        Traffic { bytes: bytes.sum(), receipts: self.receipts() }
+    }
+
+    /// The file of the network's decisions: its inode and length.
+    fn receipts(&self) -> Option<(u64, u64)> {
+        let NetworkRecord::Ours { log, .. } = &self.run_dir.record().network else { return None };
+        let own = self.run_dir.path().join(network::LOG);
+        let found = log.as_ref().map_or(&own, |log| &log.path).metadata().ok()?;
+        Some((found.ino(), found.len()))
+    }
+
+    /// No health check is made of a machine that stands still.
+    pub(crate) fn hold_health(&mut self, now: Instant) {
         if let Some(monitor) = &mut self.health {
-            monitor.postpone(pause);
+            monitor.hold(now);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, Sandb
 use crate::run_dir::{self, Record};
 use crate::spec::RestartPolicy;
 use crate::supervisor::PAUSED;
-use crate::{Error, HealthReport, Home, events, names};
+use crate::{Error, HealthReport, Home, events, groups, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -61,10 +61,7 @@ pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
-    let health = |record: &Record| HealthReport::read(&home.run().join(&record.id));
-    let others: Vec<_> = others.map(|record| (health(&record), record)).collect();
-    let others =
-        others.into_iter().map(|(health, record)| ephemeral(home, record, health)).collect::<Vec<_>>();
+    let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
@@ -132,6 +129,9 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(record.name.clone()));
     }
     kept.remove()?;
+    let joined = record.spec.network.groups.iter();
+    let joined = joined.map(|group| (group.project.as_deref(), group.group.as_str()));
+    groups::leave(home, &record.id, joined)?;
     events::note(home, &kept.into(), "destroy", &[]);
     release_name(home, &record.name, &record.id)
 }
@@ -143,6 +143,25 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
 pub fn open_kept(home: &Home, id: &str) -> Result<KeptSandbox, Error> {
     let id = SandboxId::parse(id).ok_or_else(|| Error::NoSandbox(id.to_owned()))?;
     KeptSandbox::open(home, &id)
+}
+
+/// The kept sandboxes that do not run and start with the machine: those whose policy is `always`, and
+/// those whose policy is `unless-stopped` and that nobody stopped. One that never ran is not among them.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn restartable(home: &Home) -> Result<Vec<KeptSandbox>, Error> {
+    let is_wanted = |entry: &SandboxEntry| {
+        let policy = entry.kept.as_ref().map(|kept| kept.record().spec.restart);
+        let has_run = entry.state.status == SandboxStatus::Exited && entry.state.started_ms.is_some();
+        has_run
+            && match policy {
+                Some(RestartPolicy::Always) => true,
+                Some(RestartPolicy::UnlessStopped) => !entry.state.is_stopped,
+                _ => false,
+            }
+    };
+    Ok(list(home)?.into_iter().filter(is_wanted).filter_map(|entry| entry.kept).collect())
 }
 
 /// An id that nobody has, and the name asked for or one that is made up.
@@ -200,7 +219,7 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
     let running = run_dir::held_record(&dir);
     let health = running.as_ref().and_then(|_| HealthReport::read(&dir));
     let kept = match KeptSandbox::open(home, id) {
-        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record, health))),
+        Err(Error::NoSandbox(_)) => return Ok(running.map(|record| ephemeral(home, record))),
         other => other?,
     };
     let record = kept.record();
@@ -229,7 +248,7 @@ fn status(home: &Home, id: &str) -> SandboxStatus {
     if home.run().join(id).join(PAUSED).exists() { SandboxStatus::Paused } else { SandboxStatus::Running }
 }
 
-fn ephemeral(home: &Home, record: Record, health: Option<HealthReport>) -> SandboxEntry {
+fn ephemeral(home: &Home, record: Record) -> SandboxEntry {
     SandboxEntry {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -241,7 +260,7 @@ fn ephemeral(home: &Home, record: Record, health: Option<HealthReport>) -> Sandb
             status: status(home, &record.id),
             started_ms: Some(record.created_ms()),
             pid: Some(record.pid),
-            health,
+            health: HealthReport::read(&home.run().join(&record.id)),
             ..SandboxState::default()
         },
         running: Some(record),

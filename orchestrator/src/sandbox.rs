@@ -9,6 +9,7 @@ use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
 use crate::life::Life;
+use crate::peers::PeerLine;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
@@ -71,6 +72,8 @@ pub(crate) struct Sandbox {
     pub(crate) process: Process,
     pub(crate) session: Session,
     pub(crate) vmm: VmmProcess,
+    /// The way to the other members of its groups.
+    pub(crate) peers: Option<PeerLine>,
     _published: PublishedSockets,
     pub(crate) stop: StopSpec,
     pub(crate) stop_signal: u8,
@@ -103,6 +106,7 @@ impl Sandbox {
             process,
             session,
             vmm,
+            peers: plan.peers,
             _published: published,
             stop,
             stop_signal: plan.stop_signal.number(),
@@ -121,6 +125,7 @@ impl Sandbox {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
         let (outcome, is_stuck) = Supervisor::new(&self, life, front, deadline, jobs).run();
+        life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {

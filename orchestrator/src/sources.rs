@@ -31,7 +31,7 @@ pub(crate) fn open(home: &Home, path: &Path, create: bool) -> Result<OwnedFd, Er
     let mut walk = Walk { shared: home.shared(), above: vec![root], fence: None, links: 0, create };
     let steps =
         path.components().map(|component| Step { name: component.as_os_str().into(), by_link: false });
-    walk.to_end(steps.collect()).map_err(|failure| match failure {
+    walk.walk(steps.collect()).map_err(|failure| match failure {
         Failure::Os(errno) => problem(text(errno)),
         Failure::LeadsOut { link } => problem(format!(
             "`{}` is a symbolic link out of a directory that a sandbox may write; name the place that it leads to",
@@ -99,7 +99,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn to_end(&mut self, mut steps: VecDeque<Step>) -> Result<OwnedFd, Failure> {
+    fn walk(&mut self, mut steps: VecDeque<Step>) -> Result<OwnedFd, Failure> {
         let mut link = PathBuf::new();
         let mut end = None;
         while let Some(step) = steps.pop_front() {
@@ -108,7 +108,7 @@ impl Walk {
             }
             match Path::new(&step.name).components().next() {
                 None | Some(Component::CurDir) => {}
-                Some(Component::RootDir | Component::Prefix(_)) => self.to_root(&step, &link)?,
+                Some(Component::RootDir | Component::Prefix(_)) => self.restart_at_root(&step, &link)?,
                 Some(Component::ParentDir) => self.up(&step, &link)?,
                 Some(Component::Normal(name)) => match self.down(name)? {
                     Found::Dir(dir) => self.above.push(dir),
@@ -123,7 +123,7 @@ impl Walk {
         end.or_else(|| self.above.pop()).ok_or(Failure::Os(Errno::NOENT))
     }
 
-    fn to_root(&mut self, step: &Step, link: &Path) -> Result<(), Failure> {
+    fn restart_at_root(&mut self, step: &Step, link: &Path) -> Result<(), Failure> {
         if step.by_link && self.fence.is_some() {
             return Err(Failure::LeadsOut { link: link.to_owned() });
         }

@@ -59,7 +59,9 @@ impl VmmProcess {
         inherit.extend([spec.as_fd(), far_end.as_fd()]);
         let program = CString::new(program.as_os_str().as_bytes())?;
         let stderr = io::stderr();
-        let pid = sys::spawn(&program, &args, &environment()?, &inherit, stderr.as_fd())?;
+        // A host that shuts down asks every process to end. The machine stays until its supervisor has stopped it.
+        let blocked = sys::Blocked::End;
+        let pid = sys::spawn(&program, &args, &environment()?, &inherit, stderr.as_fd(), blocked)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         let status = File::open(format!("/proc/{}/status", pid.as_raw_nonzero())).ok();
         Ok(Self { pidfd, status, lifeline: Some(lifeline), reaped: false })

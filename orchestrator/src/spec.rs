@@ -5,6 +5,7 @@
 
 mod duration;
 mod env;
+mod group;
 mod health;
 mod mount;
 mod network;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
+pub use group::{GroupMembership, parse_alias, parse_group, parse_group_name};
 pub use health::{HealthSpec, HealthTest, parse_health_http, parse_health_tcp};
 pub use mount::{
     MountSource, MountSpec, PublishSocket, parse_mount, parse_publish_socket, parse_tmpfs, parse_volume,
@@ -250,7 +252,7 @@ pub struct LimitsSpec {
     /// The sandbox is stopped when nobody has used it for this long.
     #[serde(with = "serial::optional_milliseconds", rename = "idle_timeout_ms")]
     pub idle_timeout: Option<Duration>,
-    /// The sandbox is stopped this long after its start, restarts included; its exit code is 124.
+    /// The sandbox is stopped this long after its command's first start, restarts included; its exit code is 124.
     #[serde(with = "serial::optional_milliseconds", rename = "max_duration_ms")]
     pub max_duration: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monocore_oci::Store;
 use monocore_protocol::TermSize;
@@ -83,7 +83,14 @@ fn spawn_supervisor(launcher: &Launcher, kept: &KeptSandbox, report: &OwnedFd) -
     let home = [b"MONOCORE_HOME=", launcher.home.root().as_os_str().as_bytes()].concat();
     environment.push(text(&home)?);
     let program = text(launcher.program.as_os_str().as_bytes())?;
-    let pid = spawn::sys::spawn(&program, &args, &environment, &[report.as_fd()], log.as_fd())?;
+    let pid = spawn::sys::spawn(
+        &program,
+        &args,
+        &environment,
+        &[report.as_fd()],
+        log.as_fd(),
+        spawn::sys::Blocked::None,
+    )?;
     // The supervisor goes on in a child of that process; a long-lived caller has no zombie at its end.
     match retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty())) {
         // A caller that ignores SIGCHLD has no children to wait for.
@@ -155,10 +162,9 @@ fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Resul
     let mut front = Front::Background { signals: &signals, started: &mut started };
     let mut next = Ok((sandbox, stdin));
     let ended = loop {
-        let began = Instant::now();
         // The command's standard input stays open while it runs.
         let ended = next.and_then(|(sandbox, _stdin)| sandbox.run(&mut life, &mut front));
-        let Some(delay) = next_start(&mut life, &ended, began.elapsed()) else { break ended };
+        let Some(delay) = next_start(&mut life, &ended) else { break ended };
         note_state(kept, &ended_state(kept, &life, SandboxStatus::Restarting, &ended));
         if !life.rest(&front, delay) {
             break if life.ending == Some(Ending::MaxDuration) { Ok(Ended::TimedOut) } else { ended };
@@ -175,11 +181,12 @@ fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Resul
 }
 
 /// The delay until the sandbox is started again, unless it has ended for good.
-fn next_start(life: &mut Life, ended: &Result<Ended, Error>, ran: Duration) -> Option<Duration> {
+fn next_start(life: &mut Life, ended: &Result<Ended, Error>) -> Option<Duration> {
     // A command that never ran is the user's to put right.
     if life.ending.is_some() || !life.has_started() {
         return None;
     }
+    let ran = std::mem::take(&mut life.ran);
     life.restarts.after(exit_code(ended), ran)
 }
 

@@ -15,12 +15,11 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use crate::health::HealthMonitor;
-use crate::idle::Idle;
 use crate::life::{Ending, Life};
+use crate::peers::PeerLine;
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 pub(crate) use clients::Clients;
-use jobs::PowerChange;
 pub(crate) use jobs::{Jobs, PAUSED};
 
 /// From SIGKILL in the guest to the machine's end.
@@ -149,39 +148,37 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 return Ok(Some(ended));
             }
         }
+        if let Some(line) = &self.sandbox.peers {
+            line.serve();
+        }
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
-        self.advance_jobs();
-        let served = self.life.clients.serve(self.sandbox, &self.life.journal, &mut self.jobs);
+        self.jobs.advance(&self.sandbox.session);
+        let served = self.life.clients.serve(self.sandbox, &mut self.jobs, &self.life.journal);
+        for action in self.jobs.take_events() {
+            self.life.journal.note(action, &[]);
+        }
         if served.was_used
             && let Some(idle) = &mut self.life.idle
         {
             idle.touch(now);
+        }
+        if served.is_ended {
+            self.life.ending = Some(Ending::User);
         }
         for request in served.stops {
             self.life.ending = Some(Ending::User);
             let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
             self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
         }
-        if !self.jobs.is_paused() {
+        self.stop_if_idle(now)?;
+        if self.jobs.is_paused() {
+            self.life.hold_health(now);
+        } else {
             self.life.check_health(self.sandbox, now);
         }
         self.life.answer_waiting();
         Ok(None)
-    }
-
-    /// Goes on with what clients wait for, and notes what came of it.
-    fn advance_jobs(&mut self) {
-        self.jobs.advance(&self.sandbox.session);
-        for change in self.jobs.take_changes() {
-            match change {
-                PowerChange::Paused => self.life.journal.note("pause", &[]),
-                PowerChange::Resumed { paused_for } => {
-                    self.life.journal.note("unpause", &[]);
-                    self.life.postpone_health(paused_for);
-                }
-            }
-        }
     }
 
     fn wait(&self) -> Result<(), SessionError> {
@@ -194,17 +191,17 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if self.life.clients.has_room() {
             read(self.life.control.as_fd());
         }
+        self.sandbox.peers.as_ref().and_then(PeerLine::socket).into_iter().for_each(&mut read);
         read(self.front.signals().as_fd());
         self.life.clients.sockets().chain(self.life.clients.commands()).for_each(&mut read);
         self.jobs.sources().for_each(&mut read);
-        // A guest that stands still is not checked.
         let health = self.life.monitor().filter(|_| !self.jobs.is_paused());
         health.map(HealthMonitor::fds).into_iter().flatten().for_each(read);
         let times = [
             self.next_time(),
             self.life.clients.next_time(),
-            health.map(HealthMonitor::next_time),
             self.jobs.next_time(),
+            health.map(HealthMonitor::next_time),
         ];
         let next = times.into_iter().flatten().min();
         let left = next.map(|time| time.saturating_duration_since(Instant::now()));
@@ -218,8 +215,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
     fn next_time(&self) -> Option<Instant> {
         match self.phase {
             Phase::Running => {
-                let idle = self.life.idle.as_ref().and_then(Idle::next_time);
-                [self.deadline, self.life.end_at, idle].into_iter().flatten().min()
+                [self.deadline, self.life.end_at, self.life.next_look()].into_iter().flatten().min()
             }
             Phase::Stopping { kill_at } => kill_at,
             Phase::Killing { end_at } => end_at,
@@ -253,14 +249,38 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         } else if is_due(self.deadline) {
             self.timed_out = true;
         } else {
-            let clients = &self.life.clients;
-            let idle = self.life.idle.as_mut();
-            if !idle.is_some_and(|idle| idle.is_over(now, || clients.use_the_sandbox())) {
+            if self.life.next_look().is_none() {
                 return false;
             }
-            self.life.ending = Some(Ending::Idle);
+            let clients = &self.life.clients;
+            if let Some(idle) = &mut self.life.idle
+                && idle.is_over(now, || clients.use_the_sandbox())
+            {
+                self.ask_for_traffic();
+            }
+            return false;
         }
         true
+    }
+
+    /// Asks the machine for the traffic that may be the use of an otherwise idle sandbox.
+    fn ask_for_traffic(&mut self) {
+        if let Some(idle) = &mut self.life.idle {
+            idle.asks();
+            self.jobs.count_traffic();
+        }
+    }
+
+    /// Stops a sandbox that nobody has used, once the machine has said what went through its network.
+    fn stop_if_idle(&mut self, now: Instant) -> Result<(), SessionError> {
+        let Some(counters) = self.jobs.take_traffic() else { return Ok(()) };
+        let traffic = self.life.traffic(counters.as_ref());
+        let is_over = self.life.idle.as_mut().is_some_and(|idle| idle.is_over_with(traffic, now));
+        if is_over && matches!(self.phase, Phase::Running) && !self.life.clients.use_the_sandbox() {
+            self.life.ending = Some(Ending::Idle);
+            self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+        }
+        Ok(())
     }
 
     fn notice_start(&mut self) {
@@ -269,6 +289,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         self.told_start = true;
         self.life.command_started(Instant::now());
+        self.ask_for_traffic();
         if let Front::Background { started, .. } = self.front {
             started();
         }

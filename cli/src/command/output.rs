@@ -52,6 +52,12 @@ pub(super) fn listing<T: Serialize + ?Sized>(
     }
 }
 
+/// Tells the user something beside the output.
+pub(super) fn note(text: &str) {
+    // If standard error is gone, nobody is left to tell.
+    let _ = writeln!(io::stderr().lock(), "monocore: {text}");
+}
+
 /// Tells the user what failed.
 pub(super) fn error(error: &anyhow::Error) {
     let mut stderr = io::stderr().lock();

@@ -123,7 +123,7 @@ fn command(words: &[String]) -> String {
     if line.chars().count() > COMMAND_CHARS { format!("\"{short}…\"") } else { format!("\"{short}\"") }
 }
 
-fn status(entry: &SandboxEntry, now: SystemTime) -> String {
+pub(super) fn status(entry: &SandboxEntry, now: SystemTime) -> String {
     let state = &entry.state;
     let up = || format!("Up {}", ago(state.started_ms.unwrap_or(entry.created_ms), now));
     match state.status {
@@ -154,7 +154,7 @@ fn health(report: &HealthReport) -> &'static str {
     }
 }
 
-fn ports(entry: &SandboxEntry) -> Vec<String> {
+pub(super) fn ports(entry: &SandboxEntry) -> Vec<String> {
     match entry.running.as_ref().map(|record| &record.network) {
         Some(NetworkRecord::Ours { ports, .. }) => ports
             .iter()

@@ -6,17 +6,20 @@ mod life;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
-use monocore_orchestrator::spec::{RestartPolicy, RootSource, SandboxSpec};
-use monocore_orchestrator::{Ended, Front, Home, Launcher, RootFiles, start_in_background, this_program};
+use monocore_orchestrator::spec::{GroupMembership, RestartPolicy, RootSource, SandboxSpec};
+use monocore_orchestrator::{
+    Ended, Front, Home, Images, Launcher, RootFiles, groups, start_in_background, this_program,
+};
 use monocore_spec::JailMode;
 use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
 
 use super::terminal::RawMode;
-use super::{OUR_FAILURE, create, output};
+use super::{OUR_FAILURE, create, output, store};
 
 pub(crate) use args::RunArgs;
 
@@ -38,31 +41,71 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 
 fn run(args: RunArgs) -> anyhow::Result<u8> {
     let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
-    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let images = args.images(&launcher.home);
+    let (registry, quiet) = (args.registry.clone(), args.quiet);
+    let networks = args.networks();
     let spec = args.into_spec(|name| std::env::var_os(name))?;
     if !detach && spec.restart != RestartPolicy::No {
         bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
     }
-    warn_of_gaps(spec.machine.jail);
+    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    let images = store::images(&launcher.home, &registry, quiet);
+    must_exist(&launcher.home, &networks)?;
     if detach {
-        let kept = launcher.create(spec, &images, rm)?;
-        create::write_id(&kept, cidfile.as_deref())?;
-        start_in_background(&launcher, &kept)?;
-        output::print(&format!("{}\n", kept.record().id))?;
-        return Ok(0);
+        in_background(&launcher, spec, &images, rm, cidfile.as_deref())
+    } else {
+        in_foreground(&launcher, &spec, &images)
     }
+}
+
+/// Runs the sandbox of `spec` in the background and prints its id.
+///
+/// # Errors
+/// The image cannot be had, the name is taken, the command cannot be started.
+pub(super) fn in_background(
+    launcher: &Launcher,
+    spec: SandboxSpec,
+    images: &Images,
+    rm: bool,
+    cidfile: Option<&Path>,
+) -> anyhow::Result<u8> {
+    warn_of_gaps(spec.machine.jail);
+    let kept = launcher.create(spec, images, rm)?;
+    create::write_id(&kept, cidfile)?;
+    start_in_background(launcher, &kept)?;
+    output::print(&format!("{}\n", kept.record().id))?;
+    Ok(0)
+}
+
+/// Runs the sandbox of `spec` with this process's streams to its end; the exit code of its command.
+///
+/// # Errors
+/// The image cannot be had, or the machine cannot be started or failed.
+pub(super) fn in_foreground(launcher: &Launcher, spec: &SandboxSpec, images: &Images) -> anyhow::Result<u8> {
+    warn_of_gaps(spec.machine.jail);
     match &spec.root.source {
         RootSource::Directory(path) => {
             let path = path.canonicalize().with_context(|| format!("--rootfs {}", path.display()))?;
-            start(&launcher, &spec, &path.display().to_string(), &RootFiles::Directory(&path))
+            start(launcher, spec, &path.display().to_string(), &RootFiles::Directory(&path))
         }
         RootSource::Image(image) => {
             let found = images.find(image)?;
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
-            start(&launcher, &spec, &image.reference, &RootFiles::Image(&found.config, root))
+            start(launcher, spec, &image.reference, &RootFiles::Image(&found.config, root))
         }
     }
+}
+
+/// Refuses a network that nobody made: it may be a mode misspelled.
+///
+/// # Errors
+/// One of `networks` is not there.
+pub(super) fn must_exist(home: &Home, networks: &[GroupMembership]) -> anyhow::Result<()> {
+    for GroupMembership { project, group, .. } in networks {
+        groups::find(home, project.as_deref(), group).with_context(|| {
+            format!("--network {group}: make it with `monocore network create {group}`, or use --group")
+        })?;
+    }
+    Ok(())
 }
 
 /// Tells what the machine's process would tell, which has nowhere to tell it.

@@ -29,7 +29,7 @@ impl ConfigError {
     }
 
     pub(super) fn at(mut self, place: &super::tree::Place) -> Self {
-        self.file = Some(place.file.to_path_buf());
+        self.file = Some(place.file.to_path_buf()).filter(|file| !file.as_os_str().is_empty());
         self.line = place.line;
         self.column = place.column;
         self
@@ -73,7 +73,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// All problems of a configuration, at least one, in the order of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {

@@ -1,11 +1,13 @@
 //! Groups: services that reach each other and share volumes and environments.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::GroupBuilder;
 
 /// A group of services.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 #[non_exhaustive]
 pub struct Group {
     /// Its name.
@@ -25,7 +27,8 @@ pub struct Group {
 }
 
 /// A directory of the host that a group's members may mount.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct GroupVolume {
     /// The name members use.
     pub name: String,
@@ -34,7 +37,8 @@ pub struct GroupVolume {
 }
 
 /// A set of environment variables that a group's members may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct GroupEnv {
     /// The name members use.
     pub name: String,

@@ -2,32 +2,39 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::serial;
 use crate::spec::{HealthSpec, HealthTest};
 
 /// A health check; what is absent comes from the image, else from Docker's defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct Healthcheck {
     /// A line for `/bin/sh -c`, or a list: `["CMD", …]`, `["CMD-SHELL", line]`, `["HTTP", "PORT/PATH"]`,
     /// `["TCP", "PORT"]`, `["NONE"]`; the image's check when there is none.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_test")]
+    #[schemars(with = "String")]
     pub test: Option<HealthTest>,
     /// Time between two checks.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub interval: Option<Duration>,
     /// Time after which a check that has not ended has failed.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub timeout: Option<Duration>,
     /// Failures in a row that make the service unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
     /// Time after the start in which failures do not count.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub start_period: Option<Duration>,
     /// Time between two checks within `start_period`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub start_interval: Option<Duration>,
 }
 

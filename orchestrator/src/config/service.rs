@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Healthcheck, ServiceBuilder, serial};
@@ -11,7 +12,8 @@ use super::{Healthcheck, ServiceBuilder, serial};
 pub const DEFAULT_RAM_MIB: u32 = 1024;
 
 /// A service. Texts such as ports and volumes are kept as written; the parsers of [`crate::spec`] read them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 #[non_exhaustive]
 pub struct Service {
     /// Its name, unique in the project; other services reach it by this name.
@@ -20,6 +22,7 @@ pub struct Service {
     pub base: String,
     /// The groups it is a member of.
     #[serde(rename = "group", skip_serializing_if = "Vec::is_empty", serialize_with = "serial::one_or_many")]
+    #[schemars(with = "Vec<String>")]
     pub groups: Vec<String>,
     /// The program, in the place of the image's entrypoint and command.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,15 +123,19 @@ pub struct Service {
     pub stop_signal: Option<String>,
     /// Time between that signal and the machine's end.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub stop_grace_period: Option<Duration>,
     /// Time after which the command is stopped.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub timeout: Option<Duration>,
     /// Time without use after which the sandbox is stopped.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub idle_timeout: Option<Duration>,
     /// Time after its start at which the sandbox is stopped, restarts included.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serial::optional_duration")]
+    #[schemars(with = "String")]
     pub max_duration: Option<Duration>,
     /// `nofile=1024:4096`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -156,7 +163,8 @@ pub struct Service {
 }
 
 /// A dependency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct DependsOn {
     /// The state in which the other service must be.
     pub condition: Condition,
@@ -171,7 +179,7 @@ impl Default for DependsOn {
 }
 
 /// The state in which a dependency must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// Its command runs.
@@ -184,7 +192,8 @@ pub enum Condition {
 }
 
 /// A file of environment variables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct EnvFile {
     /// Absolute, or relative to the project's directory.
     pub path: String,
@@ -196,7 +205,8 @@ pub struct EnvFile {
 }
 
 /// A volume of a group and where it is mounted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct GroupVolumeMount {
     /// The volume's name in the group.
     pub name: String,
@@ -205,7 +215,8 @@ pub struct GroupVolumeMount {
 }
 
 /// A secret of the project in a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct SecretMount {
     /// The secret's name.
     pub source: String,
@@ -215,7 +226,8 @@ pub struct SecretMount {
 }
 
 /// The network of a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(default)]
 pub struct NetworkConfig {
     /// `nat` (default), `tsi`, `none`, `tap:INTERFACE` or `passt:SOCKET`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,10 +19,10 @@ impl ControlPeer {
         Self(socket)
     }
 
-    /// The next request, if one is there, and the descriptor attached.
+    /// The next request, if one is there.
     pub(crate) fn receive(&self) -> Received<ControlRequest> {
         match wire::receive(&self.0, RecvFlags::DONTWAIT) {
-            Ok(received) => received,
+            Ok(other) => other,
             Err(error) => {
                 self.reply(&ControlReply::Refused(error.to_string()));
                 Received::Closed

@@ -94,13 +94,12 @@ impl HealthMonitor {
         false
     }
 
-    /// The guest stood still for `pause`.
-    pub(crate) fn postpone(&mut self, pause: Duration) {
-        self.next = after(self.next, pause);
-        self.started = after(self.started, pause);
-        if let Some(running) = &mut self.running {
-            running.until = after(running.until, pause);
+    /// Gives up the check that is under way; the next one begins an interval after `now`.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        if let Some(running) = self.running.take() {
+            running.probe.abandon();
         }
+        self.next = after(now, self.pause(now));
     }
 
     fn take(&mut self, running: &Running, verdict: Verdict, now: Instant) {

@@ -9,7 +9,9 @@ use super::{Change, Instance, Member, Need, PlannedStep, ProjectPlan, ProjectRun
 use super::{lock, stop};
 use crate::config::Condition;
 use crate::spec::{RootSource, SandboxSpec};
-use crate::{ControlClient, Error, KeptSandbox, registry, start_in_background};
+use crate::{
+    Awaited, Condition as AwaitedCondition, Error, KeptSandbox, registry, start_in_background, wait_for,
+};
 
 /// How a project is brought up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct UpOptions {
     pub force_recreate: bool,
     /// Returns when every service is healthy (or runs, where it has no health check), not as soon as it runs.
     pub wait: bool,
+    /// Sandboxes are written down and not started.
+    pub only_create: bool,
 }
 
 /// How far the services are; threads wait here for one another.
@@ -110,7 +114,7 @@ impl ProjectRunner {
             for step in &steps {
                 let (board, failures) = (&board, &failures);
                 scope.spawn(move || {
-                    let result = self.carry_out(step, board);
+                    let result = self.carry_out(step, board, options);
                     board.settle(&step.service, result.as_ref().ok().cloned());
                     if let Err(error) = result {
                         let message = error.to_string();
@@ -142,13 +146,19 @@ impl ProjectRunner {
         store.find(&image.reference).ok().map(|found| found.id.to_string())
     }
 
-    fn carry_out(&self, step: &PlannedStep, board: &Board) -> Result<KeptSandbox, Error> {
+    fn carry_out(
+        &self,
+        step: &PlannedStep,
+        board: &Board,
+        options: &UpOptions,
+    ) -> Result<KeptSandbox, Error> {
         let kept = step.member.as_ref().and_then(|member| member.entry.kept.clone());
         match (&step.change, kept, &step.instance) {
             (Change::Keep, Some(kept), _) => {
                 self.tell(&step.service, &step.name, ServiceStep::Kept);
                 Ok(kept)
             }
+            (Change::Start, Some(kept), _) if options.only_create => Ok(kept),
             (Change::Start, Some(kept), _) => {
                 self.wait_for_needs(step, board)?;
                 self.start(step, &kept)?;
@@ -157,14 +167,18 @@ impl ProjectRunner {
             (_, _, Some(instance)) => {
                 // The image is fetched while others start.
                 self.prepare(instance)?;
-                self.wait_for_needs(step, board)?;
+                if !options.only_create {
+                    self.wait_for_needs(step, board)?;
+                }
                 if let Some(member) = &step.member {
                     stop::remove(self, std::slice::from_ref(member))?;
                 }
                 self.tell(&step.service, &step.name, ServiceStep::Creating);
                 let kept = self.launcher.create(instance.spec.clone(), &self.images, false)?;
                 self.tell(&step.service, &step.name, ServiceStep::Created);
-                self.start(step, &kept)?;
+                if !options.only_create {
+                    self.start(step, &kept)?;
+                }
                 Ok(kept)
             }
             // Removals are not carried out here.
@@ -222,46 +236,37 @@ impl ProjectRunner {
             Condition::Started => Ok(()),
             Condition::Healthy => self.wait_until_healthy(&need.service, kept),
             Condition::Completed => {
-                let code = self.end_of(kept)?;
-                if code != 0 {
-                    return Err(Error::Service {
-                        service: need.service.clone(),
-                        problem: format!("its command ended with status {code}"),
-                    });
+                match wait_for(&self.launcher.home, &kept.record().id, AwaitedCondition::Completed, None)? {
+                    Awaited::Ended { code: 0 } => {
+                        self.tell(&need.service, &kept.record().name, ServiceStep::Completed);
+                        Ok(())
+                    }
+                    other => Err(not_reached(&need.service, other)),
                 }
-                self.tell(&need.service, &kept.record().name, ServiceStep::Completed);
-                Ok(())
             }
         }
     }
 
     fn wait_until_healthy(&self, service: &str, kept: &KeptSandbox) -> Result<(), Error> {
-        self.tell(service, &kept.record().name, ServiceStep::Healthy);
-        Ok(())
+        match wait_for(&self.launcher.home, &kept.record().id, AwaitedCondition::Healthy, None)? {
+            Awaited::Reached => {
+                self.tell(service, &kept.record().name, ServiceStep::Healthy);
+                Ok(())
+            }
+            other => Err(not_reached(service, other)),
+        }
     }
 
+    /// Waits until what `steps` started is healthy. A command that has done its work and ended is ready as well.
     fn wait_until_ready(&self, steps: &[PlannedStep]) -> Result<(), Error> {
         for step in steps {
             let entry = registry::find(&self.launcher.home, &step.name)?;
-            if let Some(kept) = &entry.kept {
+            let Some(kept) = &entry.kept else { continue };
+            if entry.running.is_some() || entry.state.exit_code != Some(0) {
                 self.wait_until_healthy(&step.service, kept)?;
             }
         }
         Ok(())
-    }
-
-    /// The exit code of `kept`'s command, once it has ended.
-    fn end_of(&self, kept: &KeptSandbox) -> Result<u8, Error> {
-        let home = &self.launcher.home;
-        let id = &kept.record().id;
-        if let Some(record) = registry::find(home, id)?.running {
-            match ControlClient::connect(home, &record).and_then(|client| client.wait()) {
-                Ok(Some(code)) => return Ok(code),
-                Ok(None) | Err(Error::NotRunning(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(registry::find(home, id)?.state.exit_code.unwrap_or(0))
     }
 
     /// Stops what a failed call started.
@@ -277,4 +282,15 @@ impl ProjectRunner {
     fn check_cancelled(&self) -> Result<(), Error> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
+}
+
+/// Why `service` is not as it is needed.
+fn not_reached(service: &str, awaited: Awaited) -> Error {
+    let problem = match awaited {
+        Awaited::Unhealthy => "its health check fails".to_owned(),
+        Awaited::Ended { code } => format!("its command ended with status {code}"),
+        // Nobody waits for a limited time here, and a condition that was reached is no failure.
+        Awaited::TimedOut | Awaited::Reached => "it is not ready".to_owned(),
+    };
+    Error::Service { service: service.to_owned(), problem }
 }

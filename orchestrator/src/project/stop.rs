@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Member, ProjectRunner, ServiceStep, lock};
 use crate::spec::MountSource;
-use crate::{ControlClient, Error, registry, volume};
+use crate::{ControlClient, Error, registry, start_in_background, volume};
 
 const SIGKILL: u8 = 9;
 
@@ -46,6 +46,45 @@ impl ProjectRunner {
         stop_with(self, &self.chosen(services)?, grace_ms)
     }
 
+    /// Removes `members`, after stopping those that run.
+    ///
+    /// # Errors
+    /// A sandbox cannot be stopped or removed.
+    pub fn remove(&self, members: &[Member]) -> Result<(), Error> {
+        let _alone = lock::lock(&self.launcher.home, &self.project)?;
+        remove(self, members)
+    }
+
+    /// Starts those of the project's sandboxes that do not run, in the order of their needs. Nothing is waited for but the
+    /// start itself.
+    ///
+    /// # Errors
+    /// A sandbox cannot be started; those that do not need it are nevertheless.
+    pub fn start_members(&self, services: &[String]) -> Result<(), Error> {
+        let _alone = lock::lock(&self.launcher.home, &self.project)?;
+        let members = self.chosen(services)?;
+        levels(&members)
+            .iter()
+            .rev()
+            .try_for_each(|level| for_each(level, |member| self.start_member(member)))
+    }
+
+    fn start_member(&self, member: &Member) -> Result<(), Error> {
+        let Some(kept) = member.entry.kept.as_ref().filter(|_| !member.is_running()) else { return Ok(()) };
+        let name = &member.entry.name;
+        self.tell(&member.service, name, ServiceStep::Starting);
+        match start_in_background(&self.launcher, kept) {
+            Ok(()) | Err(Error::AlreadyRunning(_)) => {
+                self.tell(&member.service, name, ServiceStep::Started);
+                Ok(())
+            }
+            Err(error) => {
+                self.tell(&member.service, name, ServiceStep::Failed { message: error.to_string() });
+                Err(Error::Service { service: member.service.clone(), problem: error.to_string() })
+            }
+        }
+    }
+
     /// Makes a call of [`up`](Self::up) in another thread end soon, and stops what runs; with `kill` by SIGKILL. It does
     /// not wait for the project's lock, which the other call has.
     ///
@@ -55,7 +94,7 @@ impl ProjectRunner {
         self.cancelled.store(true, Ordering::Relaxed);
         let members = self.members()?;
         if kill {
-            return end_all(&members, |member| {
+            return for_each(&members, |member| {
                 let Some(record) = &member.entry.running else { return Ok(()) };
                 let client = ControlClient::connect(&self.launcher.home, record)?;
                 client.stop(Some(SIGKILL), Some(0)).map(|_| ())
@@ -94,17 +133,17 @@ pub(super) fn stop(runner: &ProjectRunner, members: &[Member]) -> Result<(), Err
 fn stop_with(runner: &ProjectRunner, members: &[Member], grace_ms: Option<u64>) -> Result<(), Error> {
     // All levels are tried, whatever fails.
     let results: Vec<_> =
-        levels(members).iter().map(|level| end_all(level, |m| stop_one(runner, m, grace_ms))).collect();
+        levels(members).iter().map(|level| for_each(level, |m| stop_one(runner, m, grace_ms))).collect();
     results.into_iter().collect()
 }
 
-/// Does `end` for all of `members` at once; the last error.
-fn end_all<M: Borrow<Member> + Sync>(
+/// Does `action` for all of `members` at once; the first error.
+fn for_each<M: Borrow<Member> + Sync>(
     members: &[M],
-    end: impl Fn(&Member) -> Result<(), Error> + Sync,
+    action: impl Fn(&Member) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = members.iter().map(|member| scope.spawn(|| end(member.borrow()))).collect();
+        let threads: Vec<_> = members.iter().map(|member| scope.spawn(|| action(member.borrow()))).collect();
         let results: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect();
         results.into_iter().collect()
     })

@@ -47,7 +47,7 @@ pub use streams::{Input, Output, Remote, Streams};
 use driver::{Command, Driver};
 pub(crate) use process::Progress;
 pub(crate) use pump::{Endpoint, spawn as spawn_pump};
-pub(crate) use sys::SignalKind;
+pub use sys::SignalKind;
 
 use crate::{HostSocket, PublishedSocket, Timeline};
 

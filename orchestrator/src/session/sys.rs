@@ -17,7 +17,7 @@ fn taken() -> impl Iterator<Item = i32> {
 
 /// What a signal means to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SignalKind {
+pub enum SignalKind {
     /// The terminal has a new size.
     WindowChange,
     /// The user wants the command to end.
@@ -28,7 +28,7 @@ pub(crate) enum SignalKind {
 
 impl SignalKind {
     /// What the signal of this number means.
-    pub(crate) fn of(signal: u8) -> Self {
+    pub fn of(signal: u8) -> Self {
         match i32::from(signal) {
             libc::SIGWINCH => Self::WindowChange,
             libc::SIGINT | libc::SIGTERM => Self::End,

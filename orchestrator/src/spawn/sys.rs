@@ -13,8 +13,17 @@ use std::ptr;
 
 use rustix::process::Pid;
 
-/// Runs `program` with `args` (its own name first) and `env`, in a session of its own (a terminal's Ctrl-C is not for it), no
-/// signal blocked. The descriptors `inherit` keep their numbers; `stdin` is `/dev/null`; standard output and error are
+/// Which signals a child does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// None.
+    None,
+    /// Those that ask a process to end: its parent ends it in another way.
+    End,
+}
+
+/// Runs `program` with `args` (its own name first) and `env`, in a session of its own (a terminal's Ctrl-C is not for it), only
+/// the signals of `blocked` blocked. The descriptors `inherit` keep their numbers; `stdin` is `/dev/null`; standard output and error are
 /// `output`'s.
 ///
 /// # Errors
@@ -25,6 +34,7 @@ pub(crate) fn spawn(
     env: &[CString],
     inherit: &[BorrowedFd<'_>],
     output: BorrowedFd<'_>,
+    blocked: Blocked,
 ) -> io::Result<Pid> {
     let mut actions = Actions::new()?;
     actions.open(0, c"/dev/null")?;
@@ -34,7 +44,7 @@ pub(crate) fn spawn(
         // To the same number: POSIX has that clear the child's close-on-exec flag and nothing else.
         actions.dup(fd.as_raw_fd(), fd.as_raw_fd())?;
     }
-    let attributes = Attributes::new()?;
+    let attributes = Attributes::new(blocked)?;
     let args = pointers(args);
     let env = pointers(env);
     let mut pid = 0;
@@ -128,17 +138,24 @@ const SETSIGMASK: i16 = 0x08;
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
-    fn new() -> io::Result<Self> {
+    fn new(blocked: Blocked) -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the call initialises the object its pointer names, or fails.
         check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: the call above succeeded.
         let mut attributes = Self(unsafe { attributes.assume_init() });
-        let mut none = MaybeUninit::uninit();
-        // SAFETY: sigemptyset initialises the set its pointer names; the setter reads that set.
+        let signals: &[i32] = match blocked {
+            Blocked::None => &[],
+            Blocked::End => &[libc::SIGHUP, libc::SIGINT, libc::SIGTERM],
+        };
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset initialises the set its pointer names; the others read and change that set.
         check(unsafe {
-            libc::sigemptyset(none.as_mut_ptr());
-            libc::posix_spawnattr_setsigmask(&raw mut attributes.0, none.as_ptr())
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in signals {
+                libc::sigaddset(set.as_mut_ptr(), *signal);
+            }
+            libc::posix_spawnattr_setsigmask(&raw mut attributes.0, set.as_ptr())
         })?;
         let flags = libc::POSIX_SPAWN_SETSID | SETSIGMASK;
         // SAFETY: the object is initialised.

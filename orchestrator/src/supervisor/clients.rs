@@ -98,6 +98,8 @@ pub(crate) struct StopRequest {
 #[derive(Debug, Default)]
 pub(super) struct Served {
     pub(super) stops: Vec<StopRequest>,
+    /// One of them sent the command the signal that asks it to end: the user wants no restart.
+    pub(super) is_ended: bool,
     /// One of them used the sandbox, or ceased to.
     pub(super) was_used: bool,
 }
@@ -167,9 +169,9 @@ impl Clients {
     }
 
     /// Does what clients ask; gives back what is the supervisor's to do.
-    pub(super) fn serve(&mut self, sandbox: &Sandbox, journal: &Journal, jobs: &mut Jobs) -> Served {
+    pub(super) fn serve(&mut self, sandbox: &Sandbox, jobs: &mut Jobs, journal: &Journal) -> Served {
         let mut served = Served::default();
-        let mut desk = Desk { sandbox, journal, jobs, started: &mut self.started, served: &mut served };
+        let mut desk = Desk { sandbox, jobs, journal, started: &mut self.started, served: &mut served };
         for client in &mut self.all {
             client.serve(&mut desk);
         }
@@ -252,8 +254,8 @@ impl Clients {
 /// What requests are served with.
 struct Desk<'a> {
     sandbox: &'a Sandbox,
-    journal: &'a Journal,
     jobs: &'a mut Jobs,
+    journal: &'a Journal,
     started: &'a mut u64,
     served: &'a mut Served,
 }
@@ -271,6 +273,11 @@ impl Client {
             }
             match self.peer.receive() {
                 Received::Nothing => return,
+                Received::Message(ControlRequest::PeerLink(link), end) => {
+                    if let (Some(line), Some(end)) = (&desk.sandbox.peers, end) {
+                        line.take_link(&link, end.as_fd());
+                    }
+                }
                 Received::Message(request, descriptor) => self.request(request, descriptor, desk),
                 Received::Closed => {
                     self.gone = true;
@@ -296,6 +303,7 @@ impl Client {
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
                     desk.journal.note("kill", &[("signal", &signal.to_string())]);
+                    desk.served.is_ended |= signal == sandbox.stop_signal || signal == SIGKILL;
                 }
                 self.answer(process.signal(signal));
             }
@@ -304,13 +312,15 @@ impl Client {
                 self.awaits = Awaits::End;
                 desk.served.stops.push(StopRequest { signal, grace_ms });
             }
+            // Served with its descriptor.
+            ControlRequest::PeerLink(_) => {}
             ControlRequest::Wait => self.awaits = Awaits::Exit,
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
+            ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
+            ControlRequest::Unpause => desk.jobs.resume(Some(Arc::clone(&self.peer))),
             ControlRequest::Stats => {
                 desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session, sandbox.vmm.resident_bytes());
             }
-            ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
-            ControlRequest::Unpause => desk.jobs.resume(Some(Arc::clone(&self.peer))),
             ControlRequest::Mounts => self.peer.reply(&ControlReply::Mounts(desk.jobs.mounts())),
             ControlRequest::AddMount(_) | ControlRequest::RemoveMount(_) if desk.jobs.is_paused() => {
                 self.peer.reply(&ControlReply::Conflict(Conflict::Paused));

@@ -4,6 +4,7 @@
 mod mounts;
 mod power;
 mod stats;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use monocore_channel::{Asked, Asker, MachineReply, MachineRequest};
+use monocore_channel::{Asked, Asker, MachineCounters, MachineReply, MachineRequest};
 use monocore_protocol::{ByteString, Mount, Request, RequestId};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -21,7 +22,6 @@ use crate::control::{ControlPeer, ControlReply};
 use crate::session::{Reply, Session};
 use mounts::{LiveMounts, MountWork};
 pub(crate) use power::PAUSED;
-pub(super) use power::PowerChange;
 use power::{Power, PowerWork};
 use stats::StatsWork;
 
@@ -41,6 +41,8 @@ pub(crate) struct Jobs {
     mounts: LiveMounts,
     /// What the guest is still to be asked.
     asks: Vec<(JobId, GuestAsk)>,
+    /// Counters that the supervisor asked for, and whether they came.
+    traffic: Option<Option<MachineCounters>>,
 }
 
 /// What a client waits for.
@@ -57,6 +59,7 @@ enum Work {
     Stats(StatsWork),
     Power(PowerWork),
     Mount(MountWork),
+    Traffic,
 }
 
 /// What a job waits for.
@@ -113,6 +116,7 @@ impl Jobs {
             power: Power::new(run_dir),
             mounts: LiveMounts::default(),
             asks: Vec::new(),
+            traffic: None,
         })
     }
 
@@ -162,7 +166,6 @@ impl Jobs {
         for peer in self.running.into_values().filter_map(|job| job.peer) {
             peer.reply(&ControlReply::Refused(GONE.to_owned()));
         }
-        self.power.forget();
     }
 
     /// A new job, whose result `peer` is told, if anybody.
@@ -211,6 +214,7 @@ impl Jobs {
             Work::Stats(work) => work.next(news),
             Work::Power(work) => self.power_next(work, news),
             Work::Mount(work) => self.mount_next(work, news),
+            Work::Traffic => return self.traffic_came(news),
         };
         match next {
             Next::Wait(work) => {

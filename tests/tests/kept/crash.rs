@@ -5,7 +5,31 @@ use std::path::PathBuf;
 use monocore_tests::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Background, machine, ran, supervisor};
+use crate::support::{Background, machine, ran, supervisor, until};
+
+#[test]
+fn a_host_that_shuts_down_stops_a_sandbox_in_order() {
+    let sandbox = Background::run(
+        "crash-shutdown",
+        &["--restart", "unless-stopped"],
+        "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.2; done",
+    );
+    until("ready", || ran(&[&["logs", "crash-shutdown"]]).out().contains("ready"));
+    let supervisor = supervisor(&sandbox);
+    // As systemd does: to all processes at once.
+    for process in [machine(supervisor), supervisor] {
+        kill_process(process, Signal::TERM).unwrap();
+    }
+    until("the end", || !process(supervisor).exists());
+    let state = sandbox.inspect()["state"].clone();
+    assert_eq!((&state["exit_code"], &state["is_stopped"]), (&7.into(), &false.into()), "{state}");
+    assert!(ran(&[&["logs", "crash-shutdown"]]).out().contains("bye"));
+    // At the next boot it comes back; one that the user stopped does not.
+    assert!(ran(&[&["self", "start-restartable"]]).out().contains("crash-shutdown\n"));
+    assert_eq!(sandbox.inspect()["state"]["status"], "running");
+    ran(&[&["stop", "-t", "0", "crash-shutdown"]]).out();
+    assert!(!ran(&[&["self", "start-restartable"]]).out().contains("crash-shutdown"));
+}
 
 fn process(pid: Pid) -> PathBuf {
     PathBuf::from(format!("/proc/{}/exe", pid.as_raw_nonzero()))

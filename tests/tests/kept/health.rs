@@ -1,5 +1,7 @@
 //! Health checks.
 
+use std::time::Duration;
+
 use monocore_orchestrator::{Awaited, Condition, Home, wait_for};
 use monocore_tests::world::{PLAIN, World};
 use serde_json::json;
@@ -60,11 +62,14 @@ fn a_check_that_takes_too_long_has_failed_and_is_killed() {
 #[test]
 fn ports_are_checked_whatever_the_network() {
     for (network, name) in [("nat", "health-nat"), ("tsi", "health-tsi"), ("none", "health-none")] {
-        let serve = "busybox nc -ll -p 80 -e sh -c 'read line; printf \"HTTP/1.0 200 OK\\r\\n\\r\\nfine\"'";
+        let serve = "busybox nc -ll -p 80 -e sh -c 'while read -r line && [ ${#line} -gt 1 ]; do :; done; printf \"HTTP/1.0 200 OK\\r\\n\\r\\nfine\"'";
         let flags = ["--network", network, "--health-http", "80/up", "--health-interval", "200ms"];
+        let flags = [&flags[..], &["--health-retries", "1000"]].concat();
         let sandbox = Background::run(name, &flags, serve);
-        assert_eq!(wait(name, Condition::Healthy), Awaited::Reached, "{network}");
+        let home = Home::at(World::get().home());
+        let awaited = wait_for(&home, name, Condition::Healthy, Some(Duration::from_secs(120))).unwrap();
         let health = sandbox.inspect()["state"]["health"].clone();
+        assert_eq!(awaited, Awaited::Reached, "{network}: {health}");
         assert_eq!(
             health["Log"].as_array().unwrap().last().unwrap()["Output"],
             "HTTP/1.0 200 OK",

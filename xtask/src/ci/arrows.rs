@@ -63,9 +63,15 @@ const DOWN: &[(&str, &[&str])] = &[
             "monocore-spec",
         ],
     ),
+    ("monocore-api", &[]),
+    (
+        "monocore-server",
+        &["monocore-api", "monocore-oci", "monocore-orchestrator", "monocore-protocol", "monocore-spec"],
+    ),
     (
         "monocore",
         &[
+            "monocore-api",
             "monocore-blk",
             "monocore-fs",
             "monocore-guest",
@@ -76,6 +82,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "monocore-orchestrator",
             "monocore-protocol",
             "monocore-proxy",
+            "monocore-server",
             "monocore-spec",
             "monocore-vhost-user",
             "monocore-virtio",

@@ -293,7 +293,7 @@ fn run_tool(plan: Plan, reporter: OwnedFd) -> ! {
         sys::exit(i32::from(OURS));
     }
     // The parent learns that the work has begun, and nothing of the agent's is held open by it.
-    sys::close_others(3, &layers.descriptors());
+    sys::close_all_but(&layers.descriptors());
     // A reader that goes away is told of by the write.
     sys::ignore_broken_pipes();
     sys::exit(i32::from(tools::run(&tool, &layers)))

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with, sockopt};
 
 use crate::setup;
 
@@ -14,6 +15,9 @@ use crate::setup;
 const MOST: usize = 128;
 /// How long nothing is accepted after the kernel had no descriptor or memory for it.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest time that the agent waits for a connection to loopback: it does nothing else meanwhile.
+const HANDSHAKE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Counts connections: each of its pumps has a part of it.
 #[derive(Clone, Debug)]
@@ -95,8 +99,8 @@ pub(crate) fn connect(path: &[u8]) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Connects to a TCP port of the loopback interface, by IPv4, else by IPv6. A connection to loopback is made or refused
-/// at once; a port whose backlog is full does not answer, and counts as refusing.
+/// Connects to a TCP port of the loopback interface, by IPv4, else by IPv6. Linux makes such a connection or refuses it
+/// within the call; only a port whose backlog is full lets its clients wait, which counts as refusing after a moment.
 pub(crate) fn connect_port(port: u16) -> Result<OwnedFd, Errno> {
     connect_to((Ipv4Addr::LOCALHOST, port).into())
         .or_else(|error| connect_to((Ipv6Addr::LOCALHOST, port).into()).map_err(|_| error))
@@ -106,8 +110,15 @@ fn connect_to(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    rustix::net::connect(&socket, &address)?;
-    Ok(socket)
+    match rustix::net::connect(&socket, &address) {
+        Err(Errno::INPROGRESS) => {}
+        other => return other.map(|()| socket),
+    }
+    let mut fds = [PollFd::new(&socket, PollFlags::OUT)];
+    if poll(&mut fds, Some(&HANDSHAKE))? == 0 {
+        return Err(Errno::TIMEDOUT);
+    }
+    sockopt::socket_error(&socket)?.map(|()| socket)
 }
 
 #[cfg(test)]
@@ -123,12 +134,13 @@ mod tests {
         drop(closed);
         assert_eq!(connect_port(port).unwrap_err(), Errno::CONNREFUSED);
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(listener) = TcpListener::bind(address) else { continue };
-            // A connection to loopback may need another turn of the kernel's where processors differ.
-            match connect_port(listener.local_addr().unwrap().port()) {
-                Ok(_) | Err(Errno::INPROGRESS) => {}
-                Err(error) => panic!("{address}: {error}"),
-            }
+            let listener = TcpListener::bind(address).unwrap();
+            let near = connect_port(listener.local_addr().unwrap().port()).unwrap();
+            rustix::io::write(&near, b"hello").unwrap();
+            let mut far = listener.accept().unwrap().0;
+            let mut said = [0; 5];
+            std::io::Read::read_exact(&mut far, &mut said).unwrap();
+            assert_eq!(&said, b"hello");
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn spawn(
         Forked::Child => {
             // What the agent holds open for others must not outlive it here.
             let shares = system.as_ref().and_then(|system| system.shares.device());
-            sys::close_others(3, &[Some(complain.as_fd()), shares].into_iter().flatten().collect::<Vec<_>>());
+            sys::close_all_but(&[Some(complain.as_fd()), shares].into_iter().flatten().collect::<Vec<_>>());
             sys::restore_signals();
             sys::ignore_broken_pipes();
             sys::exit(match work(job, dialer, system) {

@@ -10,7 +10,7 @@ mod process;
 pub(crate) use machine::{add_entropy, connect_vsock, raise_loopback};
 pub(crate) use mark::mark;
 pub(crate) use process::{
-    Forked, child_signals, close_others, execute, exit, fork, ignore_broken_pipes, kill_everything,
+    Forked, child_signals, close_all_but, execute, exit, fork, ignore_broken_pipes, kill_everything,
     restore_signals, set_limit,
 };
 

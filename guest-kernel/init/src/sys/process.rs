@@ -79,23 +79,22 @@ pub(crate) fn restore_signals() {
     }
 }
 
-/// Closes every descriptor from `first` on but those in `keep`; only for a forked child that uses none of the others
-/// again.
-pub(crate) fn close_others(first: u32, keep: &[BorrowedFd<'_>]) {
-    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+/// Closes every descriptor but the standard streams and those in `kept`; only for a forked child that uses no other again.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut kept: Vec<_> = kept.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
     kept.sort_unstable();
-    let mut next = first;
-    for fd in kept.into_iter().filter(|fd| *fd >= first) {
-        if fd > next {
-            close_range(next, fd - 1);
+    let mut first = 3;
+    for number in kept.into_iter().filter(|number| *number > 2) {
+        if first < number {
+            close_range(first, number - 1);
         }
-        next = fd + 1;
+        first = number + 1;
     }
-    close_range(next, u32::MAX);
+    close_range(first, u32::MAX);
 }
 
 fn close_range(first: u32, last: u32) {
-    // SAFETY: the caller (in a forked child) owns the whole process and uses no descriptor of these again.
+    // SAFETY: the callers (in a forked child) own the whole process and use no descriptor of these again.
     unsafe { libc::close_range(first, last, 0) };
 }
 

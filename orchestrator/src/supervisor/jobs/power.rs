@@ -4,7 +4,7 @@ use std::fs::{File, remove_file};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monocore_channel::{MachineReply, MachineRequest};
 
@@ -20,18 +20,10 @@ pub(crate) const PAUSED: &str = "paused";
 #[derive(Debug)]
 pub(super) struct Power {
     paused: bool,
-    /// Since when it stands still.
-    since: Option<Instant>,
+    /// What happened since it was last asked, in the words of events.
+    events: Vec<&'static str>,
     /// There for listings while the machine is paused.
     marker: PathBuf,
-    changes: Vec<PowerChange>,
-}
-
-/// What has come of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum PowerChange {
-    Paused,
-    Resumed { paused_for: Duration },
 }
 
 /// What the machine was asked for.
@@ -43,30 +35,19 @@ pub(super) enum PowerWork {
 
 impl Power {
     pub(super) fn new(run_dir: &Path) -> Self {
-        Self { paused: false, since: None, marker: run_dir.join(PAUSED), changes: Vec::new() }
+        let power = Self { paused: false, events: Vec::new(), marker: run_dir.join(PAUSED) };
+        // A machine before this one may have ended while it was paused.
+        power.show();
+        power
     }
 
-    fn has_paused(&mut self) {
-        self.since = Some(Instant::now());
-        self.changes.push(PowerChange::Paused);
-        if let Err(error) = File::create(&self.marker) {
-            tracing::warn!(%error, "listings do not show that the sandbox is paused");
-        }
-    }
-
-    fn has_resumed(&mut self) {
-        // One that never came to a standstill changed nothing.
-        if let Some(since) = self.since.take() {
-            self.changes.push(PowerChange::Resumed { paused_for: since.elapsed() });
-            self.forget();
-        }
-    }
-
-    /// Nothing shows that the machine was paused.
-    pub(super) fn forget(&self) {
-        match remove_file(&self.marker) {
+    /// Shows listings how it is. A failure there changes nothing for the machine.
+    fn show(&self) {
+        let shown =
+            if self.paused { File::create(&self.marker).map(drop) } else { remove_file(&self.marker) };
+        match shown {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, "listings show that the sandbox is paused");
+                tracing::warn!(%error, "listings do not show whether the sandbox is paused");
             }
             _ => {}
         }
@@ -79,9 +60,9 @@ impl Jobs {
         self.power.paused
     }
 
-    /// What has changed since the last call.
-    pub(in crate::supervisor) fn take_changes(&mut self) -> Vec<PowerChange> {
-        std::mem::take(&mut self.power.changes)
+    /// What happened since the last call, in the words of events.
+    pub(in crate::supervisor) fn take_events(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.power.events)
     }
 
     /// Pauses the machine and tells `peer` when it stands still.
@@ -110,10 +91,8 @@ impl Jobs {
     pub(super) fn power_next(&mut self, work: PowerWork, news: News) -> Next {
         let problem = match news {
             News::Machine(Ok(MachineReply::Done)) => {
-                match work {
-                    PowerWork::Pause => self.power.has_paused(),
-                    PowerWork::Resume => self.power.has_resumed(),
-                }
+                self.power.show();
+                self.power.events.push(if work == PowerWork::Pause { "pause" } else { "unpause" });
                 return Next::Done(ControlReply::Done);
             }
             News::Machine(Ok(MachineReply::Refused(problem)) | Err(problem)) => problem,

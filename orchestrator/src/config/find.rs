@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::tree::{Node, Table};
-use crate::config::{ConfigError, ConfigErrors, LoadOptions};
+use super::tree::{Node, Table};
+use super::{ConfigError, ConfigErrors, LoadOptions};
 
 /// Names of project files, the first that is there counts.
 const NAMES: [&str; 7] = [

@@ -1,0 +1,107 @@
+//! `up` without `-d`: the output of every sandbox until all have ended, or until Ctrl-C stops them.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use monocore_orchestrator::session::{SignalKind, Signals};
+use monocore_orchestrator::{Home, Instance, LogReader, Member, ProjectRunner, UpOptions, registry};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::lines::{Output, Source};
+
+/// Brings the project up, shows the output of its sandboxes, and stops them on a signal; a second one kills.
+///
+/// # Errors
+/// As [`ProjectRunner::up`]; or the output cannot be read or written.
+pub(super) fn up(runner: &ProjectRunner, wanted: &[Instance], options: &UpOptions) -> anyhow::Result<u8> {
+    let signals = Signals::block()?;
+    let began = SystemTime::now();
+    let members = interruptible(runner, &signals, || runner.up(wanted, options))?;
+    let (members, mut interrupted) = match members {
+        (Ok(members), interrupted) => (members, interrupted),
+        (Err(_), true) => return Ok(INTERRUPTED),
+        (Err(error), false) => return Err(error.into()),
+    };
+    let is_chosen =
+        |member: &Member| options.services.is_empty() || options.services.contains(&member.service);
+    let members: Vec<_> = members.into_iter().filter(is_chosen).collect();
+    let home = Home::locate()?;
+    let output = Output::new(members.iter().map(|member| member.entry.name.as_str()), false, false);
+    let shown = interruptible(runner, &signals, || {
+        std::thread::scope(|scope| {
+            for (index, member) in members.iter().enumerate() {
+                let source = output.source(&member.entry.name, index, None);
+                let home = &home;
+                scope.spawn(move || show(home, member, began, source));
+            }
+        });
+    })?;
+    interrupted |= shown.1;
+    Ok(if interrupted { INTERRUPTED } else { 0 })
+}
+
+/// The status after Ctrl-C: 128 and SIGINT's number.
+const INTERRUPTED: u8 = 130;
+
+/// Shows the output of one sandbox to its end.
+fn show(home: &Home, member: &Member, began: SystemTime, mut source: Source<'_>) -> anyhow::Result<()> {
+    let Some(kept) = &member.entry.kept else { return Ok(()) };
+    // Of what ran before, only what is new.
+    let since = member.entry.state.started_ms.map_or(began, |at| UNIX_EPOCH + Duration::from_millis(at));
+    let since = since.max(began);
+    let mut reader = LogReader::open(home, kept, true)?;
+    while let Some(entry) = reader.next_entry().context("reading the log")? {
+        if entry.time >= since && !source.entry(&entry).context("writing the log")? {
+            return Ok(());
+        }
+    }
+    source.finish().context("writing the log")?;
+    let ended = registry::find(home, &kept.record().id)?;
+    if let Some(code) = ended.state.exit_code {
+        source.note(&format!("{} exited with code {code}", kept.record().name))?;
+    }
+    Ok(())
+}
+
+/// Runs `work` in a thread of its own. On the first signal that asks for an end the project is stopped, on the second
+/// it is killed; whether there was one is given back.
+fn interruptible<T: Send>(
+    runner: &ProjectRunner,
+    signals: &Signals,
+    work: impl FnOnce() -> T + Send,
+) -> anyhow::Result<(T, bool)> {
+    let (done, finished) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe")?;
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            let finished: OwnedFd = finished;
+            let result = work();
+            drop(finished);
+            result
+        });
+        let mut asked = 0;
+        loop {
+            let mut fds = [PollFd::new(&done, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error).context("waiting for the project"),
+            }
+            if !fds[0].revents().is_empty() {
+                break;
+            }
+            while let Some(signal) = signals.take() {
+                if SignalKind::of(signal) == SignalKind::End {
+                    asked += 1;
+                    let kill = asked > 1;
+                    scope.spawn(move || runner.interrupt(kill));
+                }
+            }
+        }
+        match worker.join() {
+            Ok(result) => Ok((result, asked > 0)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,11 @@
+//! Projects: several sandboxes that one file describes, as a user types them.
+#![allow(clippy::unwrap_used, reason = "a test may fail this way")]
+
+#[path = "project/attached.rs"]
+mod attached;
+#[path = "project/changes.rs"]
+mod changes;
+#[path = "project/life.rs"]
+mod life;
+#[path = "project/support.rs"]
+mod support;
