@@ -5,12 +5,14 @@
 //! stream's connection into the guest is handed to the client as a descriptor, so a client that is stuck holds up
 //! nobody else. Only the sandbox's own user and root may connect.
 
+mod attach;
 mod client;
 mod message;
 mod peer;
 mod socket;
 pub(crate) mod wire;
 
+pub use attach::{Attachment, Detached};
 pub(crate) use client::hand_link;
 pub use client::{ControlClient, ControlHandle, RemoteCommand};
 pub use message::{Condition, ExecCall, LiveMount, SandboxStats};

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("conflicting options: a sandbox is removed when it ends, or started again")]
     RemovedAndRestarted,
     /// The sandbox does not run.
-    #[error("sandbox {0} is not running")]
+    #[error("sandbox {0} is not running: start it with `monocore start {0}`")]
     NotRunning(String),
     /// The sandbox runs already.
     #[error("sandbox {0} is running already")]
@@ -110,6 +110,17 @@ pub enum Error {
         code: u8,
         /// Why.
         message: String,
+    },
+    /// No volume has the name.
+    #[error("no such volume: {0}")]
+    NoVolume(String),
+    /// Sandboxes use the volume.
+    #[error("remove {name}: volume is in use - [{users}]")]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// The sandboxes' ids.
+        users: String,
     },
     /// Files could not be copied; the text is either side's.
     #[error("{0}")]

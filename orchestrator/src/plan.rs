@@ -280,6 +280,9 @@ fn configure(
     configure.hostname = spec.hostname.clone().unwrap_or_else(|| run_dir.record().id.clone());
     configure.hosts = hosts.collect();
     configure.shm_bytes = spec.machine.shm_bytes;
+    configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
+    configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
+    configure.pids_max = spec.machine.pids_limit;
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)

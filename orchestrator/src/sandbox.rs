@@ -60,6 +60,13 @@ impl Ended {
     }
 }
 
+/// What clients attach to: the log for the output, and this for the input.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// What writes to the command's standard input, if that is open.
+    pub(crate) stdin: Option<OwnedFd>,
+}
+
 /// The exit code of a sandbox that ended or failed like this.
 pub(crate) fn exit_code(ended: &Result<Ended, Error>) -> u8 {
     ended.as_ref().map_or(FAILED, Ended::code)
@@ -79,6 +86,8 @@ pub(crate) struct Sandbox {
     pub(crate) stop_signal: u8,
     /// What further commands are like where they say nothing else.
     pub(crate) main: Exec,
+    /// What clients attach to, if the sandbox runs in the background.
+    pub(crate) attached: Option<Attached>,
     /// The disk outlives the machine.
     keeps_disk: bool,
     /// The machine takes shares while it runs.
@@ -111,6 +120,7 @@ impl Sandbox {
             stop,
             stop_signal: plan.stop_signal.number(),
             main,
+            attached: None,
             keeps_disk: plan.keeps_disk,
             live_mounts: plan.live_mounts,
             channel: Some(plan.channel),
@@ -159,6 +169,12 @@ pub struct LaunchedSandbox {
 }
 
 impl LaunchedSandbox {
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.life.run_dir().record().id
+    }
+
     /// Supervises the sandbox until it ends. `record` is called when the machine is gone and before the sandbox counts
     /// as ended.
     ///

@@ -28,6 +28,42 @@ struct GuestRow {
     tasks: u32,
 }
 
+/// Docker's headings for the columns of a template.
+const HEADINGS: [(&str, &str); 9] = [
+    ("Container", "SANDBOX"),
+    ("ID", "SANDBOX ID"),
+    ("Name", "NAME"),
+    ("CPUPerc", "CPU %"),
+    ("MemUsage", "MEM USAGE / LIMIT"),
+    ("MemPerc", "MEM %"),
+    ("NetIO", "NET I/O"),
+    ("BlockIO", "BLOCK I/O"),
+    ("PIDs", "PIDS"),
+];
+
+/// A row with the fields that Docker's `stats` gives to templates. The share of the processors is that since the start.
+fn docker(row: &Row) -> serde_json::Value {
+    let share = |part: u64, whole: u64| {
+        let hundredths = part.saturating_mul(10_000).checked_div(whole).unwrap_or(0);
+        format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+    };
+    let [_, _, _, memory, _, net, block, tasks] = row.cells();
+    let of_guest = |part: fn(&GuestRow) -> (u64, u64)| {
+        row.guest.as_ref().map(part).map_or_else(|| "--".to_owned(), |(part, whole)| share(part, whole))
+    };
+    serde_json::json!({
+        "Container": row.id,
+        "ID": row.id,
+        "Name": row.name,
+        "CPUPerc": of_guest(|guest| (guest.cpu_user_ms + guest.cpu_system_ms, guest.uptime_ms)),
+        "MemUsage": memory,
+        "MemPerc": of_guest(|guest| (guest.memory_used_bytes, guest.memory_total_bytes)),
+        "NetIO": net,
+        "BlockIO": block,
+        "PIDs": tasks,
+    })
+}
+
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct MachineRow {
     machine_cpu_ms: u64,
@@ -115,7 +151,8 @@ pub(super) fn main(args: &StatsArgs) -> anyhow::Result<()> {
         let stats = ControlClient::connect(&home, &record)?.stats()?;
         rows.push(Row::new(record.id, record.name, &stats));
     }
-    output::listing(args.output.format, &rows, |rows| {
+    let items = || rows.iter().map(docker).collect();
+    output::listing_as(args.output.format, &rows, items, &HEADINGS, |rows| {
         let heads = [
             "SANDBOX ID",
             "NAME",

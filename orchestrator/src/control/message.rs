@@ -23,6 +23,11 @@ pub(crate) enum ControlRequest {
         /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
         grace_ms: Option<u64>,
     },
+    /// Leave the command of this connection to itself: it goes on when the connection ends.
+    Leave,
+    /// Pass on what writes to the main command's standard input, if that is open: [`ControlReply::Stream`], then
+    /// [`ControlReply::Done`].
+    Attach,
     /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
     /// The use of resources. The reply is [`ControlReply::Stats`].

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monocore_protocol::{ByteString, Exec, Purpose};
+use monocore_protocol::{ByteString, Exec, Purpose, Stream};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::jobs::Jobs;
@@ -13,9 +13,11 @@ use crate::control::{
 };
 use crate::events::Journal;
 use crate::health::HealthStatus;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Attached, Sandbox};
 use crate::session::{Process, SessionError, Streams};
 
+/// How long the guest's agent may take to let a command go on without its client.
+const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// Most clients at a time; the next one waits.
 const MAX_CLIENTS: usize = 512;
 /// How long the socket is left alone when no descriptor is free.
@@ -312,6 +314,8 @@ impl Client {
                 self.awaits = Awaits::End;
                 desk.served.stops.push(StopRequest { signal, grace_ms });
             }
+            ControlRequest::Leave => self.leave(sandbox),
+            ControlRequest::Attach => self.attach(sandbox),
             // Served with its descriptor.
             ControlRequest::PeerLink(_) => {}
             ControlRequest::Wait => self.awaits = Awaits::Exit,
@@ -377,6 +381,29 @@ impl Client {
         match desk.sandbox.session.exec(beside(&desk.sandbox.main, call), streams) {
             Ok(process) => self.command = Some(Command { process, id, is_detached, has_ended: false }),
             Err(error) => self.answer(Err(error)),
+        }
+    }
+
+    fn leave(&mut self, sandbox: &Sandbox) {
+        let Some(command) = &mut self.command else {
+            return self.peer.reply(&ControlReply::Refused("there is no command to leave".to_owned()));
+        };
+        let left = sandbox.session.leave(&command.process, LEAVE_GRACE);
+        command.is_detached |= left.is_ok();
+        self.answer(left);
+    }
+
+    fn attach(&self, sandbox: &Sandbox) {
+        match &sandbox.attached {
+            None => self.peer.reply(&ControlReply::Refused(
+                "it runs in the foreground: its input and output are where it was started".to_owned(),
+            )),
+            Some(Attached { stdin }) => {
+                if let Some(stdin) = stdin {
+                    self.peer.pass(&ControlReply::Stream(Stream::Stdin), stdin.as_fd());
+                }
+                self.peer.reply(&ControlReply::Done);
+            }
         }
     }
 
