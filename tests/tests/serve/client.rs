@@ -47,6 +47,20 @@ impl Server {
         (status, if is_chunked { unchunked(body) } else { body.to_owned() })
     }
 
+    /// Sends bytes as a body; the status.
+    pub(crate) fn put(&self, path: &str, body: &[u8]) -> u16 {
+        let mut stream = self.connect();
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
     /// Sends a request whose answer the caller reads.
     pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> UnixStream {
         let body = if body.is_null() { String::new() } else { body.to_string() };

@@ -51,6 +51,15 @@ fn commands_answer_with_their_output() {
     let ran = server.json("POST", path, &json!({"command": ["yes"], "timeout": "2s", "max_output_bytes": 6}));
     assert_eq!((&ran["exit_code"], &ran["stdout"]), (&json!(124), &json!("y\ny\ny\n")));
     assert_eq!((&ran["truncated"], &ran["timed_out"]), (&json!(true), &json!(true)));
+    let tar = "/v1/sandboxes/serve-exec/files?path=/tmp";
+    server.exec("serve-exec", "mkdir /tmp/d; echo content > /tmp/d/file");
+    let (status, archive) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/tmp/d", &Value::Null);
+    assert!(status == 200 && archive.contains("d/file") && archive.contains("content"), "{status}");
+    let (status, text) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/missing", &Value::Null);
+    assert!(status == 422 && text.contains("copy_failed"), "{status} {text}");
+    server.exec("serve-exec", "rm -r /tmp/d");
+    assert_eq!(server.put(tar, archive.as_bytes()), 204);
+    assert_eq!(server.exec("serve-exec", "cat /tmp/d/file")["stdout"], "content\n");
     let (status, text) = server.ask("POST", path, &json!({"command": ["/nope"]}));
     assert!(status == 422 && text.contains("command_not_started"), "{text}");
     let ran = server.json("POST", path, &json!({"command": ["sleep", "999"], "detach": true}));
