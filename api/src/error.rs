@@ -120,8 +120,9 @@ impl ErrorCode {
             | Self::CommandNotStarted
             | Self::SandboxNotStarted
             | Self::NoCommand
-            | Self::ServiceFailed => 422,
-            Self::TooBusy | Self::HostCannotRun => 503,
+            | Self::ServiceFailed
+            | Self::HostCannotRun => 422,
+            Self::TooBusy => 503,
             Self::PullFailed => 502,
             Self::Internal => 500,
         }
