@@ -1,5 +1,6 @@
 //! The sandbox that a service becomes.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -90,6 +91,7 @@ impl Service {
             tty: self.tty,
             stdin: self.stdin_open,
             ulimits: parsed.ulimits.clone(),
+            ..ProcessSpec::default()
         }
     }
 
@@ -110,6 +112,7 @@ impl Service {
             log_max_bytes: None,
             limits: NetLimits::default(),
             groups: if parsed.mode.is_ours() { self.memberships(project) } else { Vec::new() },
+            ..NetworkSpec::default()
         }
     }
 
@@ -117,9 +120,13 @@ impl Service {
     fn memberships(&self, project: &Project) -> Vec<GroupMembership> {
         let names = std::iter::once(&self.name).chain(&self.aliases);
         let aliases: Vec<String> = names.filter_map(|name| parse_alias(name).ok()).collect();
+        let links = self.links.iter().filter_map(|link| link.split_once(':'));
+        let links: BTreeMap<_, _> =
+            links.map(|(service, name)| (name.to_ascii_lowercase(), service.to_ascii_lowercase())).collect();
         let membership = |group: &String| GroupMembership {
             project: Some(project.name.clone()),
             aliases: aliases.clone(),
+            links: links.clone(),
             ..GroupMembership::new(group)
         };
         self.groups.iter().map(membership).collect()

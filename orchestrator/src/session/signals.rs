@@ -91,6 +91,8 @@ pub enum Outcome {
     Insisted(u8),
     /// The deadline passed; the command may still run.
     TimedOut,
+    /// The user left it to itself by the detach keys; it runs on.
+    Left,
 }
 
 /// Waits for a command's end and meanwhile passes signals on as they are. With a terminal, a change of its size becomes

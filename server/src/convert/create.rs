@@ -115,6 +115,7 @@ fn process(wanted: &CreateSandbox) -> Result<ProcessSpec, ApiError> {
         tty: wanted.tty,
         stdin: false,
         ulimits: each("ulimits", &wanted.ulimits, spec::parse_ulimit)?,
+        ..ProcessSpec::default()
     })
 }
 
@@ -204,6 +205,7 @@ fn network(network: Network, ports: &[TextOrNumber], publish_all: bool) -> Resul
         log: None,
         log_max_bytes: None,
         limits: NetLimits::default(),
+        ..NetworkSpec::default()
     })
 }
 
