@@ -16,6 +16,7 @@ mod inspect;
 mod load;
 mod logs;
 mod net;
+mod network;
 mod output;
 mod own;
 mod pause;
@@ -28,11 +29,13 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod serve;
 mod start;
 mod stats;
 mod store;
 mod supervise;
 mod terminal;
+mod token;
 mod version;
 mod vhost_user;
 mod vmm;
@@ -56,7 +59,10 @@ pub fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == "vmm") {
         return vmm::main(&words[2..]);
     }
-    diagnostics::start();
+    match words.get(1).is_some_and(|word| word == "serve") {
+        true => diagnostics::start_server(),
+        false => diagnostics::start(),
+    }
     if words.get(1).is_some_and(|word| word == "supervise") {
         return supervise::main(&words[2..]);
     }
@@ -101,12 +107,15 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Clean(args) => project::clean(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
+        Command::Network(command) => network::main(command),
         Command::Pull(args) => pull::main(&args),
         Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
         Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),
         Command::Image(ImageCommand::Inspect(args)) => inspect::main(&args),
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
+        Command::Serve(args) => serve::main(args),
+        Command::Token(command) => token::main(&command),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),
         Command::Doctor(args) => return doctor::main(args),

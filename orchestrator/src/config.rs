@@ -40,7 +40,7 @@ pub use builder::{GroupBuilder, MonocoreBuilder, ServiceBuilder};
 pub use error::{ConfigError, ConfigErrors};
 pub use group::{Group, GroupEnv, GroupVolume};
 pub use healthcheck::Healthcheck;
-pub use load::load;
+pub use load::{load, load_text};
 pub use order::MAX_CHAIN;
 pub use project::{LoadOptions, Project};
 pub use schema::json_schema;

@@ -11,9 +11,10 @@ mod peer;
 mod socket;
 pub(crate) mod wire;
 
-pub use client::{ControlClient, RemoteCommand};
+pub(crate) use client::hand_link;
+pub use client::{ControlClient, ControlHandle, RemoteCommand};
 pub use message::{Condition, ExecCall, SandboxStats};
-pub(crate) use message::{Conflict, ControlReply, ControlRequest};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest, PeerLink};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

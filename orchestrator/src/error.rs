@@ -111,6 +111,17 @@ pub enum Error {
         /// Who has it.
         id: String,
     },
+    /// No group has the name.
+    #[error("no such group: {0}")]
+    NoGroup(String),
+    /// A group cannot be made, changed or joined.
+    #[error("group {name}: {problem}")]
+    Group {
+        /// The group.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A mount's source is missing or of a kind that cannot be shared.
     #[error("cannot mount {}: {problem}", path.display())]
     Mount {

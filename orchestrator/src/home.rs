@@ -99,6 +99,12 @@ impl Home {
         self.root.join("names")
     }
 
+    /// One record per group of sandboxes.
+    #[must_use]
+    pub fn groups(&self) -> PathBuf {
+        self.root.join("groups")
+    }
+
     /// One directory per named volume.
     #[must_use]
     pub fn volumes(&self) -> PathBuf {
@@ -122,6 +128,12 @@ impl Home {
         self.root.join("shared")
     }
 
+    /// The server's socket and tokens.
+    #[must_use]
+    pub fn server(&self) -> PathBuf {
+        self.root.join("server")
+    }
+
     /// Unpacked guest kernels, by hash.
     #[must_use]
     pub fn kernel(&self) -> PathBuf {
@@ -130,8 +142,19 @@ impl Home {
 }
 
 /// The directories that monocore makes in its state directory.
-const PARTS: [&str; 9] =
-    ["events", "kernel", "names", "oci", "projects", "run", "sandboxes", "shared", "volumes"];
+const PARTS: [&str; 11] = [
+    "events",
+    "groups",
+    "kernel",
+    "names",
+    "oci",
+    "projects",
+    "run",
+    "sandboxes",
+    "server",
+    "shared",
+    "volumes",
+];
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 

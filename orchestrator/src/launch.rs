@@ -39,6 +39,7 @@ impl Launcher {
             command: command_line(spec, root),
             labels: spec.labels.clone(),
             network: NetworkRecord::new(&spec.network, &published),
+            groups: spec.network.groups.clone(),
         };
         let run_dir = RunDir::claim(&self.home, spec.name.as_deref(), run)?;
         let disk = DiskPlace::Nameless(run_dir.path().to_owned());

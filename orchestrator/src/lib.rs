@@ -10,6 +10,7 @@ mod control;
 pub mod copy;
 mod error;
 pub mod events;
+pub mod groups;
 mod health;
 mod home;
 mod id;
@@ -24,6 +25,7 @@ mod mounts;
 mod names;
 mod network;
 mod orchestrator;
+mod peers;
 mod plan;
 mod process;
 mod project;
@@ -47,20 +49,21 @@ mod tools;
 mod volume;
 mod wait;
 
-pub use control::{Condition, ControlClient, ExecCall, RemoteCommand, SandboxStats};
+pub use control::{Condition, ControlClient, ControlHandle, ExecCall, RemoteCommand, SandboxStats};
 pub use error::Error;
+pub use groups::{GroupMember, GroupRecord, JoinedGroup, NewGroup};
 pub use health::{HealthReport, HealthResult, HealthStatus};
 pub use home::Home;
 pub use images::Images;
 pub use kept::{KeptRecord, KeptSandbox, SandboxState, SandboxStatus};
 pub use launch::{Launcher, this_program};
-pub use logs::{LogEntry, LogReader, LogStream};
+pub use logs::{LogEntry, LogReader, LogSelection, LogStream, SelectedLog};
 pub use monocore_channel::{DeviceCounters, MachineCounters};
 pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{
-    Change, DownOptions, Instance, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep, ProjectEvent,
-    ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+    Change, DownOptions, Instance, LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep,
+    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
 };
 pub use publish::Published;
 pub use receipts::Receipts;

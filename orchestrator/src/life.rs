@@ -1,8 +1,10 @@
 //! What of a running sandbox outlives one run of its machine: directory, control socket and clients,
 //! and what is known about restarts, health and use.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use monocore_channel::MachineCounters;
 use monocore_oci::ImageConfig;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -11,14 +13,14 @@ use rustix::io::Errno;
 use crate::control::ControlSocket;
 use crate::events::Journal;
 use crate::health::{HealthCheck, HealthMonitor, HealthReport, HealthStatus};
-use crate::idle::Idle;
+use crate::idle::{Idle, Traffic};
 use crate::logs::LogWriter;
 use crate::restart::Restarts;
 use crate::sandbox::Sandbox;
 use crate::session::SignalKind;
 use crate::spec::{RestartPolicy, SandboxSpec};
 use crate::supervisor::{Clients, Front};
-use crate::{Error, Home, RunDir};
+use crate::{Error, Home, NetworkRecord, RunDir, network};
 
 /// Why a sandbox is not started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +187,29 @@ impl Life {
             self.journal.note(&format!("health_status: {}", report.status.name()), &[]);
         }
         self.answer_waiting();
+    }
+
+    /// What has gone through the network, by the machine's `counters`.
+    pub(crate) fn traffic(&self, counters: Option<&MachineCounters>) -> Traffic {
+        // The agent's connections go through the device of `tsi`, those of health checks too.
+        let is_counted = |kind: &str| match kind {
+            "nat" | "tap" | "passt" => true,
+            "tsi" => self.check.is_none(),
+            _ => false,
+        };
+        let devices = counters.into_iter().flat_map(|counters| &counters.devices);
+        let bytes = devices.filter(|device| is_counted(&device.kind)).flat_map(|device| {
+            ["bytes_to_guest", "bytes_from_guest"].map(|name| device.get(name).unwrap_or(0))
+        });
+        Traffic { bytes: bytes.sum(), receipts: self.receipts() }
+    }
+
+    /// The file of the network's decisions: its inode and length.
+    fn receipts(&self) -> Option<(u64, u64)> {
+        let NetworkRecord::Ours { log, .. } = &self.run_dir.record().network else { return None };
+        let own = self.run_dir.path().join(network::LOG);
+        let found = log.as_ref().map_or(&own, |log| &log.path).metadata().ok()?;
+        Some((found.ino(), found.len()))
     }
 
     /// No health check is made of a machine that stands still.

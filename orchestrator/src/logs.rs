@@ -6,6 +6,7 @@
 
 mod entry;
 mod follow;
+mod selected;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::Error;
 
 pub use entry::{LogEntry, LogStream};
 pub use follow::LogReader;
+pub use selected::{LogSelection, SelectedLog};
 pub(crate) use writer::LogWriter;
 
 /// The newest file.

@@ -5,10 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use monocore_protocol::{Configure, HostEntry, Interface, Resolver};
-use monocore_spec::{LinkSpec, NatSpec, NetTarget, Network, PasstSpec, ProxySpec, Sink, TapRef, TapSpec};
+use monocore_spec::{
+    LinkSpec, NatSpec, NetTarget, Network, PasstSpec, PeersSpec, ProxySpec, Sink, TapRef, TapSpec,
+};
 
 use crate::spec::{NetworkMode, NetworkSpec};
-use crate::{Error, Published, RunDir, log_file};
+use crate::{Error, JoinedGroup, Published, RunDir, log_file};
 
 /// The card's address where there is nobody it could be taken for.
 const NAT_MAC: [u8; 6] = [0x02, 0x6d, 0x6f, 0x6e, 0x6f, 0x02];
@@ -29,15 +31,15 @@ const HOST_NAMES: [&str; 2] = ["host.monocore.internal", "host.docker.internal"]
 pub(crate) fn machine(
     spec: &NetworkSpec,
     run_dir: &RunDir,
-    published: Published,
+    (published, line): (Published, Option<OwnedFd>),
     mut keep: impl FnMut(OwnedFd) -> i32,
 ) -> Result<Network, Error> {
     Ok(match &spec.mode {
         NetworkMode::None => Network::None,
         NetworkMode::Nat => {
-            Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, published, &mut keep)? })
+            Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, (published, line), &mut keep)? })
         }
-        NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, published, &mut keep)?),
+        NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, (published, line), &mut keep)?),
         NetworkMode::Tap(name) => Network::Tap(TapSpec {
             mac: random_mac()?,
             interface: TapRef::Name(name.clone()),
@@ -54,7 +56,7 @@ pub(crate) fn machine(
 fn proxy(
     spec: &NetworkSpec,
     run_dir: &RunDir,
-    published: Published,
+    (published, line): (Published, Option<OwnedFd>),
     keep: &mut impl FnMut(OwnedFd) -> i32,
 ) -> Result<ProxySpec, Error> {
     let path = spec.log.clone().unwrap_or_else(|| run_dir.path().join(LOG));
@@ -66,23 +68,27 @@ fn proxy(
         receipts: Sink::Fd(keep(log.into())),
         receipts_max_bytes: if spec.log.is_some() { spec.log_max_bytes } else { Some(LOG_MAX_BYTES) },
         limits: spec.limits,
+        peers: line.map(|line| PeersSpec {
+            fd: keep(line),
+            groups: run_dir.record().groups.iter().map(JoinedGroup::address).collect(),
+        }),
         ..ProxySpec::default()
     })
 }
 
 /// The guest's part: what its card is called to be, and where it asks for names.
-pub(crate) fn guest(spec: &NetworkSpec, configure: &mut Configure) {
+pub(crate) fn guest(spec: &NetworkSpec, groups: &[JoinedGroup], configure: &mut Configure) {
     let search = spec.dns_search.clone();
     match spec.mode {
         NetworkMode::Nat | NetworkMode::Tsi => {
             let link = LinkSpec::default();
             let name = if spec.mode == NetworkMode::Tsi { SOCKETS } else { CARD };
+            let mut addresses =
+                vec![(link.guest_v4.into(), link.prefix_v4), (link.guest_v6.into(), link.prefix_v6)];
+            addresses.extend(groups.iter().map(|group| (group.address.into(), group.prefix)));
             configure.interface = Some(Interface {
                 name: name.into(),
-                addresses: vec![
-                    (link.guest_v4.into(), link.prefix_v4),
-                    (link.guest_v6.into(), link.prefix_v6),
-                ],
+                addresses,
                 gateways: vec![link.gateway_v4.into(), link.gateway_v6.into()],
                 mtu: Some(link.mtu.into()),
             });

@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::boot::BootFiles;
 use crate::mounts::{Kind, Mounts};
+use crate::peers::PeerLine;
 use crate::scratch::{self, Scratch};
 use crate::spec::{PublishSocket, SandboxSpec, Signal};
 use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timeline, network, process};
@@ -79,6 +80,8 @@ pub struct Plan {
     pub sockets: Vec<HostSocket>,
     /// Sockets of the host that lead into the guest.
     pub published_sockets: Vec<PublishedSocket>,
+    /// The way to the other members of its groups.
+    pub(crate) peers: Option<PeerLine>,
     /// What asks the command to end.
     pub stop_signal: Signal,
     /// Where the points of the run go.
@@ -148,7 +151,11 @@ impl Plan {
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
         let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
         vm.control = Some(files.keep(far_end));
-        vm.network = network::machine(&spec.network, run_dir, published, |file| files.keep(file))?;
+        let joined = &run_dir.record().groups;
+        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
+        let (peers, far_line) = line.transpose()?.unzip();
+        vm.network =
+            network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
         if let Some(file) = timeline.file() {
             let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
             vm.timeline = Sink::Fd(files.keep(file));
@@ -166,6 +173,7 @@ impl Plan {
             exec,
             sockets,
             published_sockets,
+            peers,
             stop_signal,
             timeline,
             keeps_disk,
@@ -269,7 +277,7 @@ fn configure(
     configure.hostname = spec.hostname.clone().unwrap_or_else(|| run_dir.record().id.clone());
     configure.hosts = hosts.collect();
     configure.shm_bytes = spec.machine.shm_bytes;
-    network::guest(&spec.network, &mut configure);
+    network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
 }

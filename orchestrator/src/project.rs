@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 pub use desired::instances;
 pub use event::{ProjectEvent, ServiceStep};
 pub use execute::UpOptions;
-pub use labels::{LABEL_PROJECT, LABEL_SERVICE};
+pub use labels::{LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE};
 pub use member::{Instance, Member, Need};
 pub use plan::{Change, PlannedStep, ProjectPlan};
 pub use stop::DownOptions;

@@ -34,6 +34,8 @@ pub struct Receipts {
     changes: OwnedFd,
     /// Readable, as a pipe at its end, once the sandbox is gone.
     end: OwnedFd,
+    /// Readable, or hung up, once nobody wants more.
+    interrupt: Option<OwnedFd>,
     ended: bool,
 }
 
@@ -60,7 +62,14 @@ impl Receipts {
         // The machine makes it in the same way; whoever comes first does.
         let file = log_file::open(path, true).map_err(gone)?;
         let changes = watch(path).map_err(|errno| gone(errno.into()))?;
-        Ok(Self { file, at, rest: Vec::new(), changes, end, ended: false })
+        Ok(Self { file, at, rest: Vec::new(), changes, end, interrupt: None, ended: false })
+    }
+
+    /// Stops to wait for more once `interrupt` is readable or its other end is closed.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: OwnedFd) -> Self {
+        self.interrupt = Some(interrupt);
+        self
     }
 
     /// Waits for receipts and gives whole lines of them, or nothing once the sandbox has ended.
@@ -111,12 +120,13 @@ impl Receipts {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let mut fds = [PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)];
+        fds.extend(self.interrupt.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        self.ended = !fds[1].revents().is_empty();
+        self.ended = fds[1..].iter().any(|fd| !fd.revents().is_empty());
         // What changed is found by reading the file.
         let mut events = [0; 4096];
         match rustix::io::read(&self.changes, &mut events) {

@@ -14,7 +14,7 @@ use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, Sandb
 use crate::run_dir::{self, Record};
 use crate::spec::RestartPolicy;
 use crate::supervisor::PAUSED;
-use crate::{Error, HealthReport, Home, events, names};
+use crate::{Error, HealthReport, Home, events, groups, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -129,6 +129,9 @@ pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         return Err(Error::StillRunning(record.name.clone()));
     }
     kept.remove()?;
+    let joined = record.spec.network.groups.iter();
+    let joined = joined.map(|group| (group.project.as_deref(), group.group.as_str()));
+    groups::leave(home, &record.id, joined)?;
     events::note(home, &kept.into(), "destroy", &[]);
     release_name(home, &record.name, &record.id)
 }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::home::{Home, make_private_dir};
 use crate::kept::{self, KeptSandbox};
-use crate::spec::{NetworkMode, NetworkSpec};
-use crate::{Error, Published, names, registry, state};
+use crate::spec::{GroupMembership, NetworkMode, NetworkSpec};
+use crate::{Error, JoinedGroup, Published, groups, names, registry, state};
 
 pub(crate) const RECORD: &str = "sandbox.json";
 /// The largest record read, bytes.
@@ -40,6 +40,9 @@ pub struct Record {
     /// Its network.
     #[serde(default)]
     pub network: NetworkRecord,
+    /// The groups that it is a member of.
+    #[serde(default)]
+    pub groups: Vec<JoinedGroup>,
     /// The supervising process, to show.
     pub pid: u32,
     /// When it was made, seconds since 1970.
@@ -128,6 +131,8 @@ pub struct RunRecord {
     pub labels: BTreeMap<String, String>,
     /// Its network.
     pub network: NetworkRecord,
+    /// The groups that it is to be a member of.
+    pub groups: Vec<GroupMembership>,
 }
 
 impl RunDir {
@@ -165,11 +170,13 @@ impl RunDir {
             command: record.command.clone(),
             labels: record.spec.labels.clone(),
             network,
+            groups: record.spec.network.groups.clone(),
         };
         Self::make(home, &record.id, &record.name, run, false)
     }
 
     fn make(home: &Home, id: &str, name: &str, run: RunRecord, owns_name: bool) -> Result<Self, Error> {
+        let groups = groups::join(home, (id, name), &run.groups)?;
         let record = Record {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -177,6 +184,7 @@ impl RunDir {
             command: run.command,
             labels: run.labels,
             network: run.network,
+            groups,
             pid: std::process::id(),
             created: kept::now_ms() / 1000,
         };
@@ -211,6 +219,11 @@ impl Drop for RunDir {
             tracing::warn!(path = %self.path.display(), %error, "a run directory stays; the next command removes it");
         }
         if self.owns_name {
+            let joined = self.record.groups.iter();
+            let joined = joined.map(|group| (group.project.as_deref(), group.group.as_str()));
+            if let Err(error) = groups::leave(&self.home, &self.record.id, joined) {
+                tracing::warn!(%error, "a group still has the sandbox as a member");
+            }
             let released = registry::release_name(&self.home, &self.record.name, &self.record.id);
             if let Err(error) = alone.and(released) {
                 tracing::warn!(%error, "the sandbox's name is still taken");

@@ -9,6 +9,7 @@ use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
 use crate::life::Life;
+use crate::peers::PeerLine;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
 use crate::spec::StopSpec;
@@ -69,6 +70,8 @@ pub(crate) struct Sandbox {
     pub(crate) process: Process,
     pub(crate) session: Session,
     vmm: VmmProcess,
+    /// The way to the other members of its groups.
+    pub(crate) peers: Option<PeerLine>,
     _published: PublishedSockets,
     pub(crate) stop: StopSpec,
     pub(crate) stop_signal: u8,
@@ -99,6 +102,7 @@ impl Sandbox {
             process,
             session,
             vmm,
+            peers: plan.peers,
             _published: published,
             stop,
             stop_signal: plan.stop_signal.number(),

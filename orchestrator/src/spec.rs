@@ -5,6 +5,7 @@
 
 mod duration;
 mod env;
+mod group;
 mod health;
 mod mount;
 mod network;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
+pub use group::{GroupMembership, parse_alias, parse_group, parse_group_name};
 pub use health::{HealthSpec, HealthTest, parse_health_http, parse_health_tcp};
 pub use mount::{
     MountSource, MountSpec, PublishSocket, parse_mount, parse_publish_socket, parse_tmpfs, parse_volume,

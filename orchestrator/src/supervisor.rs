@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::health::HealthMonitor;
 use crate::life::{Ending, Life};
+use crate::peers::PeerLine;
 use crate::sandbox::{Ended, Sandbox};
 use crate::session::{SessionError, SignalKind, Signals, Terminal};
 pub(crate) use clients::Clients;
@@ -143,6 +144,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 return Ok(Some(ended));
             }
         }
+        if let Some(line) = &self.sandbox.peers {
+            line.serve();
+        }
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
         self.jobs.advance();
@@ -155,11 +159,15 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         {
             idle.touch(now);
         }
+        if served.is_ended {
+            self.life.ending = Some(Ending::User);
+        }
         for request in served.stops {
             self.life.ending = Some(Ending::User);
             let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
             self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
         }
+        self.stop_if_idle(now)?;
         if self.jobs.is_paused() {
             self.life.hold_health(now);
         } else {
@@ -179,6 +187,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if self.life.clients.has_room() {
             read(self.life.control.as_fd());
         }
+        self.sandbox.peers.as_ref().and_then(PeerLine::socket).into_iter().for_each(&mut read);
         read(self.front.signals().as_fd());
         self.life.clients.sockets().chain(self.life.clients.commands()).for_each(&mut read);
         self.jobs.sources().for_each(&mut read);
@@ -240,13 +249,34 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 return false;
             }
             let clients = &self.life.clients;
-            let idle = self.life.idle.as_mut();
-            if !idle.is_some_and(|idle| idle.is_over(now, || clients.use_the_sandbox())) {
-                return false;
+            if let Some(idle) = &mut self.life.idle
+                && idle.is_over(now, || clients.use_the_sandbox())
+            {
+                self.ask_for_traffic();
             }
-            self.life.ending = Some(Ending::Idle);
+            return false;
         }
         true
+    }
+
+    /// Asks the machine for the traffic that may be the use of an otherwise idle sandbox.
+    fn ask_for_traffic(&mut self) {
+        if let Some(idle) = &mut self.life.idle {
+            idle.asks();
+            self.jobs.count_traffic();
+        }
+    }
+
+    /// Stops a sandbox that nobody has used, once the machine has said what went through its network.
+    fn stop_if_idle(&mut self, now: Instant) -> Result<(), SessionError> {
+        let Some(counters) = self.jobs.take_traffic() else { return Ok(()) };
+        let traffic = self.life.traffic(counters.as_ref());
+        let is_over = self.life.idle.as_mut().is_some_and(|idle| idle.is_over_with(traffic, now));
+        if is_over && matches!(self.phase, Phase::Running) && !self.life.clients.use_the_sandbox() {
+            self.life.ending = Some(Ending::Idle);
+            self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+        }
+        Ok(())
     }
 
     fn notice_start(&mut self) {
@@ -255,6 +285,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         self.told_start = true;
         self.life.command_started(Instant::now());
+        self.ask_for_traffic();
         if let Front::Background { started, .. } = self.front {
             started();
         }

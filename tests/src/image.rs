@@ -55,8 +55,12 @@ pub fn write_archive(path: &Path, name: &str, config: &Value, layers: &[Layer]) 
     let manifest = json!([{ "Config": config_name, "RepoTags": [name], "Layers": names }]);
     let mut archive = Layer::default();
     archive.file(&config_name, &config);
-    for (name, layer) in names.iter().zip(&layers) {
-        archive.file(name, &layer.blob);
+    for (index, (name, layer)) in names.iter().zip(&layers).enumerate() {
+        // `docker save` writes a layer once, and a link for each time that it comes again.
+        match layers[..index].iter().position(|earlier| earlier.blob == layer.blob) {
+            Some(first) => archive.symlink(name, &format!("../{first}/layer.tar")),
+            None => archive.file(name, &layer.blob),
+        };
     }
     archive.file("manifest.json", &serde_json::to_vec(&manifest)?);
     std::fs::write(path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))

@@ -4,6 +4,7 @@ pub mod fs_suite;
 pub mod image;
 pub mod names;
 pub mod net_load;
+pub mod share_probe;
 pub mod socket_suite;
 pub mod stock_guest;
 pub mod tree;

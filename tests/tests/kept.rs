@@ -11,6 +11,8 @@ mod events;
 mod exec;
 #[path = "kept/health.rs"]
 mod health;
+#[path = "kept/host_edits.rs"]
+mod host_edits;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/limits.rs"]
@@ -21,7 +23,11 @@ mod locks;
 mod machine;
 #[path = "kept/pause.rs"]
 mod pause;
+#[path = "kept/probe.rs"]
+mod probe;
 #[path = "kept/restart.rs"]
 mod restart;
+#[path = "kept/sqlite.rs"]
+mod sqlite;
 #[path = "kept/support.rs"]
 mod support;

@@ -108,7 +108,9 @@ fn broker(spec: &mut VmSpec) -> Result<Option<Box<dyn VsockConnections>>, Broker
 /// sake of `select`, which nobody here calls.
 fn allow_connections(network: &Network) {
     let (Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy)) = network else { return };
-    let wanted = OTHER_DESCRIPTORS + u64::from(proxy.limits.connections);
+    // A connection to a member has two.
+    let each = if proxy.peers.is_some() { 2 } else { 1 };
+    let wanted = OTHER_DESCRIPTORS + each * u64::from(proxy.limits.connections);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {
         let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));

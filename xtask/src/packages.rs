@@ -35,6 +35,7 @@ pub(crate) const TEST: &[&str] = &[
     "erofs-utils",
     "iproute2",
     "libcap2-bin",
+    "openssh-client",
     "openssl",
     "python3",
     "qemu-system-x86",

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::spec;
-use monocore_spec::{JailMode, NetRule, Protocol, PublishedPort, Reach};
+use monocore_spec::{Cidr, JailMode, NetRule, Protocol, PublishedPort, Reach};
 
 use super::project::{
     AddArgs, ConfigArgs, DownArgs, InitArgs, LogArgs, ProjectArgs, RemoveArgs, ScriptArgs, StatusArgs,
@@ -96,6 +96,9 @@ pub(super) enum Command {
     /// Look at a running sandbox's network
     #[command(subcommand)]
     Net(NetCommand),
+    /// Make, list and remove groups of sandboxes that reach each other
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// List the images in the store
@@ -109,6 +112,11 @@ pub(super) enum Command {
     /// Look at one image
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Serve the REST API and the dashboard
+    Serve(ServeArgs),
+    /// Manage the tokens of the REST API
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Remove what no image in the store needs
     Prune(PruneArgs),
     /// Show what the state directory takes
@@ -480,6 +488,61 @@ pub(super) struct CompletionArgs {
     pub(super) shell: clap_complete::Shell,
 }
 
+/// Groups of sandboxes.
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkCommand {
+    /// Make a group that stays until it is removed
+    Create(NetworkCreateArgs),
+    /// List groups
+    #[command(visible_alias = "list")]
+    Ls(NetworkLsArgs),
+    /// Show groups and their members, as JSON
+    Inspect(NetworksArgs),
+    /// Remove groups that have no running member
+    #[command(visible_alias = "remove")]
+    Rm(NetworksArgs),
+    /// Remove every group without members
+    Prune,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkCreateArgs {
+    /// Its addresses: a private network of 16 to 29 bits [default: the next free /24 of 10.0.0.0/8]
+    #[arg(long, value_name = "NETWORK", value_parser = parse_subnet)]
+    pub(super) subnet: Option<Cidr>,
+    /// A label; free-form
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = spec::parse_label)]
+    pub(super) label: Vec<(String, String)>,
+    /// [PROJECT/]NAME
+    #[arg(value_name = "NETWORK", value_parser = spec::parse_group_name)]
+    pub(super) network: (Option<String>, String),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkLsArgs {
+    /// Show names only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworksArgs {
+    /// [PROJECT/]NAME
+    #[arg(required = true, value_name = "NETWORK", value_parser = spec::parse_group_name)]
+    pub(super) networks: Vec<(Option<String>, String)>,
+}
+
+fn parse_subnet(text: &str) -> Result<Cidr, String> {
+    let problem = || format!("{text}: a subnet is ADDRESS/BITS, for instance 10.9.0.0/24");
+    let (address, prefix) = text.split_once('/').ok_or_else(problem)?;
+    Ok(Cidr {
+        address: address.parse().map_err(|_| problem())?,
+        prefix: prefix.parse().map_err(|_| problem())?,
+    })
+}
+
 /// Serving a device of monocore's to another virtual machine monitor.
 #[derive(Debug, Subcommand)]
 pub(super) enum VhostUserCommand {
@@ -593,4 +656,62 @@ fn parse_mirror(text: &str) -> Result<(String, String), String> {
         Some((registry, url)) if !registry.is_empty() && !url.is_empty() => Ok((registry.into(), url.into())),
         _ => Err("give REGISTRY=URL, for instance docker.io=https://mirror.example".to_owned()),
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Port on loopback (127.0.0.1)
+    #[arg(long, value_name = "PORT", default_value = "3456")]
+    pub(super) port: u16,
+    /// Address and port, instead of loopback; another address than loopback needs TLS and a token
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "port")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Listen on no TCP port
+    #[arg(long, conflicts_with_all = ["port", "listen"])]
+    pub(super) no_tcp: bool,
+    /// Unix socket, for this user only [default: server/monocore.sock in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub(super) socket: Option<PathBuf>,
+    /// PEM certificate chain
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Ask for a token on loopback, too
+    #[arg(long)]
+    pub(super) require_token: bool,
+    /// Print a systemd user unit for these options
+    #[arg(long, conflicts_with = "install_unit")]
+    pub(super) print_unit: bool,
+    /// Write that unit to this user's units
+    #[arg(long)]
+    pub(super) install_unit: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token and print it once
+    Create(TokenCreateArgs),
+    /// List tokens, without their secrets
+    Ls(FormatArgs),
+    /// Remove tokens
+    Rm(TokenRmArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenCreateArgs {
+    /// What the token is for
+    #[arg(value_name = "NAME", default_value = "")]
+    pub(super) name: String,
+    /// What it allows: read, run (sandboxes that see nothing of this machine), admin (everything)
+    #[arg(long, value_name = "SCOPE", default_value = "run")]
+    pub(super) scope: monocore_server::Scope,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenRmArgs {
+    /// IDs, as `token ls` shows them
+    #[arg(required = true, value_name = "ID")]
+    pub(super) ids: Vec<String>,
 }

@@ -19,10 +19,11 @@ pub(super) fn main(args: RunArgs) -> ExitCode {
 }
 
 fn create(args: RunArgs) -> anyhow::Result<()> {
-    let (rm, cidfile) = (args.rm, args.cidfile.clone());
+    let (networks, rm, cidfile) = (args.networks(), args.rm, args.cidfile.clone());
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = args.images(&launcher.home);
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    run::must_exist(&launcher.home, &networks)?;
     let kept = launcher.create(spec, &images, rm)?;
     write_id(&kept, cidfile.as_deref())?;
     output::print(&format!("{}\n", kept.record().id))

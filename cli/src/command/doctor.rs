@@ -13,7 +13,7 @@ use super::output::{self, Table};
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(super) enum Verdict {
     Good,
     /// Sandboxes run, but something is not as it should be.
     Warning,
@@ -23,17 +23,22 @@ enum Verdict {
 
 /// One thing looked at.
 #[derive(Debug, Serialize)]
-struct Check {
-    name: &'static str,
-    verdict: Verdict,
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) verdict: Verdict,
     /// What was found and, unless it is good, what to do.
-    detail: String,
+    pub(super) detail: String,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     can_run: bool,
     checks: Vec<Check>,
+}
+
+/// Everything that is looked at.
+pub(super) fn checks() -> Vec<Check> {
+    checks::all()
 }
 
 /// Fails when sandboxes cannot run here.

@@ -1,11 +1,10 @@
 //! `logs`: the output of a sandbox in the background.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::time::SystemTime;
 
 use anyhow::Context;
-use monocore_orchestrator::{Home, LogEntry, LogReader, LogStream, registry, spec};
+use monocore_orchestrator::{Home, LogEntry, LogSelection, LogStream, SelectedLog, registry, spec};
 
 use super::args::LogsArgs;
 
@@ -41,49 +40,19 @@ pub(super) fn main(args: &LogsArgs) -> anyhow::Result<()> {
     let kept = entry.kept.as_ref().with_context(|| {
         format!("sandbox {} runs in the foreground: its output is where it was started", entry.name)
     })?;
-    // What is there already is read first, so that the last lines of it can be told.
-    let mut reader = LogReader::open(&home, kept, args.follow)?;
+    let tail = match args.tail {
+        Tail::All => None,
+        Tail::Lines(count) => Some(count),
+    };
+    let selection = LogSelection { tail, since: args.since, follow: args.follow };
+    let mut log = SelectedLog::open(&home, kept, selection, None)?;
     let mut printer = Printer::new(args.timestamps);
-    if let Tail::Lines(count) = args.tail {
-        for entry in last_lines(LogReader::open(&home, kept, false)?, args.since, count, &mut reader)? {
-            if !printer.print(&entry)? {
-                return Ok(());
-            }
-        }
-    }
-    while let Some(entry) = reader.next_entry().context("reading the log")? {
-        let is_shown = args.since.is_none_or(|since| entry.time >= since);
-        if is_shown && !printer.print(&entry)? {
+    while let Some(entry) = log.next_entry().context("reading the log")? {
+        if !printer.print(&entry)? {
             return Ok(());
         }
     }
     Ok(())
-}
-
-/// The entries of the last `count` lines that `now` has. `reader` is left behind them.
-pub(super) fn last_lines(
-    mut now: LogReader,
-    since: Option<SystemTime>,
-    count: usize,
-    reader: &mut LogReader,
-) -> anyhow::Result<VecDeque<LogEntry>> {
-    let mut kept = VecDeque::new();
-    let mut lines = 0;
-    while let Some(entry) = now.next_entry().context("reading the log")? {
-        reader.next_entry().context("reading the log")?;
-        if since.is_some_and(|since| entry.time < since) {
-            continue;
-        }
-        let begins = kept.back().is_none_or(|last: &LogEntry| last.bytes.ends_with(b"\n"));
-        lines += usize::from(begins);
-        kept.push_back(entry);
-        while lines > count {
-            // A line goes with all its parts.
-            while kept.pop_front().is_some_and(|part| !part.bytes.ends_with(b"\n")) {}
-            lines -= 1;
-        }
-    }
-    Ok(kept)
 }
 
 /// Writes entries where they were written to.

@@ -11,9 +11,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use monocore_orchestrator::session::{Input, Output, Signals, Streams, Terminal};
-use monocore_orchestrator::spec::{RestartPolicy, RootSource, SandboxSpec};
+use monocore_orchestrator::spec::{GroupMembership, RestartPolicy, RootSource, SandboxSpec};
 use monocore_orchestrator::{
-    Ended, Front, Home, Images, Launcher, RootFiles, start_in_background, this_program,
+    Ended, Front, Home, Images, Launcher, RootFiles, groups, start_in_background, this_program,
 };
 use monocore_spec::JailMode;
 use monocore_vmm::jail::{NEED_OF_READ_ONLY, landlock_version};
@@ -42,12 +42,14 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 fn run(args: RunArgs) -> anyhow::Result<u8> {
     let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
     let (registry, quiet) = (args.registry.clone(), args.quiet);
+    let networks = args.networks();
     let spec = args.into_spec(|name| std::env::var_os(name))?;
     if !detach && spec.restart != RestartPolicy::No {
         bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
     }
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = store::images(&launcher.home, &registry, quiet);
+    must_exist(&launcher.home, &networks)?;
     if detach {
         in_background(&launcher, spec, &images, rm, cidfile.as_deref())
     } else {
@@ -91,6 +93,19 @@ pub(super) fn in_foreground(launcher: &Launcher, spec: &SandboxSpec, images: &Im
             start(launcher, spec, &image.reference, &RootFiles::Image(&found.config, root))
         }
     }
+}
+
+/// Refuses a network that nobody made: it may be a mode misspelled.
+///
+/// # Errors
+/// One of `networks` is not there.
+pub(super) fn must_exist(home: &Home, networks: &[GroupMembership]) -> anyhow::Result<()> {
+    for GroupMembership { project, group, .. } in networks {
+        groups::find(home, project.as_deref(), group).with_context(|| {
+            format!("--network {group}: make it with `monocore network create {group}`, or use --group")
+        })?;
+    }
+    Ok(())
 }
 
 /// Tells what the machine's process would tell, which has nowhere to tell it.

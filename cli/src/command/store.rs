@@ -34,6 +34,6 @@ fn registry_options(args: &RegistryArgs) -> RegistryOptions {
 }
 
 /// Whether this machine can run what a pull would fetch.
-fn can_run() -> Result<(), Error> {
+pub(super) fn can_run() -> Result<(), Error> {
     monocore_kvm::probe().map(|_| ()).map_err(|error| Error::Host(error.to_string()))
 }

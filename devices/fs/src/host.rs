@@ -20,10 +20,12 @@ pub(crate) struct Stat(Statx);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FileId {
     pub(crate) mount: u64,
-    pub(crate) dev: u64,
     pub(crate) ino: u64,
-    /// Seconds and nanoseconds; zeroes where the file system does not keep them.
-    pub(crate) born: (i64, u32),
+    /// Major and minor number, 12 and 20 bits on Linux.
+    pub(crate) dev: u32,
+    /// Nanoseconds and seconds; zeroes where the file system does not keep them.
+    pub(crate) born_nsec: u32,
+    pub(crate) born_sec: i64,
 }
 
 impl Stat {
@@ -48,9 +50,9 @@ impl Stat {
     }
 
     pub(crate) fn id(&self) -> FileId {
-        let dev = u64::from(self.0.stx_dev_major) << 32 | u64::from(self.0.stx_dev_minor);
-        let born = (self.0.stx_btime.tv_sec, self.0.stx_btime.tv_nsec);
-        FileId { mount: self.0.stx_mnt_id, dev, ino: self.0.stx_ino, born }
+        let Statx { stx_mnt_id: mount, stx_ino: ino, stx_dev_major, stx_dev_minor, stx_btime, .. } = self.0;
+        let dev = stx_dev_major << 20 | stx_dev_minor;
+        FileId { mount, ino, dev, born_nsec: stx_btime.tv_nsec, born_sec: stx_btime.tv_sec }
     }
 
     pub(crate) fn file_type(&self) -> FileType {
@@ -129,6 +131,18 @@ pub(crate) fn hold_path<'n>(root: &OwnedFd, names: impl Iterator<Item = &'n CStr
         path.extend_from_slice(name.to_bytes());
     }
     hold(above.as_ref().unwrap_or(root), &mut path)
+}
+
+/// The directory so many steps above another. No link leads there.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn ancestor(dir: &OwnedFd, steps: usize) -> Result<Stat, Errno> {
+    let mut path = Vec::with_capacity(3 * steps + 1);
+    (0..steps).for_each(|_| path.extend_from_slice(b"../"));
+    path.push(0);
+    let path = CStr::from_bytes_with_nul(&path).map_err(|_| Errno::INVAL)?;
+    statx(dir, path, AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, WANTED).map(Stat)
 }
 
 /// Whether a directory lies below another, at most `depth` steps down, or is that other one.

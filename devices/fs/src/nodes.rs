@@ -6,6 +6,7 @@
 
 mod node;
 mod reach;
+mod told;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,6 +20,7 @@ use crate::host::FileId;
 use crate::share::Share;
 use crate::wire::ROOT_ID;
 pub(crate) use node::{Node, Place};
+use reach::RecentDirs;
 
 /// How much a guest can make the server hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub(crate) struct Nodes {
     /// Memory of all nodes.
     bytes: usize,
     pins: usize,
+    recent: RecentDirs,
     limits: NodeLimits,
 }
 
@@ -56,6 +59,7 @@ impl Nodes {
             next: ROOT_ID + 1,
             bytes,
             pins: 0,
+            recent: RecentDirs::new(),
             limits,
         }
     }
@@ -237,6 +241,7 @@ impl Nodes {
     /// Takes a node out, with what it holds.
     fn remove(&mut self, id: u64) -> Option<Box<Node>> {
         self.unpin(id);
+        self.recent.remove(id);
         let node = self.by_id.get(&id)?;
         if let Some(share) = &node.share {
             let hash = self.hasher.hash_one((share.id, node.file));

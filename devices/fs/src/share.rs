@@ -11,7 +11,7 @@ use std::time::Duration;
 use monocore_hypervisor::Event;
 
 use crate::error::FsError;
-use crate::host::Stat;
+use crate::host::{FileId, Stat};
 use crate::wire::Name;
 
 /// How long a guest may trust what it has seen of a share.
@@ -60,6 +60,8 @@ pub(crate) struct Share {
     pub(crate) id: u32,
     pub(crate) name: CString,
     pub(crate) root: Arc<OwnedFd>,
+    /// What the root is.
+    pub(crate) root_id: FileId,
     pub(crate) is_dir: bool,
     pub(crate) read_only: bool,
     pub(crate) cache: CachePolicy,
@@ -146,6 +148,7 @@ impl FsHandle {
             id,
             name,
             root: Arc::new(share.root),
+            root_id: stat.id(),
             is_dir: stat.is_dir(),
             read_only: share.read_only,
             cache: share.cache,

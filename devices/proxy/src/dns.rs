@@ -3,13 +3,15 @@
 //! An answer is passed on as it came, byte for byte; only the question, the addresses and the chain of aliases between
 //! them are read ([`message`]). An answer with an address that no rule opens is replaced by an empty one, so that a name
 //! never leads inside.
+//!
+//! The names of the guest's groups come first: the supervisor knows them. A name of a group is never passed on.
 
 pub mod message;
 pub(crate) mod resolvers;
 mod stream;
 mod upstream;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -58,6 +60,14 @@ struct Pending<D> {
     deadline: Instant,
 }
 
+/// A question that may be for a name of the guest's groups.
+#[derive(Debug)]
+struct Asked<D> {
+    asker: Asker<D>,
+    query: Vec<u8>,
+    question: Question,
+}
+
 /// An answer for who asked by datagram.
 #[derive(Debug)]
 pub(crate) struct Reply<D> {
@@ -69,6 +79,8 @@ pub(crate) struct Reply<D> {
 #[derive(Debug)]
 pub(crate) struct Forwarder<D> {
     servers: Vec<SocketAddr>,
+    /// Questions that the supervisor has.
+    asked: Slab<Asked<D>>,
     pending: Slab<Pending<D>>,
     streams: Slab<Stream>,
     /// Answers on their way to the guest.
@@ -83,7 +95,13 @@ impl<D: Copy> Forwarder<D> {
 
     /// The same, which asks servers at ports of their own.
     pub(crate) fn with_servers(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, pending: Slab::default(), streams: Slab::default(), replies: Vec::new() }
+        Self {
+            servers,
+            asked: Slab::default(),
+            pending: Slab::default(),
+            streams: Slab::default(),
+            replies: Vec::new(),
+        }
     }
 
     pub(crate) fn reset(&mut self) {
@@ -184,6 +202,47 @@ impl<D: Copy> Forwarder<D> {
             Err(Some(code)) => return self.reply(poller, asker, message::failure(&query, code)),
             Err(None) => return,
         };
+        if engine.peers.is_member() && self.asked.len() < MAX_PENDING {
+            let name = question.name.clone();
+            let id = self.asked.insert(Asked { asker, query, question });
+            if engine.peers.resolve(id.to_bits(), &name) {
+                return;
+            }
+            // The supervisor does not listen.
+            let Some(asked) = self.asked.remove(id) else { return };
+            return self.ask_outside(engine, poller, asked, now);
+        }
+        self.ask_outside(engine, poller, Asked { asker, query, question }, now);
+    }
+
+    /// The supervisor has answered the question of number `bits`: the members that have the name, or nothing where it is not a
+    /// name of the guest's groups.
+    pub(crate) fn resolved(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        bits: u64,
+        addresses: Option<&[Ipv4Addr]>,
+        now: Instant,
+    ) {
+        let asked = self.asked.by_bits(bits).and_then(|id| self.asked.remove(id));
+        let Some(asked) = asked else { return };
+        let Some(addresses) = addresses else { return self.ask_outside(engine, poller, asked, now) };
+        let Asked { asker, query, question } = asked;
+        engine.asked_group(&question.name);
+        for address in addresses {
+            engine.learn(&question.name, (*address).into(), Duration::ZERO, now);
+        }
+        let most = match asker {
+            Asker::Datagram(..) => question.datagram_bytes.clamp(PLAIN_BYTES, MAX_DATAGRAM_BYTES),
+            Asker::Stream(..) => MAX_DATAGRAM_BYTES,
+        };
+        let answer = message::addresses(&query, &question, addresses, most);
+        self.reply(poller, asker, answer);
+    }
+
+    fn ask_outside(&mut self, engine: &mut Engine, poller: &Poller, asked: Asked<D>, now: Instant) {
+        let Asked { asker, query, question } = asked;
         if !engine.ask(&question.name) {
             return self.reply(poller, asker, message::failure(&query, Code::Refused));
         }
@@ -273,7 +332,9 @@ impl<D: Copy> Forwarder<D> {
 
     /// Watches a connection for what it waits for, or forgets it when it is over.
     fn settle(&mut self, poller: &Poller, id: Id) {
-        let waits = self.pending.iter().any(|pending| matches!(pending.asker, Asker::Stream(of) if of == id));
+        let is_its = |asker: &Asker<D>| matches!(asker, Asker::Stream(of) if *of == id);
+        let waits = self.pending.iter().any(|pending| is_its(&pending.asker))
+            || self.asked.iter().any(|asked| is_its(&asked.asker));
         let over = self
             .streams
             .get_mut(id)

@@ -9,6 +9,7 @@ use monocore_virtio::{Interest, Poller, ServiceError};
 
 use crate::hello::Hello;
 use crate::names::Names;
+use crate::peers::Peers;
 use crate::policy::{Decision, Policy, Question, Reason};
 use crate::receipt::{Receipts, Subject};
 use crate::token::{TOKEN_HOST, raw_token};
@@ -21,6 +22,8 @@ pub struct Route {
     /// It was allowed because of a name that the address has, or others are denied that it may have: what a connection there
     /// begins with is shown to [`Engine::beginning`].
     pub inspected: bool,
+    /// The target is a member of one of the guest's groups, which knows the guest by this address.
+    pub peer: Option<Ipv4Addr>,
 }
 
 /// What is to be done with the first bytes of a connection.
@@ -45,6 +48,8 @@ pub struct Engine {
     link: LinkSpec,
     connections: u32,
     max_connections: u32,
+    /// The other members of the guest's groups.
+    pub(crate) peers: Peers,
     /// Where tests have what is not on this host.
     #[cfg(test)]
     pub(crate) detour: Option<SocketAddr>,
@@ -61,6 +66,7 @@ impl Engine {
             link: link.clone(),
             connections: 0,
             max_connections,
+            peers: Peers::default(),
             #[cfg(test)]
             detour: None,
         }
@@ -81,8 +87,10 @@ impl Engine {
         let to_host = self.is_gateway(address);
         let names = self.names.of(address, now);
         let aliases = self.aliases.of(address, now);
+        let group = self.peers.group_of(address);
+        let is_peer = group.is_some();
         let question =
-            Question { direction: Direction::Out, protocol, address, port, to_host, names, aliases };
+            Question { direction: Direction::Out, protocol, address, port, to_host, is_peer, names, aliases };
         let mut decision = self.policy.decide(&question);
         if decision.allowed && self.connections >= self.max_connections {
             decision = Decision { allowed: false, reason: Reason::Limit };
@@ -93,11 +101,14 @@ impl Engine {
         if !decision.allowed {
             return Err(decision);
         }
+        if group.is_some() {
+            return Ok(Route { target, inspected: false, peer: group });
+        }
         let inspected = self.policy.depends_on_names(&question, decision);
         let target = if to_host { SocketAddr::new(loopback(address), port) } else { target };
         #[cfg(test)]
         let target = self.detour.filter(|_| !target.ip().to_canonical().is_loopback()).unwrap_or(target);
-        Ok(Route { target, inspected })
+        Ok(Route { target, inspected, peer: None })
     }
 
     /// Decides about a connection to `target` that is [inspected](Route::inspected) and begins with `bytes`, `ended` saying that
@@ -118,6 +129,7 @@ impl Engine {
             address,
             port,
             to_host: self.is_gateway(address),
+            is_peer: false,
             names,
             aliases: &[],
         };
@@ -134,12 +146,23 @@ impl Engine {
     /// address the guest sees it come.
     pub fn inbound(&mut self, protocol: Protocol, client: SocketAddr, guest_port: u16) -> Option<SocketAddr> {
         let address = client.ip().to_canonical();
+        let seen = SocketAddr::new(self.seen_from_guest(address), client.port());
+        self.admits(protocol, address, guest_port, false).then_some(seen)
+    }
+
+    /// Decides whether the member at `peer` may reach the guest at its port `guest_port`.
+    pub(crate) fn inbound_peer(&mut self, protocol: Protocol, peer: IpAddr, guest_port: u16) -> bool {
+        self.admits(protocol, peer, guest_port, true)
+    }
+
+    fn admits(&mut self, protocol: Protocol, address: IpAddr, guest_port: u16, is_peer: bool) -> bool {
         let question = Question {
             direction: Direction::In,
             protocol,
             address,
             port: guest_port,
             to_host: false,
+            is_peer,
             names: &[],
             aliases: &[],
         };
@@ -150,7 +173,7 @@ impl Engine {
         let peer = Some((address, guest_port));
         let subject = Subject { direction: Direction::In, protocol: protocol.name(), peer, names: &[] };
         self.receipts.write(subject, decision);
-        decision.allowed.then(|| SocketAddr::new(self.seen_from_guest(address), client.port()))
+        decision.allowed
     }
 
     /// Decides whether a question for `name` (lower case, no dot at its end) is answered.
@@ -171,6 +194,11 @@ impl Engine {
         decision.allowed
     }
 
+    /// A name of a group was asked for.
+    pub(crate) fn asked_group(&mut self, name: &str) {
+        self.asked(&[name.to_owned()], Decision { allowed: true, reason: Reason::Group });
+    }
+
     fn asked(&mut self, names: &[String], decision: Decision) {
         let subject = Subject { direction: Direction::Out, protocol: "dns", peer: None, names };
         self.receipts.write(subject, decision);
@@ -182,8 +210,9 @@ impl Engine {
         !self.is_gateway(address) && self.policy.may_resolve_to(address)
     }
 
-    /// Watches for changes of this host's addresses.
-    pub(crate) fn begin(&self, poller: &Poller) -> Result<(), ServiceError> {
+    /// Watches for changes of this host's addresses, and for the other members.
+    pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
+        self.peers.begin(poller)?;
         let Some(changes) = self.policy.host_changes() else { return Ok(()) };
         let token = raw_token(TOKEN_HOST, 0);
         poller
@@ -224,6 +253,7 @@ impl Engine {
     /// The guest that had connections is gone.
     pub fn reset(&mut self) {
         self.connections = 0;
+        self.peers.reset();
     }
 
     /// Whether `address` is the stack's own.
@@ -278,7 +308,7 @@ mod tests {
         let (gateway, now) = (SocketAddr::from(([10, 77, 0, 1], 80)), Instant::now());
         assert!(engine(Reach::Any, vec![]).outbound(Protocol::Tcp, gateway, now).is_err());
         let mut open = engine(Reach::None, vec![rule]);
-        let route = Route { target: SocketAddr::from(([127, 0, 0, 1], 80)), inspected: false };
+        let route = Route { target: SocketAddr::from(([127, 0, 0, 1], 80)), inspected: false, peer: None };
         assert_eq!(open.outbound(Protocol::Tcp, gateway, now), Ok(route));
         assert!(open.outbound(Protocol::Tcp, SocketAddr::from(([127, 0, 0, 1], 80)), now).is_err());
         assert!(!open.may_resolve_to(gateway.ip()));
@@ -312,11 +342,11 @@ mod tests {
         engine.learn("a.example.com", shared.ip(), Duration::ZERO, now);
         assert_eq!(
             engine.outbound(Protocol::Tcp, shared, now),
-            Ok(Route { target: shared, inspected: true })
+            Ok(Route { target: shared, inspected: true, peer: None })
         );
         assert_eq!(
             engine.outbound(Protocol::Tcp, named_too, now),
-            Ok(Route { target: named_too, inspected: true })
+            Ok(Route { target: named_too, inspected: true, peer: None })
         );
         let mut begins = |target, name: &str| engine.beginning(target, &hello_for(name), false);
         assert_eq!(begins(shared, "a.example.com"), Beginning::Pass);

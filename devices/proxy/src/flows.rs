@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use monocore_spec::Protocol;
 use monocore_virtio::{Interest, Poller, ServiceError, receive_together};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Route};
 use crate::slab::{Id, Slab};
 use crate::token::{TOKEN_FLOW, token};
 
@@ -34,6 +35,8 @@ pub(crate) struct Flow<O> {
     pub(crate) socket: OwnedFd,
     until: Instant,
     answered: bool,
+    /// The other end of the socket is a member's machine.
+    is_peer: bool,
     /// The poller does not watch the socket.
     paused: bool,
     /// Datagrams to take at the next turn. One where they come one by one: another look would only find that there is none.
@@ -59,6 +62,8 @@ pub(crate) struct Flows<O> {
     /// Those that the guest had no room for.
     starved: Vec<Id>,
     sweep: Option<Instant>,
+    /// Sockets of members' flows, to take out of the poller and to close: the other machine may have kept them open, too.
+    leaving: Vec<OwnedFd>,
     /// Sockets of new flows give datagrams together that came together.
     together: bool,
 }
@@ -70,6 +75,7 @@ impl<O> Default for Flows<O> {
             by_ends: BTreeMap::new(),
             starved: Vec::new(),
             sweep: None,
+            leaving: Vec::new(),
             together: false,
         }
     }
@@ -98,33 +104,61 @@ impl<O: Copy + Ord> Flows<O> {
         &mut self,
         engine: &mut Engine,
         poller: &Poller,
-        (owner, remote): (O, SocketAddr),
+        (owner, local_port, remote): (O, u16, SocketAddr),
         now: Instant,
     ) -> Result<Result<&mut Flow<O>, NoFlow>, ServiceError> {
         let id = match self.by_ends.get(&(owner, remote)) {
             Some(id) => *id,
             None => {
-                let socket = match open(engine, remote, now) {
-                    Ok(socket) => socket,
+                let (socket, is_peer) = match open(engine, poller, (local_port, remote), now) {
+                    Ok(opened) => opened,
                     Err(why) => return Ok(Err(why)),
                 };
-                if self.together {
-                    // Else each comes by itself.
-                    let _ = receive_together(&socket);
-                }
-                let flow =
-                    Flow { owner, remote, socket, until: now, answered: false, paused: false, turn: 1 };
-                let id = self.flows.insert(flow);
-                self.by_ends.insert((owner, remote), id);
-                self.watch(poller, id)?;
-                engine.opened();
-                self.sweep.get_or_insert(now + SWEEP);
-                id
+                self.insert(engine, poller, (owner, remote), (socket, is_peer), now)?
             }
         };
         let Some(flow) = self.flows.get_mut(id) else { return Ok(Err(NoFlow::Exhausted)) };
         flow.used(now);
         Ok(Ok(flow))
+    }
+
+    /// A member began a flow from `remote` to `owner`; `socket` carries it. Another flow between the same ends goes on, but what
+    /// the guest sends takes this one.
+    pub(crate) fn accept(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        ends: (O, SocketAddr),
+        socket: OwnedFd,
+        now: Instant,
+    ) -> Result<(), ServiceError> {
+        let id = self.insert(engine, poller, ends, (socket, true), now)?;
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.used(now);
+        }
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        engine: &mut Engine,
+        poller: &Poller,
+        (owner, remote): (O, SocketAddr),
+        (socket, is_peer): (OwnedFd, bool),
+        now: Instant,
+    ) -> Result<Id, ServiceError> {
+        if self.together && !is_peer {
+            // Else each comes by itself.
+            let _ = receive_together(&socket);
+        }
+        let flow =
+            Flow { owner, remote, socket, until: now, answered: false, is_peer, paused: false, turn: 1 };
+        let id = self.flows.insert(flow);
+        self.by_ends.insert((owner, remote), id);
+        self.watch(poller, id)?;
+        engine.opened();
+        self.sweep.get_or_insert(now + SWEEP);
+        Ok(id)
     }
 
     /// The flow from `owner` to `remote`, if it has begun.
@@ -165,7 +199,11 @@ impl<O: Copy + Ord> Flows<O> {
     }
 
     /// Ends flows that are over.
-    pub(crate) fn turn(&mut self, engine: &mut Engine, now: Instant) {
+    pub(crate) fn turn(&mut self, engine: &mut Engine, poller: &Poller, now: Instant) {
+        for socket in self.leaving.drain(..) {
+            // One that is paused is not there.
+            let _ = poller.remove(&socket);
+        }
         if self.sweep.is_none_or(|at| at > now) {
             return;
         }
@@ -200,10 +238,24 @@ impl<O: Copy + Ord> Flows<O> {
         }
     }
 
-    fn remove(&mut self, engine: &mut Engine, id: Id) {
+    /// Ends the flow between `ends` if a member is at its other end.
+    pub(crate) fn refuse(&mut self, engine: &mut Engine, ends: (O, SocketAddr)) {
+        let id = self.by_ends.get(&ends).copied();
+        if let Some(id) = id.filter(|id| self.flows.get(*id).is_some_and(|flow| flow.is_peer)) {
+            self.remove(engine, id);
+        }
+    }
+
+    /// Ends a flow.
+    pub(crate) fn remove(&mut self, engine: &mut Engine, id: Id) {
         if let Some(flow) = self.flows.remove(id) {
-            self.by_ends.remove(&(flow.owner, flow.remote));
+            if self.by_ends.get(&(flow.owner, flow.remote)) == Some(&id) {
+                self.by_ends.remove(&(flow.owner, flow.remote));
+            }
             engine.closed();
+            if flow.is_peer {
+                self.leaving.push(flow.socket);
+            }
         }
     }
 
@@ -217,6 +269,31 @@ impl<O: Copy + Ord> Flows<O> {
 }
 
 impl<O> Flow<O> {
+    /// Whether the other machine has closed the flow, which has an empty datagram or its end next. An empty datagram just
+    /// before the end is lost.
+    pub(crate) fn is_closed(&self) -> bool {
+        if !self.is_peer {
+            return false;
+        }
+        let mut look = [PollFd::new(&self.socket, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut look, Some(&now)).is_ok() && look[0].revents().contains(PollFlags::HUP)
+    }
+
+    /// The same, asked before the next datagram is received.
+    pub(crate) fn is_over(&self) -> bool {
+        let look = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+        // Closed with datagrams unread, the socket says so once, as an error.
+        self.is_peer
+            && matches!(recv(&self.socket, &mut [0; 0], look), Ok((_, 0)) | Err(Errno::CONNRESET))
+            && self.is_closed()
+    }
+
+    /// Whether nobody has ever answered on the flow.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        !self.answered
+    }
+
     fn used(&mut self, now: Instant) {
         self.until = now + if self.answered { ANSWERED_LIFETIME } else { LIFETIME };
     }
@@ -233,12 +310,22 @@ impl<O> Flow<O> {
     }
 }
 
-/// Asks whether a flow to `remote` may be and makes its socket.
-fn open(engine: &mut Engine, remote: SocketAddr, now: Instant) -> Result<OwnedFd, NoFlow> {
-    let target = engine.outbound(Protocol::Udp, remote, now).map_err(|_| NoFlow::Denied)?.target;
+/// Asks whether a flow to `remote` may be and makes its socket; says whether a member's machine has its other end.
+fn open(
+    engine: &mut Engine,
+    poller: &Poller,
+    (local_port, remote): (u16, SocketAddr),
+    now: Instant,
+) -> Result<(OwnedFd, bool), NoFlow> {
+    let Route { target, peer, .. } =
+        engine.outbound(Protocol::Udp, remote, now).map_err(|_| NoFlow::Denied)?;
+    if let Some(own) = peer {
+        let dialed = engine.peers.dial(poller, Protocol::Udp, (own, local_port), target);
+        return dialed.map(|end| (end.socket, true)).map_err(NoFlow::Unreachable);
+    }
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, None).map_err(|_| NoFlow::Exhausted)?;
     connect(&socket, &target).map_err(NoFlow::Unreachable)?;
-    Ok(socket)
+    Ok((socket, false))
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -124,14 +125,15 @@ impl HostAddresses {
     /// Takes in one datagram; nothing where there is none.
     fn receive(&mut self) -> Result<Option<End>, Errno> {
         let Some(socket) = &self.changes else { return Ok(None) };
-        let mut bytes = [0; BUFFER_BYTES];
+        // Not cleared: this is asked for each decision, and mostly there is nothing.
+        let mut bytes = [const { MaybeUninit::uninit() }; BUFFER_BYTES];
         loop {
             match recvfrom(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((count, _, from)) => {
+                Ok(((bytes, _), _, from)) => {
                     let sender = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
                     // 0 is the kernel.
                     if sender.is_some_and(|sender| sender.pid() == 0) {
-                        return Ok(Some(self.take(bytes.get(..count).unwrap_or_default())));
+                        return Ok(Some(self.take(bytes)));
                     }
                 }
                 Err(Errno::AGAIN) => return Ok(None),

@@ -17,6 +17,7 @@ mod inbound;
 mod names;
 mod nat;
 mod parts;
+mod peers;
 mod policy;
 mod publish;
 mod receipt;

@@ -16,6 +16,7 @@ mod inbound;
 mod io;
 mod link;
 mod neighbours;
+mod peers;
 mod tcp;
 mod timers;
 mod udp;
@@ -27,16 +28,17 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use monocore_net::{Endpoint, HEADER_BYTES, Header, Offloads, Receiver, Segmentation, Sent};
-use monocore_spec::{BoundPort, NatSpec};
+use monocore_spec::{BoundPort, GroupAddress, NatSpec};
 use monocore_virtio::{Buffers, Poller, Ready, ServiceError};
 
 use crate::dns::{self, Forwarder};
 use crate::engine::Engine;
 use crate::inbound::{Inbound, MAX_DATAGRAM};
 use crate::parts::{self, Parts, ProxyError};
+use crate::peers::Peers;
 use crate::token::{
-    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, TOKEN_TCP,
-    split,
+    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER,
+    TOKEN_PEER_LINE, TOKEN_PEER_LINK, TOKEN_TCP, split,
 };
 use echo::Echoes;
 use io::Io;
@@ -45,7 +47,7 @@ use tcp::{Incoming, Tcp};
 use udp::Udp;
 use wire::ip::{self, Ip};
 use wire::tcp::Segment;
-use wire::udp::{Datagram, Echo};
+use wire::udp::{Datagram, Echo, refused_datagram};
 use wire::{ETHERNET_BYTES, HEAD_BYTES, Head, TYPE_ARP, TYPE_IPV4, TYPE_IPV6};
 
 /// The most datagrams of one frame: Linux cuts no more (`UDP_MAX_SEGMENTS`).
@@ -89,6 +91,12 @@ impl Nat {
     pub fn publish(&mut self, port: BoundPort, socket: OwnedFd) -> Result<(), ProxyError> {
         self.inbound.add(parts::bound(port, socket)?);
         Ok(())
+    }
+
+    /// Makes the guest a member of `groups`; `line` leads to the supervisor. Before the device starts.
+    pub fn join(&mut self, groups: &[GroupAddress], line: OwnedFd) {
+        self.engine.peers = Peers::new(groups.to_vec(), line);
+        self.link.group_addresses = self.engine.peers.own().collect();
     }
 
     /// Where published ports are bound: this host's address and the guest's port.
@@ -146,9 +154,13 @@ impl Nat {
                 }
             }
             ip::ICMP | ip::ICMPV6 => {
+                if let Some(ends) = refused_datagram(head, ip) {
+                    parts.udp.refused(io.engine, ends);
+                    return Ok(());
+                }
                 let Some(echo) = Echo::parse(head, ip) else { return Ok(()) };
                 cut(frame, echo.payload_at, echo.payload_bytes);
-                parts.echoes.request(io, ip.target, &echo, frame, packet)
+                parts.echoes.request(io, (ip.source, ip.target), &echo, frame, packet)
             }
             _ => Ok(()),
         }
@@ -320,6 +332,7 @@ impl Endpoint for Nat {
                 parts.udp.host_changed(io.engine);
                 Ok(())
             }
+            TOKEN_PEER_LINE | TOKEN_PEER_LINK => peers::ready(&mut io, parts, kind, bits),
             TOKEN_DNS_STREAM => {
                 io.dns.stream_ready(io.engine, io.poller, bits, ready, io.now);
                 Ok(())

@@ -27,6 +27,8 @@ pub struct Question<'a> {
     pub port: u16,
     /// Whether `address` is the stack's own, which stands for this host.
     pub to_host: bool,
+    /// Whether `address` is a member's of one of the guest's groups.
+    pub is_peer: bool,
     /// The names that resolved to `address` and are still good.
     pub names: &'a [String],
     /// Names that stood in the answers beside them. They count for rules that deny and for no others: whoever answers for a name
@@ -54,6 +56,8 @@ pub enum Reason {
     Guarded(Class),
     /// A published port lets everybody in.
     Published,
+    /// The other end is a member of the same group.
+    Group,
     /// The guest has as many connections as it may have.
     Limit,
     /// A name let the connection be, and its client asks for the server of another one.
@@ -116,8 +120,12 @@ impl Policy {
             }
         }
         match (question.direction, self.reach, guard.map(|guard| guard.class)) {
+            (Direction::In, ..) if question.is_peer => allow(Reason::Group),
             (Direction::In, ..) => allow(Reason::Published),
-            (Direction::Out, Reach::None, _) => deny(Reason::Reach),
+            (Direction::Out, Reach::Group | Reach::Public | Reach::Any, _) if question.is_peer => {
+                allow(Reason::Group)
+            }
+            (Direction::Out, Reach::None | Reach::Group, _) => deny(Reason::Reach),
             (Direction::Out, Reach::Public | Reach::Any, None)
             | (Direction::Out, Reach::Any, Some(Class::Private)) => allow(Reason::Reach),
             (Direction::Out, _, Some(class)) => deny(Reason::Guarded(class)),
@@ -159,7 +167,7 @@ impl Policy {
             }
         }
         match self.reach {
-            Reach::None => deny(Reason::Reach),
+            Reach::None | Reach::Group => deny(Reason::Reach),
             Reach::Public | Reach::Any => allow(Reason::Reach),
         }
     }
@@ -186,7 +194,8 @@ impl Policy {
 
     /// Why the address of `question` needs a rule that names it; nothing for a public one.
     fn guard(&self, question: &Question<'_>) -> Option<Guard> {
-        if question.direction == Direction::In {
+        // A member's address leads to that member and nowhere else, whatever it is on this host's network.
+        if question.direction == Direction::In || question.is_peer {
             return None;
         }
         if question.to_host || self.is_own(question.address) {

@@ -141,6 +141,7 @@ fn reason(reason: Reason) -> String {
         Reason::Reach => "reach".into(),
         Reason::Guarded(class) => format!("{} address", class.name()),
         Reason::Published => "published".into(),
+        Reason::Group => "group".into(),
         Reason::Limit => "too many connections".into(),
         Reason::Sni => "sni".into(),
     }

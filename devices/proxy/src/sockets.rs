@@ -12,6 +12,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 pub(crate) enum Begun {
     Connected(OwnedFd),
     UnderWay(OwnedFd),
+    /// A member's machine was asked; the socket's first byte is its answer.
+    Peer(OwnedFd),
 }
 
 /// Begins to connect to `target`.

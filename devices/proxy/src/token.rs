@@ -9,6 +9,8 @@ pub(crate) const TOKEN_LISTENER: u64 = 4;
 pub(crate) const TOKEN_DNS_STREAM: u64 = 5;
 pub(crate) const TOKEN_DNS_UPSTREAM: u64 = 6;
 pub(crate) const TOKEN_HOST: u64 = 7;
+pub(crate) const TOKEN_PEER_LINE: u64 = 8;
+pub(crate) const TOKEN_PEER_LINK: u64 = 9;
 /// A number has as many bits as [`Id::to_bits`] gives.
 const KIND_SHIFT: u32 = 56;
 

@@ -15,6 +15,7 @@
 mod datagrams;
 mod frame;
 mod listeners;
+mod peers;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use monocore_spec::{BoundPort, Protocol, ProxySpec};
+use monocore_spec::{BoundPort, GroupAddress, Protocol, ProxySpec};
 use monocore_virtio::{Poller, Ready, ServiceError};
 use monocore_vsock::{Channel, Channels, Dialed, FRAME_BYTES, Front, Inspection, Message};
 use rustix::io::Errno;
@@ -32,9 +33,13 @@ use crate::engine::{Beginning, Engine};
 use crate::flows::Flows;
 use crate::inbound::Inbound;
 use crate::parts::{self, Parts, ProxyError};
+use crate::peers::Peers;
 use crate::policy::{Decision, Reason};
 use crate::sockets::{Begun, dial};
-use crate::token::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, split};
+use crate::token::{
+    TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, TOKEN_PEER_LINE,
+    TOKEN_PEER_LINK, split,
+};
 pub use frame::{Frame, Op};
 use listeners::Waiting;
 
@@ -105,13 +110,18 @@ impl Tsi {
         Ok(())
     }
 
+    /// Makes the guest a member of `groups`; `line` leads to the supervisor. Before the device starts.
+    pub fn join(&mut self, groups: &[GroupAddress], line: OwnedFd) {
+        self.engine.peers = Peers::new(groups.to_vec(), line);
+    }
+
     /// Where published ports are bound: this host's address and the guest's port.
     pub fn published(&self) -> Vec<(SocketAddr, u16)> {
         self.inbound.published()
     }
 
     /// The guest connects to `remote`.
-    fn dial(&mut self, remote: SocketAddr, poller: &Poller) -> Result<Dialed, Errno> {
+    fn dial(&mut self, local: SocketAddr, remote: SocketAddr, poller: &Poller) -> Result<Dialed, Errno> {
         if self.is_name_server(remote) {
             return self.dns.accept(poller).map(connected).ok_or(Errno::NOBUFS);
         }
@@ -120,10 +130,14 @@ impl Tsi {
             return Err(Errno::HOSTUNREACH);
         }
         let route = self.engine.outbound(Protocol::Tcp, remote, Instant::now()).map_err(refusal)?;
+        if let Some(own) = route.peer {
+            let end = self.engine.peers.dial(poller, Protocol::Tcp, (own, local.port()), remote)?;
+            return Ok(Dialed { socket: end.socket, connecting: true, inspected: false, fate: end.fate });
+        }
         match dial(route.target) {
             Ok(Begun::Connected(socket)) => Ok(Dialed { inspected: route.inspected, ..connected(socket) }),
-            Ok(Begun::UnderWay(socket)) => {
-                Ok(Dialed { socket, connecting: true, inspected: route.inspected })
+            Ok(Begun::UnderWay(socket) | Begun::Peer(socket)) => {
+                Ok(Dialed { connecting: true, inspected: route.inspected, ..connected(socket) })
             }
             // Not the guest's descriptors.
             Err(Errno::MFILE | Errno::NFILE) => Err(Errno::NOBUFS),
@@ -145,7 +159,7 @@ impl Tsi {
 
 /// A socket whose bytes may flow.
 fn connected(socket: OwnedFd) -> Dialed {
-    Dialed { socket, connecting: false, inspected: false }
+    Dialed { socket, connecting: false, inspected: false, fate: None }
 }
 
 /// What the guest is told of a decision against it.
@@ -177,7 +191,7 @@ impl Front for Tsi {
     fn connect(&mut self, frame: &[u8; FRAME_BYTES], poller: &Poller) -> Result<Dialed, Errno> {
         let frame = Frame::parse(frame).ok_or(Errno::PROTO)?;
         let dialed = match frame.op {
-            Op::Connect => self.dial(frame.remote, poller)?,
+            Op::Connect => self.dial(frame.local, frame.remote, poller)?,
             // It counts already.
             Op::Accept => return self.accept(frame.id, poller),
             _ => return Err(Errno::PROTO),
@@ -262,6 +276,9 @@ impl Front for Tsi {
                 self.engine.host_changed();
                 self.flows.remove_host(&mut self.engine);
                 Ok(())
+            }
+            (kind @ (TOKEN_PEER_LINE | TOKEN_PEER_LINK), bits) => {
+                self.peers_ready(kind, bits, channels, poller, now)
             }
             (TOKEN_DNS_STREAM, bits) => {
                 self.dns.stream_ready(&mut self.engine, poller, bits, ready, now);

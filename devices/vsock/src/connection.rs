@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use monocore_virtio::{Buffers, Interest};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use crate::credit::{GuestCredit, HostWindow};
+use crate::fate::Fate;
 use crate::front::FRAME_BYTES;
 use crate::packet::{HEADER_BYTES, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TYPE_SEQPACKET, TYPE_STREAM};
 
@@ -98,6 +99,9 @@ pub(crate) enum Delivery {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    // Dropped before the socket, whose end has others look at it.
+    /// How the connection ends, where the socket's other end is another machine's.
+    pub(crate) fate: Option<Fate>,
     pub(crate) key: Key,
     pub(crate) host: Host,
     pub(crate) phase: Phase,
@@ -126,6 +130,8 @@ pub(crate) struct Connection {
     pub(crate) hung_up: bool,
     /// What went wrong when bytes were sent to the front's socket: it ends once what is there to be read is with the guest.
     pub(crate) broken: Option<Errno>,
+    /// The other machine made the socket and may have kept it open, too: to close it does not take it out of the poller.
+    pub(crate) is_foreign: bool,
     /// When the session loses patience with it.
     pub(crate) deadline: Option<Instant>,
 }
@@ -152,6 +158,8 @@ impl Connection {
             reading: None,
             hung_up: false,
             broken: None,
+            fate: None,
+            is_foreign: false,
             deadline: None,
         }
     }
@@ -171,6 +179,7 @@ impl Connection {
         let write = self.has_backlog() && !self.limited && self.host_shut & SHUT_RECEIVE == 0;
         match self.phase {
             Phase::Asked { .. } | Phase::Closing => None,
+            Phase::Dialing if self.fate.is_some() => Some(Interest::Read),
             Phase::Dialing => Some(Interest::Write),
             Phase::Draining => write.then_some(Interest::Write),
             Phase::Open => match (self.flow, write) {
@@ -287,7 +296,8 @@ impl Connection {
     }
 
     /// Whoever is at the other end of a front's socket sees a reset when it is closed.
-    pub(crate) fn reset_on_close(&self) {
+    pub(crate) fn reset_on_close(&mut self) {
+        self.fate = None;
         if let Host::Front(stream) = &self.host {
             // Without it the end is merely a quiet one.
             let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
@@ -297,7 +307,25 @@ impl Connection {
     /// The error that the socket met, if it did; it is asked for once.
     pub(crate) fn error(&self) -> Option<Errno> {
         let stream = self.host.stream()?;
-        sockopt::socket_error(stream).unwrap_or_else(Err).err()
+        let error = sockopt::socket_error(stream).unwrap_or_else(Err).err();
+        error.or_else(|| self.is_reset().then_some(Errno::CONNRESET))
+    }
+
+    /// Whether another machine at the socket's end, which has been read, reset the connection.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.fate.as_ref().is_some_and(Fate::is_reset)
+    }
+
+    /// Whether the front's socket, which is ready, is connected; nothing while it is not known.
+    pub(crate) fn dialed(&self) -> Option<Result<(), Errno>> {
+        if self.fate.is_none() {
+            return Some(self.error().map_or(Ok(()), Err));
+        }
+        match recv(self.host.stream()?, &mut [0; 1][..], RecvFlags::DONTWAIT) {
+            Ok((1, _)) => Some(Ok(())),
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            _ => Some(Err(Errno::CONNREFUSED)),
+        }
     }
 
     fn shut(&self, how: Shutdown) {
@@ -316,6 +344,8 @@ impl Connection {
     fn failed(&mut self, error: &io::Error) -> Delivery {
         match Errno::from_io_error(error) {
             Some(Errno::PIPE) if !self.is_front_stream() => Delivery::Unread,
+            // What TCP says where the other end is gone.
+            Some(Errno::PIPE) if self.fate.is_some() => Delivery::Broken(Errno::CONNRESET),
             errno => Delivery::Broken(errno.unwrap_or(Errno::IO)),
         }
     }

@@ -78,6 +78,9 @@ impl<'m> VsockService<'m, '_> {
         let stream = connection.host.stream()?;
         let mut filled = None;
         match room.receive(stream) {
+            Ok(0) if connection.is_reset() => {
+                self.session.reset(id, Some(Errno::CONNRESET), self.metrics);
+            }
             Ok(0) => {
                 connection.flow = Flow::Ended;
                 let flags = if connection.hung_up { SHUT_BOTH } else { SHUT_SEND };

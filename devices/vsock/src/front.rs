@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::device::Metrics;
+use crate::fate::Fate;
 use crate::inbound::Inbound;
 use crate::session::{Id, Session};
 
@@ -34,10 +35,13 @@ pub struct Channel(pub(crate) Id);
 pub struct Dialed {
     /// A stream socket that does not wait.
     pub socket: OwnedFd,
-    /// Its connection is under way; the device waits for it and tells the guest.
+    /// Its connection is under way; the device waits for it and tells the guest. With a [fate](Self::fate), the socket's first
+    /// byte says that the other machine has accepted.
     pub connecting: bool,
     /// What the guest sends is shown to [`Front::inspect`] before the socket has any of it.
     pub inspected: bool,
+    /// How the connection ends, where the other end of the socket is another machine's.
+    pub fate: Option<Fate>,
 }
 
 /// What is to be done with the first bytes of a stream.

@@ -25,6 +25,7 @@ mod connection;
 mod credit;
 mod device;
 mod direct;
+mod fate;
 mod front;
 mod inbound;
 mod outbound;
@@ -42,6 +43,7 @@ pub use backend::handoff::{Handoff, HandoffKind, HandoffMessage};
 pub use backend::unix::UnixSockets;
 pub use backend::{Accepted, Backend, Request};
 pub use device::{Limits, Metrics, Vsock};
+pub use fate::Fate;
 pub use front::{
     Channel, Channels, Dialed, FIRST_FRONT_TOKEN, FRAME_BYTES, Front, Inspection, MAX_PAYLOAD_BYTES, Message,
     Payload, Received, Sent,

@@ -178,8 +178,10 @@ impl Outbound<'_> {
             let phase = if dialed.connecting { Phase::Dialing } else { Phase::Open };
             let host = Host::Front(dialed.socket);
             let id = self.session.insert(key, host, phase).ok_or(Errno::NOBUFS)?;
-            if let Some(connection) = self.session.get(id).filter(|_| dialed.inspected) {
-                connection.inspected = Some(Box::new(frame));
+            if let Some(connection) = self.session.get(id) {
+                connection.inspected = dialed.inspected.then(|| Box::new(frame));
+                connection.is_foreign = dialed.fate.is_some();
+                connection.fate = dialed.fate;
             }
             id
         };

@@ -186,6 +186,9 @@ impl<'m> VsockService<'m, '_> {
                     connection.flow = Flow::NoBuffers;
                     self.session.starved.push_back(id);
                 }
+                Pumped::End if connection.is_reset() => {
+                    self.session.reset(id, Some(Errno::CONNRESET), self.metrics);
+                }
                 Pumped::End => {
                     connection.flow = Flow::Ended;
                     let flags = if connection.hung_up { SHUT_BOTH } else { SHUT_SEND };
@@ -239,9 +242,13 @@ impl<'m> VsockService<'m, '_> {
     /// The front's socket is connected, or will not be.
     fn dialed(&mut self, poller: &Poller, id: Id) {
         let Some(connection) = self.session.get(id) else { return };
-        if let Some(errno) = connection.error() {
-            Metrics::add(&self.metrics.refused, 1);
-            return self.session.reset(id, Some(errno), self.metrics);
+        match connection.dialed() {
+            Some(Ok(())) => {}
+            Some(Err(errno)) => {
+                Metrics::add(&self.metrics.refused, 1);
+                return self.session.reset(id, Some(errno), self.metrics);
+            }
+            None => return,
         }
         connection.phase = Phase::Open;
         let key = connection.key;
@@ -307,6 +314,10 @@ impl<'m> VsockService<'m, '_> {
     /// Gives the guest what there is for it.
     fn finish_turn(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.turn_front(poller)?;
+        for socket in self.session.leaving.drain(..) {
+            // One that was not watched is not there.
+            let _ = poller.remove(&socket);
+        }
         self.return_spent()?;
         self.flush_control()?;
         self.run.inbound.ring.notify()?;

@@ -80,6 +80,8 @@ pub(crate) struct Session {
     pub(crate) held: VecDeque<(Instant, Id)>,
     /// First descriptors of chains that wait for nothing any more.
     pub(crate) spent: Vec<u16>,
+    /// Sockets to take out of the poller and to close.
+    pub(crate) leaving: Vec<OwnedFd>,
     /// The guest must hear that all its connections are gone (§5.10.6.7).
     pub(crate) announce_loss: bool,
     /// What the front's connections may carry.
@@ -102,6 +104,7 @@ impl Session {
             starved: VecDeque::new(),
             held: VecDeque::new(),
             spent: Vec::new(),
+            leaving: Vec::new(),
             announce_loss: false,
             throttle: Throttle::default(),
         }
@@ -173,6 +176,10 @@ impl Session {
         self.set_deadline(id, None);
         let Some(mut connection) = self.slots.get_mut(id).and_then(Option::take) else { return };
         connection.shut_both();
+        if let Some(fate) = connection.fate.take() {
+            fate.finish();
+        }
+        let is_foreign = connection.is_foreign;
         if self.find(connection.key) == Some(id) {
             self.by_key.remove(&connection.key);
         }
@@ -188,6 +195,11 @@ impl Session {
         self.granted -= u64::from(connection.window.size_bytes());
         self.ended.streams += usize::from(connection.is_front_stream());
         self.free.push(id);
+        if let Host::Front(socket) = connection.host
+            && is_foreign
+        {
+            self.leaving.push(socket);
+        }
     }
 
     /// Ends a connection for both sides, at once; a guest that uses the front's is told why.

@@ -19,6 +19,8 @@ use super::{
 
 /// The deepest chain of files that include or extend each other.
 const MAX_FILES_DEEP: usize = 16;
+/// The name of a text that is not a file, in errors.
+const TEXT: &str = "config.yaml";
 /// The most files of a project.
 const MAX_FILES: usize = 256;
 
@@ -43,6 +45,26 @@ pub fn load(options: &LoadOptions) -> Result<Project, ConfigErrors> {
     for file in &found.files {
         if let Some(table) = loader.file(file, &dir, &Place::file(&Arc::from(file.as_path()))) {
             merge::merge(&mut root, table);
+        }
+    }
+    loader.finish(options, root, dir)
+}
+
+/// Reads a project from a text with the keys of `monocore.toml`, in YAML or JSON. It has no file: relative paths are as
+/// seen from the project's directory of `options`, and there is no `.env`.
+///
+/// # Errors
+/// Every problem of the text, with line and column, and of the files that it includes.
+pub fn load_text(text: &str, options: &LoadOptions) -> Result<Project, ConfigErrors> {
+    let dir = options.project_dir.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let mut loader = Loader::new(options, &dir);
+    let place: Arc<Path> = Arc::from(Path::new(TEXT));
+    let mut root = Table::default();
+    if let Some(mut table) = loader.parse(&place, text) {
+        loader.extend_all(&mut table, &dir, &dir);
+        let included = loader.included(&mut table, &dir, &dir);
+        if let Some(table) = include::join(table, included, &mut loader.errors) {
+            root = table;
         }
     }
     loader.finish(options, root, dir)

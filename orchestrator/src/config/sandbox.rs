@@ -8,11 +8,11 @@ use monocore_spec::{NetLimits, PolicySpec, Reach};
 use super::dotenv;
 use super::texts::{self, ParsedTexts};
 use super::{ConfigError, ConfigErrors, EnvFile, Healthcheck, Project, Service};
-use crate::project::{LABEL_PROJECT, LABEL_SERVICE};
+use crate::project::{LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE};
 use crate::spec::{
-    DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, LimitsSpec, MachineSpec, MountSource,
-    MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_env,
-    read_env_file,
+    DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec, LimitsSpec, MachineSpec,
+    MountSource, MountSpec, NetworkSpec, ProcessSpec, RootSource, RootSpec, SandboxSpec, SpecVersion,
+    StopSpec, parse_alias, parse_env, read_env_file,
 };
 
 /// Where secrets are in the guest.
@@ -33,6 +33,9 @@ impl Service {
         let mut labels = self.labels.clone();
         labels.insert(LABEL_PROJECT.into(), project.name.clone());
         labels.insert(LABEL_SERVICE.into(), self.name.clone());
+        if !self.groups.is_empty() {
+            labels.insert(LABEL_GROUPS.into(), self.groups.join(","));
+        }
         Ok(SandboxSpec {
             version: SpecVersion,
             name: None,
@@ -95,7 +98,7 @@ impl Service {
         let publish = self.ports.iter().filter_map(|text| texts::publish(text, openly).ok()).flatten();
         let mut groups = self.groups.iter().filter_map(|name| project.config.group(name)).peekable();
         let internal = groups.peek().is_some() && groups.all(|group| group.internal);
-        let default = if internal { Reach::None } else { Reach::default() };
+        let default = if internal { Reach::Group } else { Reach::default() };
         NetworkSpec {
             mode: parsed.mode.clone(),
             policy: PolicySpec { reach: parsed.reach.unwrap_or(default), rules: parsed.rules.clone() },
@@ -106,7 +109,20 @@ impl Service {
             log: None,
             log_max_bytes: None,
             limits: NetLimits::default(),
+            groups: if parsed.mode.is_ours() { self.memberships(project) } else { Vec::new() },
         }
+    }
+
+    /// Its groups, in each of which it has the service's name and its aliases.
+    fn memberships(&self, project: &Project) -> Vec<GroupMembership> {
+        let names = std::iter::once(&self.name).chain(&self.aliases);
+        let aliases: Vec<String> = names.filter_map(|name| parse_alias(name).ok()).collect();
+        let membership = |group: &String| GroupMembership {
+            project: Some(project.name.clone()),
+            aliases: aliases.clone(),
+            ..GroupMembership::new(group)
+        };
+        self.groups.iter().map(membership).collect()
     }
 
     /// Its own mounts, its groups' and its secrets, with absolute paths and the volumes' names on the host.

@@ -2,22 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use monocore_protocol::{Stdin, Stdio, Stream};
+use monocore_protocol::{ExitStatus, Stdin, Stdio, Stream, TermSize};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 
-use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, SandboxStats};
+use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, PeerLink, SandboxStats};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
     Endpoint, Input, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal, spawn_pump,
 };
 use crate::{Awaited, Error, Home, Record};
+
+/// How long a supervisor that asks another one waits to be accepted.
+const LINK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Hands `end` to the supervisor in `run_dir`, as one end of `link`.
+///
+/// # Errors
+/// The supervisor is gone or does not accept.
+pub(crate) fn hand_link(run_dir: &Path, link: PeerLink, end: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = socket::connect_within(run_dir, Some(LINK_PATIENCE))?;
+    wire::send(&socket, &ControlRequest::PeerLink(link), Some(end), SendFlags::DONTWAIT)
+}
 
 /// A connection to a running sandbox's supervisor; one request at a time.
 #[derive(Debug)]
@@ -320,6 +333,72 @@ impl RemoteCommand {
     fn tell(&self, request: &ControlRequest) {
         // When the supervisor is gone, its socket says so at the next look.
         let _ = wire::send(&self.client.socket, request, None, SendFlags::DONTWAIT);
+    }
+}
+
+/// The same connection in another thread's hands: signals, sizes, and its end.
+#[derive(Debug)]
+pub struct ControlHandle {
+    socket: OwnedFd,
+}
+
+impl ControlHandle {
+    /// Sends a signal, 1 to 64, to the connection's command.
+    pub fn signal(&self, signal: u8) {
+        self.tell(&ControlRequest::Signal(signal));
+    }
+
+    /// Gives the terminal of the connection's command a new size.
+    pub fn resize(&self, size: TermSize) {
+        self.tell(&ControlRequest::Resize(size));
+    }
+
+    /// Ends the connection: a command is killed, and a thread that waits for a reply is told that none will come.
+    pub fn hang_up(&self) {
+        // The only possible failure is that the connection has ended.
+        let _ = shutdown(&self.socket, Shutdown::Both);
+    }
+
+    fn tell(&self, request: &ControlRequest) {
+        // When the supervisor is gone, whoever waits for the command learns of it.
+        let _ = wire::send(&self.socket, request, None, SendFlags::DONTWAIT);
+    }
+}
+
+impl ControlClient {
+    /// The connection for another thread.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn handle(&self) -> Result<ControlHandle, Error> {
+        let socket = self.socket.try_clone().map_err(|error| self.failed(&error))?;
+        Ok(ControlHandle { socket })
+    }
+}
+
+impl RemoteCommand {
+    /// Waits for the command's end. Signals and sizes come by a [`ControlHandle`].
+    ///
+    /// # Errors
+    /// As [`Self::run_to_end`]; [`SessionError::Lost`] also after [`ControlHandle::hang_up`].
+    pub fn wait(mut self) -> Result<ExitStatus, SessionError> {
+        let mut connected = true;
+        loop {
+            if let Some(result) = self.progress.result() {
+                return result;
+            }
+            let mut fds = vec![PollFd::from_borrowed_fd(self.progress.ended(), PollFlags::IN)];
+            if connected {
+                fds.push(PollFd::new(&self.client.socket, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(SessionError::io("waiting for the command", error)),
+            }
+            if fds.get(1).is_some_and(|socket| !socket.revents().is_empty()) {
+                connected = self.take_reply()?;
+            }
+        }
     }
 }
 

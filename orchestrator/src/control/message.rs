@@ -1,5 +1,7 @@
 //! What travels on a control socket.
 
+use std::net::Ipv4Addr;
+
 use monocore_channel::MachineCounters;
 use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,22 @@ pub(crate) enum ControlRequest {
     /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
     /// [`ControlReply::Ended`] that it does not.
     WaitFor(Condition),
+    /// Give the machine a link to another member of a group; the message carries it. There is no reply: a link that is not
+    /// taken is closed.
+    PeerLink(PeerLink),
+}
+
+/// A link between the machines of two members of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PeerLink {
+    /// The project that the group is of.
+    pub(crate) project: Option<String>,
+    /// The group.
+    pub(crate) group: String,
+    /// The address of the member that is asked.
+    pub(crate) own: Ipv4Addr,
+    /// The address of the member that asks.
+    pub(crate) peer: Ipv4Addr,
 }
 
 /// What can be waited for.

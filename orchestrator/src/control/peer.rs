@@ -22,7 +22,6 @@ impl ControlPeer {
     /// The next request, if one is there.
     pub(crate) fn receive(&self) -> Received<ControlRequest> {
         match wire::receive(&self.0, RecvFlags::DONTWAIT) {
-            Ok(Received::Message(request, _)) => Received::Message(request, None),
             Ok(other) => other,
             Err(error) => {
                 self.reply(&ControlReply::Refused(error.to_string()));

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -69,8 +70,17 @@ impl AsFd for ControlSocket {
 /// # Errors
 /// The system's: `NotFound` and `ConnectionRefused` where nobody listens.
 pub(super) fn connect(run_dir: &Path) -> io::Result<OwnedFd> {
+    connect_within(run_dir, None)
+}
+
+/// The same, which waits no longer than `patience` for a supervisor that does not accept.
+///
+/// # Errors
+/// As [`connect`]; `WouldBlock` when the time is over.
+pub(super) fn connect_within(run_dir: &Path, patience: Option<Duration>) -> io::Result<OwnedFd> {
     let (_directory, address) = address(run_dir)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, patience)?;
     loop {
         match rustix::net::connect(&socket, &address) {
             Err(Errno::INTR) => {}

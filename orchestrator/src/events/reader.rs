@@ -38,6 +38,8 @@ pub struct EventReader {
     files: VecDeque<BufReader<File>>,
     line: Vec<u8>,
     changes: OwnedFd,
+    /// Readable, or hung up, once nobody wants more.
+    interrupt: Option<OwnedFd>,
 }
 
 impl EventReader {
@@ -50,7 +52,8 @@ impl EventReader {
         make_private_dir(&dir)?;
         let failed = |error: io::Error| Error::file("follow", &dir)(error);
         let changes = watch(&dir).map_err(|errno| failed(errno.into()))?;
-        let mut reader = Self { dir: dir.clone(), files: VecDeque::new(), line: Vec::new(), changes };
+        let mut reader =
+            Self { dir: dir.clone(), files: VecDeque::new(), line: Vec::new(), changes, interrupt: None };
         if start == EventStart::Oldest {
             reader.add(OLD).map_err(failed)?;
         }
@@ -61,6 +64,13 @@ impl EventReader {
             newest.seek(SeekFrom::End(0)).map_err(failed)?;
         }
         Ok(reader)
+    }
+
+    /// [`Self::wait`] ends once `interrupt` is readable or its other end is closed.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: OwnedFd) -> Self {
+        self.interrupt = Some(interrupt);
+        self
     }
 
     /// The next event that is there, without waiting.
@@ -89,7 +99,8 @@ impl EventReader {
         }
     }
 
-    /// Waits until something may have been appended, or until `until`; false when that is past.
+    /// Waits until something may have been appended, or until `until`; false when that is past, or when it was
+    /// interrupted.
     ///
     /// # Errors
     /// The system's.
@@ -99,8 +110,11 @@ impl EventReader {
             Some(Ok(left)) => Timespec::try_from(left).ok(),
             None => None,
         };
-        match poll(&mut [PollFd::new(&self.changes, PollFlags::IN)], left.as_ref()) {
+        let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN)];
+        fds.extend(self.interrupt.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        match poll(&mut fds, left.as_ref()) {
             Ok(0) => return Ok(false),
+            Ok(_) if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) => return Ok(false),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

@@ -32,6 +32,8 @@ struct Follow {
     changes: OwnedFd,
     /// Readable, as a pipe at its end, once the sandbox is gone.
     end: OwnedFd,
+    /// Readable, or hung up, once nobody wants more.
+    interrupt: Option<OwnedFd>,
     ended: bool,
 }
 
@@ -48,6 +50,15 @@ impl LogReader {
             reader.add(age).map_err(Error::file("open", &reader.dir))?;
         }
         Ok(reader)
+    }
+
+    /// Stops to wait for more entries once `interrupt` is readable or its other end is closed.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: OwnedFd) -> Self {
+        if let Some(follow) = &mut self.follow {
+            follow.interrupt = Some(interrupt);
+        }
+        self
     }
 
     /// The next entry; waits for one while the log is followed and the sandbox runs.
@@ -130,16 +141,17 @@ impl Follow {
             Ok::<_, Errno>(changes)
         };
         let changes = watch().map_err(|errno| Error::file("follow", kept.log())(errno.into()))?;
-        Ok(Some(Self { changes, end, ended: false }))
+        Ok(Some(Self { changes, end, interrupt: None, ended: false }))
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let mut fds = [PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)];
+        fds.extend(self.interrupt.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        self.ended = !fds[1].revents().is_empty();
+        self.ended = fds[1..].iter().any(|fd| !fd.revents().is_empty());
         // What changed is found by reading the files.
         let mut events = [0; 4096];
         match rustix::io::read(&self.changes, &mut events) {

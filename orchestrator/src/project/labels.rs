@@ -9,6 +9,8 @@ use crate::config::Condition;
 pub const LABEL_PROJECT: &str = "dev.monocore.project";
 /// The service's name.
 pub const LABEL_SERVICE: &str = "dev.monocore.service";
+/// The names of the service's groups, separated by commas.
+pub const LABEL_GROUPS: &str = "dev.monocore.groups";
 /// The number of the replica, from 1.
 pub(super) const LABEL_NUMBER: &str = "dev.monocore.number";
 /// The services that are needed, as `NAME:CONDITION,…`.

@@ -9,7 +9,7 @@ use monocore_spec::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ParseError;
+use super::{GroupMembership, ParseError};
 
 /// How a sandbox reaches others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct NetworkSpec {
     pub log_max_bytes: Option<u64>,
     /// How much it may move, and of how many connections at a time, these in [`NetworkMode::Nat`] and [`NetworkMode::Tsi`].
     pub limits: NetLimits,
+    /// The groups that it is a member of, in [`NetworkMode::Nat`] and [`NetworkMode::Tsi`].
+    #[serde(default)]
+    pub groups: Vec<GroupMembership>,
 }
 
 /// By what a sandbox reaches others.
@@ -79,19 +82,17 @@ pub fn parse_network(text: &str) -> Result<NetworkMode, ParseError> {
     }
 }
 
-/// `none`, `public` or `any`.
+/// `none`, `group`, `public` or `any`.
 ///
 /// # Errors
 /// Any other text.
 pub fn parse_reach(text: &str) -> Result<Reach, ParseError> {
     match text {
         "none" => Ok(Reach::None),
-        "group" => {
-            Err(ParseError::new(text, "groups of sandboxes do not exist yet: use none, public or any"))
-        }
+        "group" => Ok(Reach::Group),
         "public" => Ok(Reach::Public),
         "any" => Ok(Reach::Any),
-        _ => Err(ParseError::new(text, "a reach is none, public or any")),
+        _ => Err(ParseError::new(text, "a reach is none, group, public or any")),
     }
 }
 
@@ -240,10 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reach_that_does_not_exist_yet_is_refused() {
-        assert_eq!(parse_reach("any"), Ok(Reach::Any));
-        let refused = parse_reach("group").unwrap_err().to_string();
-        assert!(refused.contains("groups of sandboxes do not exist yet"), "{refused}");
+    fn a_reach_is_one_of_four() {
+        for (text, reach) in
+            [("none", Reach::None), ("group", Reach::Group), ("public", Reach::Public), ("any", Reach::Any)]
+        {
+            assert_eq!(parse_reach(text), Ok(reach));
+        }
         assert!(parse_reach("all").is_err());
     }
 

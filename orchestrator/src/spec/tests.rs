@@ -92,6 +92,7 @@ prop_compose! {
         dns in any::<Vec<IpAddr>>(),
         dns_search in any::<Vec<String>>(),
         log in any::<Option<String>>(),
+        group in any::<Option<(Option<String>, String, Vec<String>, Option<std::net::Ipv4Addr>)>>(),
     ) -> NetworkSpec {
         let rule = parse_net_rule("allow:10.0.0.0/8,port=1-9,proto=udp").unwrap();
         let mut spec = NetworkSpec {
@@ -101,6 +102,10 @@ prop_compose! {
             dns,
             dns_search,
             log: log.map(Into::into),
+            groups: group
+                .map(|(project, group, aliases, address)| GroupMembership { project, group, aliases, address })
+                .into_iter()
+                .collect(),
             ..NetworkSpec::default()
         };
         spec.policy.rules.push(rule);

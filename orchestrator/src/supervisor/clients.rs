@@ -98,6 +98,8 @@ pub(crate) struct StopRequest {
 #[derive(Debug, Default)]
 pub(super) struct Served {
     pub(super) stops: Vec<StopRequest>,
+    /// One of them sent the command the signal that asks it to end: the user wants no restart.
+    pub(super) is_ended: bool,
     /// One of them used the sandbox, or ceased to.
     pub(super) was_used: bool,
 }
@@ -271,6 +273,11 @@ impl Client {
             }
             match self.peer.receive() {
                 Received::Nothing => return,
+                Received::Message(ControlRequest::PeerLink(link), end) => {
+                    if let (Some(line), Some(end)) = (&desk.sandbox.peers, end) {
+                        line.take_link(&link, end.as_fd());
+                    }
+                }
                 Received::Message(request, _) => self.request(request, desk),
                 Received::Closed => {
                     self.gone = true;
@@ -296,6 +303,7 @@ impl Client {
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
                     desk.journal.note("kill", &[("signal", &signal.to_string())]);
+                    desk.served.is_ended |= signal == sandbox.stop_signal || signal == SIGKILL;
                 }
                 self.answer(process.signal(signal));
             }
@@ -304,6 +312,8 @@ impl Client {
                 self.awaits = Awaits::End;
                 desk.served.stops.push(StopRequest { signal, grace_ms });
             }
+            // Served with its descriptor.
+            ControlRequest::PeerLink(_) => {}
             ControlRequest::Wait => self.awaits = Awaits::Exit,
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
             ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),

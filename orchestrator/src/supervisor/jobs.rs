@@ -3,6 +3,7 @@
 
 mod power;
 mod stats;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use monocore_channel::{Asked, Asker, MachineReply, MachineRequest};
+use monocore_channel::{Asked, Asker, MachineCounters, MachineReply, MachineRequest};
 use monocore_protocol::{Request, RequestId};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -35,6 +36,8 @@ pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
     next: JobId,
     power: Power,
+    /// Counters that the supervisor asked for, and whether they came.
+    traffic: Option<Option<MachineCounters>>,
 }
 
 /// What a client waits for.
@@ -50,6 +53,7 @@ struct Job {
 enum Work {
     Stats(StatsWork),
     Power(PowerWork),
+    Traffic,
 }
 
 /// What a job waits for.
@@ -85,6 +89,7 @@ impl Jobs {
             running: BTreeMap::new(),
             next: 0,
             power: Power::new(run_dir),
+            traffic: None,
         })
     }
 
@@ -171,6 +176,7 @@ impl Jobs {
         let next = match work {
             Work::Stats(work) => work.next(news),
             Work::Power(work) => self.power_next(work, news),
+            Work::Traffic => return self.traffic_came(news),
         };
         match next {
             Next::Wait(work) => {

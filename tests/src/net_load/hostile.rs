@@ -11,6 +11,8 @@ use super::{Numbers, names};
 
 /// How long an attempt waits. What is refused is refused at once.
 const PATIENCE: Duration = Duration::from_millis(150);
+/// The same for one that may succeed.
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Addresses of metadata services, of this host's networks and of the host itself.
 const V4: &[[u8; 4]] = &[
@@ -99,6 +101,16 @@ pub(super) fn addresses(rounds: usize, ports: &[u16]) -> String {
     format!("{tries} tries, {connected} connected")
 }
 
+/// Tries each of `targets`, by TCP and by UDP.
+pub(super) fn targets(targets: &[SocketAddr]) -> String {
+    let mut connected = 0;
+    for target in targets {
+        connected += usize::from(by_stream_within(*target, LONG_PATIENCE));
+        by_datagram(*target);
+    }
+    format!("{} tries, {connected} connected", 2 * targets.len())
+}
+
 /// Asks for each of `names` again and again, and tries every address that is answered, and those answered before.
 pub(super) fn names(server: IpAddr, rounds: usize, port: u16, list: &[&str]) -> Result<String> {
     let (mut tries, mut connected, mut answered) = (0, 0, 0);
@@ -125,11 +137,15 @@ pub(super) fn names(server: IpAddr, rounds: usize, port: u16, list: &[&str]) -> 
 
 /// Whether a connection was made. Whatever goes wrong with it, it was not.
 fn by_stream(target: SocketAddr) -> bool {
+    by_stream_within(target, PATIENCE)
+}
+
+fn by_stream_within(target: SocketAddr, patience: Duration) -> bool {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let Ok(socket) = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None) else {
         return false;
     };
-    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE)).is_ok() && connect(&socket, &target).is_ok()
+    set_socket_timeout(&socket, Timeout::Send, Some(patience)).is_ok() && connect(&socket, &target).is_ok()
 }
 
 fn by_datagram(target: SocketAddr) {

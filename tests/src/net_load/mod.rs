@@ -5,6 +5,7 @@
 mod crowd;
 mod frames;
 mod hostile;
+mod member;
 mod names;
 mod ordinary;
 mod sys;
@@ -26,6 +27,9 @@ pub const USAGE: &str = "usage: net-load send ADDRESS:PORT BYTES\n\
        net-load ask SERVER NAME udp|edns|tcp\n\
        net-load echo PORT\n\
        net-load ordinary\n\
+       net-load serve PORT\n\
+       net-load visit NAME PORT BYTES CONNECTIONS\n\
+       net-load reach ADDRESS:PORT…\n\
        net-load attack ROUNDS PORT…\n\
        net-load attack-names SERVER ROUNDS PORT NAME…\n\
        net-load attack-frames ROUNDS PORT";
@@ -45,6 +49,14 @@ pub fn run(arguments: &[&str]) -> Result<String> {
         ["ask", server, name, way] => names::ask(ip(server)?, name, way),
         ["echo", port] => ordinary::echo(port.parse()?),
         ["ordinary"] => Ok(ordinary::rights()),
+        ["serve", port] => member::serve(port.parse()?),
+        ["visit", name, port, bytes, count] => {
+            member::visit(name, port.parse()?, bytes.parse()?, count.parse()?)
+        }
+        ["reach", targets @ ..] => {
+            let targets = targets.iter().map(|target| address(target)).collect::<Result<Vec<_>>>()?;
+            Ok(hostile::targets(&targets))
+        }
         ["attack", rounds, ports @ ..] => {
             let ports = ports.iter().map(|port| port.parse()).collect::<Result<Vec<u16>, _>>()?;
             Ok(hostile::addresses(rounds.parse()?, &ports))

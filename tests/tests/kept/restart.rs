@@ -60,9 +60,15 @@ fn a_machine_that_is_killed_comes_back_with_its_ports_and_disk() {
     });
     assert_eq!(sandbox.exec(&[], "cat /kept").out(), "precious\n");
     assert_eq!(ran(&[&["port", "restart-machine"]]).out(), ports);
-    // A kill by the user ends it for good.
-    ran(&[&["kill", "restart-machine"]]).out();
-    assert_eq!(sandbox.inspect()["state"]["status"], "exited");
+    // Another signal than the stop signal does not end it for good, the stop signal does.
+    for (signal, status, restarts) in [("INT", "running", 2), ("TERM", "exited", 2)] {
+        ran(&[&["kill", "-s", signal, "restart-machine"]]).out();
+        until(status, || {
+            let state = sandbox.inspect()["state"].clone();
+            state["status"] == status && state["restart_count"] == restarts
+        });
+    }
+    assert_eq!(sandbox.inspect()["state"]["is_stopped"], true);
 }
 
 #[test]

@@ -145,3 +145,26 @@ fn an_images_dangling_links_get_their_files() {
     }
     assert!(!Path::new("/run/no-hosts").exists(), "this machine's own /run is not touched");
 }
+
+#[test]
+fn an_image_with_one_layer_twice_is_loaded_as_docker_saves_it() {
+    let world = World::get();
+    let layer = |content: &str| {
+        let mut layer = Layer::default();
+        layer.dir("d").file("d/x", content.as_bytes()).file(&format!("d/{content}"), b"");
+        layer
+    };
+    let layers = [
+        busybox().unwrap(),
+        layer("first"),
+        Layer::default(),
+        layer("second"),
+        Layer::default(),
+        layer("first"),
+    ];
+    world.load("test/twice:latest", &json!({ "Env": ["PATH=/bin"] }), &layers);
+    assert_eq!(
+        world.run(["test/twice:latest", "sh", "-c", "cat /d/x; ls /d"]).out(),
+        "firstfirst\nsecond\nx\n"
+    );
+}

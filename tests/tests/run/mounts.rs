@@ -1,5 +1,7 @@
 //! What of the host a guest sees.
 
+use std::os::unix::fs::FileTypeExt;
+
 use monocore_tests::world::World;
 
 #[test]
@@ -121,4 +123,36 @@ fn a_link_that_a_guest_planted_leads_no_later_sandbox_out() {
     // A link of the host's own is followed, as by Docker.
     std::os::unix::fs::symlink("secret", dir.join("own")).unwrap();
     assert_eq!(world.script(&["-v", &at("own", "/mnt:ro")], "cat /mnt/key").out(), "secret\n");
+}
+
+/// A guest's program with all kinds of sockets and a pipe on its share.
+const SOCKETS: &str = r#"
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX); server.bind("/s/sock"); server.listen(); os.chmod("/s/sock", 0o666)
+if os.fork() == 0:
+    client = socket.socket(socket.AF_UNIX); client.connect("/s/sock"); client.sendall(b"over")
+    print(client.recv(9).decode(), flush=True); os._exit(0)
+client, _ = server.accept(); print(client.recv(9).decode(), flush=True); client.sendall(b"back"); os.wait()
+datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); datagrams.bind("/s/dgram")
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"gram", "/s/dgram"); print(datagrams.recv(9).decode())
+os.mkfifo("/s/fifo")
+if os.fork() == 0:
+    open("/s/fifo", "w").write("fifo"); os._exit(0)
+print(open("/s/fifo").read()); os.wait()
+os.unlink("/s/sock"); again = socket.socket(socket.AF_UNIX); again.bind("/s/sock"); print("again")
+"#;
+
+#[test]
+fn sockets_and_pipes_on_a_share_work_within_the_guest() {
+    let world = World::get();
+    let share = world.path("sockets-on-a-share");
+    std::fs::create_dir_all(&share).unwrap();
+    std::fs::write(share.join("program.py"), SOCKETS).unwrap();
+    let mount = format!("{}:/s", share.display());
+    let script = "PYTHONHOME=/host exec /host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path \
+                  /host/lib/x86_64-linux-gnu /host/bin/python3 /s/program.py";
+    let ran = world.script(&["-v", &mount, "-v", "/usr:/host:ro"], script);
+    assert_eq!(ran.out(), "over\nback\ngram\nfifo\nagain\n");
+    let kind = |name: &str| std::fs::symlink_metadata(share.join(name)).unwrap().file_type();
+    assert!(kind("sock").is_socket() && kind("dgram").is_socket() && kind("fifo").is_fifo());
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
 use monocore_tests::world::{PLAIN, Ran, World};
@@ -117,4 +117,57 @@ fn a_published_socket_leads_into_the_guest_and_goes_with_it() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     child.wait().unwrap();
     assert!(!path.exists(), "the socket goes with its sandbox");
+}
+
+/// An agent of OpenSSH that ends with the test.
+struct SshAgent(std::process::Child);
+
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_keys_of_this_machines_ssh_agent_are_used_in_a_guest() {
+    let world = World::get();
+    let (socket, key) = (world.path("ssh-agent.sock"), world.path("ssh-key"));
+    let agent =
+        Command::new("/usr/bin/ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn();
+    let _agent = SshAgent(agent.unwrap());
+    while UnixStream::connect(&socket).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let here = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let output = command.args(arguments).env("SSH_AUTH_SOCK", &socket).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let path = key.to_str().unwrap();
+    here("/usr/bin/ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "test-key", "-f", path]);
+    here("/usr/bin/ssh-add", &["-q", path]);
+    // The secret stays here: the guest has only the agent.
+    std::fs::remove_file(&key).unwrap();
+    let known = here("/usr/bin/ssh-add", &["-l"]);
+    let program = |name: &str| {
+        format!(
+            "/host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path /host/lib/x86_64-linux-gnu /host/bin/{name}"
+        )
+    };
+    let script = format!(
+        "{} -l && cat > /tmp/key.pub && echo signed > /tmp/text && {} -Y sign -f /tmp/key.pub -n test /tmp/text && \
+         cat /tmp/text.sig",
+        program("ssh-add"),
+        program("ssh-keygen"),
+    );
+    for more in [&["--network", "nat"][..], &["--no-net"]] {
+        let mut run = world.run_command(["-i", "--ssh-agent", "-v", "/usr:/host:ro"]);
+        run.args(more).args([PLAIN, "sh", "-c", &script]).env("SSH_AUTH_SOCK", &socket);
+        run.stdin(std::fs::File::open(key.with_extension("pub")).unwrap());
+        let ran = Ran::from(run.output().unwrap());
+        let signature = ran.out().strip_prefix(&known).unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(signature.starts_with("-----BEGIN SSH SIGNATURE-----"), "{ran:?}");
+    }
 }

@@ -4,6 +4,7 @@
 //! are named by path or by the number of an inherited descriptor.
 
 mod network;
+mod peers;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub use network::{
     Action, BoundPort, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRate, NetRates, NetRule, NetTarget,
     Network, PasstSpec, PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
 };
+pub use peers::{GroupAddress, PEER_MESSAGE_MAX_BYTES, PeerReply, PeerRequest, PeersSpec};
 
 /// The version of [`VmSpec`] this crate writes and reads.
 pub const SPEC_VERSION: u32 = 1;

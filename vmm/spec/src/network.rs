@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Sink;
+use crate::{PeersSpec, Sink};
 
 /// A machine's way to the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct ProxySpec {
     /// How much the guest may use.
     #[serde(default)]
     pub limits: NetLimits,
+    /// The groups that the guest is a member of.
+    #[serde(default)]
+    pub peers: Option<PeersSpec>,
 }
 
 /// Addresses of a link between a guest and what stands for the network.
@@ -178,10 +181,12 @@ pub struct PolicySpec {
 pub enum Reach {
     /// Nothing.
     None,
-    /// Public addresses.
+    /// The other members of its groups.
+    Group,
+    /// The other members of its groups, and public addresses.
     #[default]
     Public,
-    /// Public and private addresses. This host and cloud metadata still need a rule.
+    /// The other members of its groups, public and private addresses. This host and cloud metadata still need a rule.
     Any,
 }
 

@@ -28,6 +28,9 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
             for port in &nat.proxy.bound {
                 stack.publish(*port, files::descriptor(port.fd)?).map_err(|e| fail.because(e))?;
             }
+            if let Some(peers) = &nat.proxy.peers {
+                stack.join(&peers.groups, files::descriptor(peers.fd)?);
+            }
             (nat.mac, Box::new(stack))
         }
         Network::Tap(tap) => {
@@ -73,6 +76,9 @@ pub(super) fn carry(vsock: Vsock, network: &Network, fail: &Fail) -> Result<Vsoc
     let mut front = Tsi::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))?;
     for port in &spec.bound {
         front.publish(*port, files::descriptor(port.fd)?).map_err(|e| fail.because(e))?;
+    }
+    if let Some(peers) = &spec.peers {
+        front.join(&peers.groups, files::descriptor(peers.fd)?);
     }
     Ok(vsock.with_front(tsi::PORT, Box::new(front)).with_rates(rates(network.rates())))
 }

@@ -74,6 +74,7 @@ pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
         Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy) => {
             numbers.extend(sink(&proxy.receipts));
             numbers.extend(proxy.bound.iter().map(|port| port.fd));
+            numbers.extend(proxy.peers.iter().map(|peers| peers.fd));
         }
         Network::Tap(TapSpec { interface: TapRef::Fd(number), .. }) => numbers.push(*number),
         Network::Passt(passt) => numbers.push(passt.fd),

@@ -46,6 +46,7 @@ const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
+const SOCK_SEQPACKET: u32 = 5;
 /// SOCK_NONBLOCK, SOCK_CLOEXEC: what may be said beside a socket's type.
 const SOCK_FLAGS: u32 = 0x800 | 0x8_0000;
 const IPPROTO_ICMP: u32 = 1;
@@ -54,9 +55,11 @@ const IPPROTO_ICMPV6: u32 = 58;
 const SOL_SOCKET: u32 = 1;
 const SOL_TCP: u32 = 6;
 const SOL_UDP: u32 = 17;
+const SO_TYPE: u32 = 3;
 const SO_ERROR: u32 = 4;
 const SO_SNDBUF: u32 = 7;
 const SO_LINGER: u32 = 13;
+const SO_DOMAIN: u32 = 39;
 const SO_PEEK_OFF: u32 = 42;
 const TCP_NODELAY: u32 = 1;
 const UDP_GRO: u32 = 104;
@@ -223,7 +226,7 @@ const PAIR: Rule =
 const INTERNET: &[Rule] = &[
     any(SYS_accept4),
     any(SYS_connect),
-    when(SYS_getsockopt, &[arg(1, &[SOL_SOCKET]), arg(2, &[SO_ERROR, SO_SNDBUF])]),
+    when(SYS_getsockopt, &[arg(1, &[SOL_SOCKET]), arg(2, &[SO_TYPE, SO_ERROR, SO_SNDBUF, SO_DOMAIN])]),
     when(SYS_recvfrom, &[flags(3, RECEIVING)]),
     when(SYS_recvmsg, &[flags(2, RECEIVING)]),
     when(SYS_sendmsg, &[flags(2, SENDING)]),
@@ -241,8 +244,12 @@ const INTERNET: &[Rule] = &[
         SYS_socket,
         &[arg(0, &[AF_INET6]), besides(1, SOCK_FLAGS, &[SOCK_DGRAM]), arg(2, &[IPPROTO_ICMPV6])],
     ),
-    // The name server's answers over TCP.
-    PAIR,
+    // The name server's answers over TCP, and connections and flows of datagrams to other members of a group. A pair of
+    // either kind is connected for good.
+    when(
+        SYS_socketpair,
+        &[arg(0, &[AF_UNIX]), besides(1, SOCK_FLAGS, &[SOCK_STREAM, SOCK_SEQPACKET]), arg(2, &[0])],
+    ),
     // Beginning the file of receipts anew.
     any(SYS_ftruncate),
 ];

@@ -201,7 +201,8 @@ pub(crate) const SOCKETS: &[Act] = &[
     act("a Unix socket of packets", |ground| connect_path(ground, SOCK_SEQPACKET)),
     act("connect an end of a pair", |ground| connect_pair(ground, SOCK_STREAM)).may_fail(&[EISCONN]),
     act("connect an end of a pair of datagrams", |ground| connect_pair(ground, SOCK_DGRAM)),
-    act("connect an end of a pair of packets", |ground| connect_pair(ground, SOCK_SEQPACKET)),
+    act("connect an end of a pair of packets", |ground| connect_pair(ground, SOCK_SEQPACKET))
+        .may_fail(&[EISCONN, EPROTOTYPE]),
     act("connect an open stream elsewhere", |ground| {
         let address = unix_address(ground.socket.as_os_str().as_encoded_bytes());
         call(SYS_connect, &[&&ground.pair.0, &&address[..], &110])

@@ -64,9 +64,15 @@ const DOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("monocore", &["monocore-orchestrator", "monocore-protocol", "monocore-spec", "monocore-vmm"]),
+    ("monocore-api", &[]),
+    (
+        "monocore-server",
+        &["monocore-api", "monocore-oci", "monocore-orchestrator", "monocore-protocol", "monocore-spec"],
+    ),
     (
         "monocore-cli",
         &[
+            "monocore-api",
             "monocore-blk",
             "monocore-fs",
             "monocore-guest",
@@ -77,6 +83,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "monocore-orchestrator",
             "monocore-protocol",
             "monocore-proxy",
+            "monocore-server",
             "monocore-spec",
             "monocore-vhost-user",
             "monocore-virtio",

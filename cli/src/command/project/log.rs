@@ -1,17 +1,14 @@
 //! `log`: the output of a project's sandboxes, together.
 
-use std::collections::VecDeque;
-use std::time::SystemTime;
-
 use anyhow::Context;
-use monocore_orchestrator::{Home, LogEntry, LogReader, Member};
+use monocore_orchestrator::{Home, LogSelection, Member, SelectedLog};
 
 use super::args::LogFlags;
 use super::down::members_of;
 use super::lines::{Output, Source};
 use super::{LogArgs, ProjectArgs, name, runner};
 use crate::command::args::RegistryArgs;
-use crate::command::logs::{Tail, last_lines};
+use crate::command::logs::Tail;
 
 pub(in crate::command) fn main(args: &LogArgs) -> anyhow::Result<()> {
     let files = ProjectArgs { file: args.file.clone(), more: args.more.clone() };
@@ -28,24 +25,25 @@ pub(in crate::command) fn show(files: &ProjectArgs, args: &LogFlags) -> anyhow::
     let names = members.iter().map(|member| member.entry.name.as_str());
     let output = Output::new(names, args.timestamps, args.no_prefix);
     let source = |index: usize, member: &Member| output.source(&member.entry.name, index, args.grep.as_ref());
-    let mut readers = Vec::new();
+    let mut readings = Vec::new();
     for (index, member) in members.iter().enumerate() {
         let Some(kept) = &member.entry.kept else { continue };
-        let mut reader = LogReader::open(&home, kept, args.follow)?;
-        let mut first = VecDeque::new();
-        if let Tail::Lines(count) = args.tail {
-            first = last_lines(LogReader::open(&home, kept, false)?, args.since, count, &mut reader)?;
-        }
-        readers.push(Reading { reader, first, since: args.since, source: source(index, member) });
+        let tail = match args.tail {
+            Tail::All => None,
+            Tail::Lines(count) => Some(count),
+        };
+        let selection = LogSelection { tail, since: args.since, follow: args.follow };
+        let log = SelectedLog::open(&home, kept, selection, None)?;
+        readings.push(Reading { log, source: source(index, member) });
     }
     if args.follow {
         return std::thread::scope(|scope| {
             let threads: Vec<_> =
-                readers.into_iter().map(|reading| scope.spawn(|| reading.drain())).collect();
+                readings.into_iter().map(|reading| scope.spawn(|| reading.drain())).collect();
             threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
         });
     }
-    by_time(readers)
+    by_time(readings)
 }
 
 fn chosen(files: &ProjectArgs, args: &LogFlags) -> anyhow::Result<Vec<Member>> {
@@ -57,28 +55,13 @@ fn chosen(files: &ProjectArgs, args: &LogFlags) -> anyhow::Result<Vec<Member>> {
 
 /// One sandbox's log on its way out.
 struct Reading<'a> {
-    reader: LogReader,
-    /// Entries that come before those of the reader.
-    first: VecDeque<LogEntry>,
-    since: Option<SystemTime>,
+    log: SelectedLog,
     source: Source<'a>,
 }
 
 impl Reading<'_> {
-    fn next(&mut self) -> anyhow::Result<Option<LogEntry>> {
-        if let Some(entry) = self.first.pop_front() {
-            return Ok(Some(entry));
-        }
-        while let Some(entry) = self.reader.next_entry().context("reading the log")? {
-            if self.since.is_none_or(|since| entry.time >= since) {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
-    }
-
     fn drain(mut self) -> anyhow::Result<()> {
-        while let Some(entry) = self.next()? {
+        while let Some(entry) = self.log.next_entry().context("reading the log")? {
             if !self.source.entry(&entry).context("writing the log")? {
                 return Ok(());
             }
@@ -91,13 +74,13 @@ impl Reading<'_> {
 fn by_time(mut readings: Vec<Reading<'_>>) -> anyhow::Result<()> {
     let mut heads = Vec::new();
     for reading in &mut readings {
-        heads.push(reading.next()?);
+        heads.push(reading.log.next_entry().context("reading the log")?);
     }
     loop {
         let times = heads.iter().enumerate().filter_map(|(index, head)| Some((head.as_ref()?.time, index)));
         let Some((_, index)) = times.min() else { break };
         let reading = &mut readings[index];
-        let next = reading.next()?;
+        let next = reading.log.next_entry().context("reading the log")?;
         if let Some(entry) = std::mem::replace(&mut heads[index], next)
             && !reading.source.entry(&entry).context("writing the log")?
         {

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use monocore_orchestrator::spec::{self, HostEntry, MountSpec, NetworkMode, PublishSocket, Signal};
+use monocore_orchestrator::spec::{
+    self, GroupMembership, HostEntry, MountSpec, NetworkMode, PublishSocket, Signal,
+};
 use monocore_orchestrator::{Home, Images};
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
@@ -160,14 +162,22 @@ impl RunArgs {
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkArgs {
     /// How the sandbox reaches others: nat (a network card), tsi (its sockets carried one by one, by monocore's own
-    /// kernel: cheaper, TCP and UDP only), none, tap:INTERFACE, or passt:SOCKET
-    #[arg(long, value_name = "MODE", default_value = "nat", value_parser = spec::parse_network)]
-    pub(super) network: NetworkMode,
+    /// kernel: cheaper, TCP and UDP only), none, tap:INTERFACE, or passt:SOCKET; or a network of `monocore network create`,
+    /// as --group, but it must exist. May be given several times
+    #[arg(long, visible_alias = "net", value_name = "MODE|NAME", default_value = "nat", value_parser = parse_network)]
+    pub(super) network: Vec<NetworkArg>,
+    /// Make it a member of a group, which is made if need be. Members reach each other by name and address, at any port, with
+    /// nat and tsi. May be given several times
+    #[arg(long, value_name = "[PROJECT/]NAME[,alias=NAME][,ip=ADDRESS]", value_parser = spec::parse_group)]
+    pub(super) group: Vec<GroupMembership>,
+    /// A further name for it in its groups
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = spec::parse_alias)]
+    pub(super) network_alias: Vec<String>,
     /// No network: the same as --network none
     #[arg(long)]
     pub(super) no_net: bool,
-    /// What it may reach where no rule says otherwise: none, public, or any (which means private addresses too,
-    /// but neither this machine nor cloud metadata)
+    /// What it may reach where no rule says otherwise: none; group (other members of its groups); public (these, and public
+    /// addresses); or any (private addresses, too, but neither this machine nor cloud metadata)
     #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
     pub(super) reach: Reach,
     /// Let it reach something or keep it from it: allow:TARGET or deny:TARGET, then ,port=N[-M] ,proto=tcp|udp|icmp ,in;
@@ -212,6 +222,35 @@ pub(super) struct NetworkArgs {
     /// A line for its /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = spec::parse_host_entry)]
     pub(super) add_host: Vec<HostEntry>,
+}
+
+/// What --network takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NetworkArg {
+    /// How the sandbox reaches others.
+    Mode(NetworkMode),
+    /// A group that is there.
+    Group(GroupMembership),
+}
+
+/// A mode, Docker's words for the usual one, or a group as Docker names a network: `NAME` or `name=NAME,alias=…,ip=…`.
+fn parse_network(text: &str) -> Result<NetworkArg, String> {
+    if let Ok(mode) = spec::parse_network(text) {
+        return Ok(NetworkArg::Mode(mode));
+    }
+    match text {
+        "bridge" | "default" => return Ok(NetworkArg::Mode(NetworkMode::Nat)),
+        "host" => {
+            let problem =
+                "a sandbox is a machine of its own and has no host network: use --allow-host and --publish";
+            return Err(problem.to_owned());
+        }
+        _ => {}
+    }
+    let group = spec::parse_group(text.strip_prefix("name=").unwrap_or(text));
+    group.map(NetworkArg::Group).map_err(|_| {
+        "a network is nat, tsi, none, tap:INTERFACE, passt:SOCKET, or a network's name".to_owned()
+    })
 }
 
 /// When to ask the registry.

@@ -4,14 +4,14 @@ use std::ffi::{OsStr, OsString};
 
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
-    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, ImageSpec, MachineSpec, MountSource,
-    MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, RootSpec, SandboxSpec,
-    SpecVersion, StopSpec, parse_env, read_env_file,
+    DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec,
+    MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource,
+    RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_env, read_env_file,
 };
 
 use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};
 
-use super::args::{NetworkArgs, Pull, RunArgs};
+use super::args::{NetworkArg, NetworkArgs, Pull, RunArgs};
 
 /// The variable that names an ssh-agent's socket (ssh-agent(1)).
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
@@ -121,13 +121,35 @@ impl RunArgs {
     }
 }
 
+impl RunArgs {
+    /// The networks that must be there: those that `--network` names.
+    pub(in crate::command) fn networks(&self) -> Vec<GroupMembership> {
+        let named = self.network.network.iter().filter_map(|network| match network {
+            NetworkArg::Group(group) => Some(group.clone()),
+            NetworkArg::Mode(_) => None,
+        });
+        named.collect()
+    }
+}
+
 impl NetworkArgs {
     /// What the flags ask for.
     ///
     /// # Errors
     /// A port of a sandbox without a stack to publish it, or two for the same place.
     fn into_spec(self) -> anyhow::Result<NetworkSpec> {
-        let mode = if self.no_net { NetworkMode::None } else { self.network };
+        let (mut mode, mut groups) = (NetworkMode::Nat, self.group);
+        for network in self.network {
+            match network {
+                NetworkArg::Mode(named) => mode = named,
+                NetworkArg::Group(group) => groups.push(group),
+            }
+        }
+        let mode = if self.no_net { NetworkMode::None } else { mode };
+        let groups = merged(groups, &self.network_alias)?;
+        if !mode.is_ours() && !groups.is_empty() {
+            bail!("--group: members of groups have the network nat or tsi");
+        }
         let publish: Vec<_> = self.publish.into_iter().flatten().collect();
         if !mode.is_ours() && !publish.is_empty() {
             bail!("--publish: ports are published with --network nat and tsi only");
@@ -167,8 +189,34 @@ impl NetworkArgs {
             log: self.net_log,
             log_max_bytes: (self.net_log_size > 0).then_some(self.net_log_size),
             limits: NetLimits { connections, rates },
+            groups,
         })
     }
+}
+
+/// Memberships in the same group as one, with `aliases` in each.
+fn merged(groups: Vec<GroupMembership>, aliases: &[String]) -> anyhow::Result<Vec<GroupMembership>> {
+    let mut all: Vec<GroupMembership> = Vec::new();
+    for group in groups {
+        let same =
+            |other: &&mut GroupMembership| (&other.project, &other.group) == (&group.project, &group.group);
+        match all.iter_mut().find(same) {
+            Some(known) => {
+                known.aliases.extend(group.aliases);
+                known.address = known.address.or(group.address);
+            }
+            None => all.push(group),
+        }
+    }
+    if all.is_empty() && !aliases.is_empty() {
+        bail!("--network-alias: the sandbox is in no group: name one with --group or --network");
+    }
+    for group in &mut all {
+        group.aliases.extend(aliases.iter().cloned());
+        group.aliases.sort();
+        group.aliases.dedup();
+    }
+    Ok(all)
 }
 
 /// The socket of the caller's ssh-agent, for every user of the guest.

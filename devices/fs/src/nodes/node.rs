@@ -52,6 +52,12 @@ pub(crate) struct Node {
     pub(super) opened: Option<Arc<OwnedFd>>,
     /// A descriptor of a file whose name was, or is about to be, taken away.
     pub(super) pinned: Option<Arc<OwnedFd>>,
+    /// A digest of size and times as the guest was told them last; 0 where it knows none, or asks before it uses them.
+    pub(super) told: u64,
+    /// The process whose open was refused since, as the file was newer.
+    pub(super) refused_pid: u32,
+    /// Reads refused in a row for that reason.
+    pub(super) refusals: u8,
     /// The guest has changed it and nothing was written back since.
     pub(crate) dirty: bool,
     /// Known to have neither set-id bits nor capabilities that a write would have to take away.
@@ -59,6 +65,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A `refused_pid` that no process has.
+    pub(super) const NOBODY: u32 = u32::MAX;
+
     pub(super) fn root() -> Self {
         let file = FileId::default();
         Self { lookups: 1, ..Self::bare(None, file, Place::Root) }
@@ -78,6 +87,9 @@ impl Node {
             handles: 0,
             opened: None,
             pinned: None,
+            told: 0,
+            refused_pid: Self::NOBODY,
+            refusals: 0,
             dirty: false,
             unprivileged: false,
         }
@@ -86,6 +98,11 @@ impl Node {
     /// Whether it is a directory of our own making.
     pub(crate) fn is_synthetic(&self) -> bool {
         matches!(self.place, Place::Root | Place::FileDir)
+    }
+
+    /// Whether the guest has a file of it open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened.is_some()
     }
 
     /// Whether it is this file of this share.

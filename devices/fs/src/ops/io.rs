@@ -6,9 +6,13 @@ use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::Outcome;
+use crate::host::Stat;
 use crate::server::{Call, Done, Server};
+use crate::share::CachePolicy;
 use crate::wire::{CopyFileRangeIn, FallocateIn, LseekIn, LseekOut, ReadIn, SizeOut, WriteIn};
 
+/// `FUSE_READ_CACHED` of our guest kernel (its patch 0018): the read fills the guest's cache.
+const READ_CACHED: u32 = 1 << 31;
 /// `FUSE_WRITE_CACHE`: the guest writes back its cache, where O_APPEND means nothing.
 const WRITE_CACHE: u32 = 1 << 0;
 /// `FUSE_WRITE_KILL_SUIDGID`: the writer has no right to keep set-id bits.
@@ -27,9 +31,18 @@ impl Server {
     /// File content goes from the file straight into the guest's buffers.
     pub(super) fn read(&mut self, call: &mut Call<'_>) -> Outcome {
         let read: ReadIn = call.args.take()?;
-        let file = self.open_file(read.fh, call.head.nodeid)?;
+        let id = call.head.nodeid;
+        let file = self.open_file(read.fh, id)?;
         let size = usize::try_from(read.size).map_err(|_| Errno::INVAL)?;
         let count = call.room(size).read_at(&file, read.offset).map_err(errno)?;
+        // Looked at after the read: what was changed before it shows.
+        if read.read_flags & READ_CACHED != 0
+            && self.nodes.share(id)?.cache == CachePolicy::Auto
+            && self.nodes.refuses_read(id, &Stat::of(&file)?)
+        {
+            // The guest's kernel asks for the attributes, drops what it has cached, and reads again.
+            return Err(Errno::STALE);
+        }
         self.metrics.read_bytes.fetch_add(count as u64, Ordering::Relaxed);
         Ok(Done::Data(count))
     }
@@ -48,6 +61,7 @@ impl Server {
         let append = !cached && write.flags & OFlags::APPEND.bits() != 0;
         let written = if append { data.append_to(&file) } else { data.write_at(&file, write.offset) };
         let count = written.map_err(errno)?;
+        self.nodes.untell(id);
         self.drop_privileges(id, &share, &file, write.write_flags & WRITE_KILL_SUIDGID != 0)?;
         self.mark_dirty(id);
         self.metrics.written_bytes.fetch_add(count as u64, Ordering::Relaxed);
@@ -66,6 +80,7 @@ impl Server {
         let share = self.writable_share(id)?;
         let file = self.open_file(fallocate.fh, id)?;
         rustix::fs::fallocate(&file, mode, fallocate.offset, fallocate.length)?;
+        self.nodes.untell(id);
         self.drop_privileges(id, &share, &file, true)?;
         self.mark_dirty(id);
         Ok(Done::Reply)
@@ -99,6 +114,7 @@ impl Server {
         let len = usize::try_from(copy.len.min(MAX_COPY)).map_err(|_| Errno::INVAL)?;
         let (mut off_in, mut off_out) = (copy.off_in, copy.off_out);
         let count = rustix::fs::copy_file_range(&from, Some(&mut off_in), &to, Some(&mut off_out), len)?;
+        self.nodes.untell(copy.nodeid_out);
         self.drop_privileges(copy.nodeid_out, &share, &to, true)?;
         self.mark_dirty(copy.nodeid_out);
         call.reply(&SizeOut { size: u32::try_from(count).map_err(|_| Errno::INVAL)?, padding: 0 });

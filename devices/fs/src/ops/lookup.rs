@@ -136,6 +136,7 @@ impl Server {
     ) -> Result<EntryOut, Errno> {
         let place = Place::At { parent, name: name.as_c_str().to_owned() };
         let id = self.nodes.enter(share, place, stat.id())?;
+        self.nodes.tell(id, stat);
         let mut attr = attr(stat, view);
         // Another file system of the host has its own inode numbers, so it needs a device number of its own in the guest.
         if stat.is_dir() && stat.id().mount != self.nodes.get(parent)?.file.mount {
@@ -165,6 +166,7 @@ impl Server {
         let stat = Stat::of(&share.root)?;
         let view = self.owners.view(share, &stat, || ProcPath::of(share.root.as_fd()));
         let id = self.nodes.enter(share, Place::ShareRoot, stat.id())?;
+        self.nodes.tell(id, &stat);
         Ok(entry_out(id, attr(&stat, view), share.cache, share.cache.valid()))
     }
 
@@ -201,13 +203,27 @@ impl Server {
             }
             None => self.stat_of(id, &share)?,
         };
+        self.nodes.tell(id, &stat);
         Ok((attr(&stat, view), Some(stat), share.cache))
     }
 
-    /// What the host says of a node.
-    fn stat_of(&self, id: u64, share: &Share) -> Result<(Stat, View), Errno> {
-        let (held, stat) = self.nodes.reach_seen(id)?;
-        Ok((stat, self.owners.view(share, &stat, || ProcPath::of(held.as_fd()))))
+    /// What the host says of a node. One look below its parent, where that is known to lie in the share.
+    fn stat_of(&mut self, id: u64, share: &Share) -> Result<(Stat, View), Errno> {
+        let node = self.nodes.get(id)?;
+        let (Place::At { parent, name }, false) = (&node.place, node.is_open()) else {
+            let (held, stat) = self.nodes.reach_seen(id)?;
+            return Ok((stat, self.owners.view(share, &stat, || ProcPath::of(held.as_fd()))));
+        };
+        let (parent, name, file) = (*parent, name.clone(), node.file);
+        let name = Name::new(&name)?;
+        let dir = self.nodes.reach(parent)?;
+        match Stat::at(&dir, name) {
+            Ok(stat) if stat.id() == file => {
+                Ok((stat, self.owners.view(share, &stat, || ProcPath::below(dir.as_fd(), name))))
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Err(Errno::STALE),
+            Err(e) => Err(e),
+        }
     }
 }
 

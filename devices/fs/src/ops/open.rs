@@ -60,9 +60,17 @@ impl Server {
         if writes(flags) {
             self.writable_share(id)?;
         }
-        let held = self.nodes.reach(id)?;
+        let (held, stat) = self.nodes.reach_seen(id)?;
+        if share.cache == CachePolicy::Auto
+            && !flags.contains(OFlags::TRUNC)
+            && self.nodes.refuses_open(id, call.head.pid, &stat)
+        {
+            // The guest's kernel looks the path up anew, and opens again.
+            return Err(Errno::STALE);
+        }
         let file = Arc::new(open_held(&held, flags)?);
         if flags.contains(OFlags::TRUNC) {
+            self.nodes.untell(id);
             self.drop_privileges(id, &share, &file, open.open_flags & KILL_SUIDGID != 0)?;
             self.mark_dirty(id);
         }

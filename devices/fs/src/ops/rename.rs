@@ -58,26 +58,31 @@ impl Server {
     ) -> Result<(), Errno> {
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         let replaced = if exchange { None } else { self.nodes.pin(share, new.parent, new.dir, new.name) };
-        let moved = Stat::at(old.dir, old.name).map(|stat| stat.id());
+        let moved = Stat::at(old.dir, old.name);
+        let other = if exchange { Stat::at(new.dir, new.name).ok() } else { None };
         let result =
             rustix::fs::renameat_with(old.dir, old.name.as_c_str(), new.dir, new.name.as_c_str(), flags);
         // Two names of one file: nothing was renamed, and nothing replaced.
-        let same = replaced.is_some() && moved.ok().and_then(|file| self.nodes.find(share, file)) == replaced;
+        let same =
+            replaced.is_some() && moved.is_ok_and(|stat| self.nodes.find(share, stat.id()) == replaced);
         self.settle_pin(replaced, result.is_ok() && !same);
         result?;
         if !same {
-            self.follow(share, new);
+            self.follow(share, new, moved.ok());
         }
         if exchange {
-            self.follow(share, old);
+            self.follow(share, old, other);
         }
         Ok(())
     }
 
-    /// Lets the node of what has come to lie at a name know its place.
-    fn follow(&mut self, share: &Share, end: End<'_>) {
-        if let Some(id) = Stat::at(end.dir, end.name).ok().and_then(|stat| self.nodes.find(share, stat.id()))
-        {
+    /// Lets the node of what has come to lie at a name know its place. `before` is what the file was before that.
+    fn follow(&mut self, share: &Share, end: End<'_>, before: Option<Stat>) {
+        let Ok(stat) = Stat::at(end.dir, end.name) else { return };
+        if let Some(id) = self.nodes.find(share, stat.id()) {
+            if let Some(before) = before {
+                self.nodes.still_told(id, &before, &stat);
+            }
             self.nodes.move_to(id, Place::At { parent: end.parent, name: end.name.as_c_str().to_owned() });
         }
     }

@@ -11,6 +11,7 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::Outcome;
+use crate::host::Stat;
 use crate::procpath::ProcPath;
 use crate::server::{Call, Done, Server};
 use crate::wire::{GetxattrIn, NAME_MAX, SetxattrIn, SizeOut, XATTR_MAX};
@@ -35,8 +36,9 @@ impl Server {
             .ok_or(Errno::INVAL)?;
         let id = call.head.nodeid;
         self.writable_share(id)?;
-        let held = self.nodes.reach(id)?;
+        let (held, before) = self.nodes.reach_seen(id)?;
         ProcPath::of(held.as_fd()).set_xattr(&name, value, flags)?;
+        self.nodes.still_told(id, &before, &Stat::of(&held)?);
         self.nodes.get_mut(id)?.unprivileged = false;
         self.mark_dirty(id);
         Ok(Done::Reply)
@@ -92,12 +94,13 @@ impl Server {
         let name = host_name(asked)?;
         let id = call.head.nodeid;
         self.writable_share(id)?;
-        let held = self.nodes.reach(id)?;
+        let (held, before) = self.nodes.reach_seen(id)?;
         let path = ProcPath::of(held.as_fd());
         match path.remove_xattr(&name) {
             Err(Errno::NODATA | Errno::OPNOTSUPP) if asked == CAPABILITY => path.remove_xattr(CAPABILITY)?,
             result => result?,
         }
+        self.nodes.still_told(id, &before, &Stat::of(&held)?);
         self.mark_dirty(id);
         Ok(Done::Reply)
     }

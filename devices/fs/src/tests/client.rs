@@ -33,6 +33,7 @@ pub(super) struct Client {
     pub(super) share: u64,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    pub(super) pid: u32,
     dir: TempDir,
     ram: GuestRam,
 }
@@ -68,6 +69,7 @@ impl Client {
             share: 0,
             uid: 0,
             gid: 0,
+            pid: 0,
             dir,
             ram: GuestRam::from_ranges(&[(GuestAddress(0), RAM_BYTES)]).unwrap(),
         };
@@ -150,6 +152,7 @@ impl Client {
             nodeid: node,
             uid: self.uid,
             gid: self.gid,
+            pid: self.pid,
             ..InHeader::default()
         };
         let reply = self.raw(&[head.as_bytes(), body].concat(), room).unwrap();

@@ -8,6 +8,7 @@ mod limits;
 mod locks;
 mod memory;
 mod moved;
+mod news;
 mod owners;
 mod protocol;
 mod random;

@@ -86,6 +86,30 @@ fn an_open_directory_is_listed_only_while_it_lies_in_the_share() {
 }
 
 #[test]
+fn a_directory_moved_within_the_share_is_itself_or_stale() {
+    let mut client = Client::new();
+    fs::create_dir_all(client.path("a/d")).unwrap();
+    let a = client.lookup(client.share, "a").unwrap().nodeid;
+    let d = client.lookup(a, "d").unwrap().nodeid;
+    client.create(d, "f").unwrap();
+    // As deep as before: the descriptor of a directory used before leads to it still.
+    fs::create_dir(client.path("b")).unwrap();
+    fs::rename(client.path("a/d"), client.path("b/e")).unwrap();
+    fs::create_dir(client.path("a/d")).unwrap();
+    client.create(d, "g").unwrap();
+    assert!(client.path("b/e/g").exists());
+    client.server.nodes.forget_recent();
+    assert_eq!(client.create(d, "h").unwrap_err(), Errno::STALE);
+    // At another depth.
+    let d = client.lookup(a, "d").unwrap().nodeid;
+    client.create(d, "f").unwrap();
+    fs::rename(client.path("a/d"), client.path("d")).unwrap();
+    assert_eq!(client.create(d, "h").unwrap_err(), Errno::STALE);
+    assert_eq!(client.lookup(client.share, "d").unwrap().nodeid, d);
+    client.create(d, "h").unwrap();
+}
+
+#[test]
 fn a_removed_directory_is_empty_and_one_in_its_place_is_not_it() {
     let mut client = Client::new();
     let share = client.share;

@@ -18,6 +18,7 @@ enum Step {
     Rename(u8, u8, u8),
     Unlink(u8),
     Forget(u8),
+    ForgetRecent,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -27,6 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0u8..6, 0u8..6, 0u8..4).prop_map(|(from, to, flags)| Step::Rename(from, to, flags)),
         (0u8..6).prop_map(Step::Unlink),
         (0u8..6).prop_map(Step::Forget),
+        Just(Step::ForgetRecent),
     ]
 }
 
@@ -84,6 +86,7 @@ fn apply(client: &mut Client, model: &mut Model, step: &Step) {
             client.forget(*node, 1);
             *node = client.lookup(share, &name(n)).unwrap().nodeid;
         }
+        Step::ForgetRecent => client.server.nodes.forget_recent(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything is hostile: names are followed with a bound on their parts, and what does not add up is no message.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const HEADER_BYTES: usize = 12;
 /// Of the header's flags: a response, truncated, recursion desired, recursion available.
@@ -16,8 +16,16 @@ const TYPE_A: u16 = 1;
 const TYPE_CNAME: u16 = 5;
 const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u16 = 41;
+const TYPE_ANY: u16 = 255;
 const CLASS_IN: u16 = 1;
 
+/// A pointer to the name in the question (RFC 1035 §4.1.4).
+const QUESTION_NAME: [u8; 2] = [0xc0, 12];
+/// Length of a record with an IPv4 address and such a name.
+const ADDRESS_RECORD_BYTES: usize = 16;
+/// How long an address of a group's member may be remembered. A member's address stays, but which of several with one name
+/// are there changes.
+const GROUP_TTL_S: u32 = 5;
 const MAX_NAME_BYTES: usize = 255;
 /// Labels and pointers of one name.
 const MAX_NAME_PARTS: usize = 128;
@@ -180,6 +188,27 @@ impl Answer {
 /// The answer to `query` that says `code` and nothing else.
 pub fn failure(query: &[u8], code: Code) -> Vec<u8> {
     header_and_question(query, code as u16)
+}
+
+/// The answer to `query`, which asks `question`, that the name has these IPv4 `addresses`: empty where other records were asked
+/// for. The asker gets as many as fit a datagram of `most_bytes`.
+pub fn addresses(query: &[u8], question: &Question, addresses: &[Ipv4Addr], most_bytes: usize) -> Vec<u8> {
+    let mut answer = header_and_question(query, Code::NoError as u16);
+    if question.kind != TYPE_A && question.kind != TYPE_ANY {
+        return answer;
+    }
+    let room = most_bytes.saturating_sub(answer.len()) / ADDRESS_RECORD_BYTES;
+    let count = addresses.len().min(room);
+    for address in &addresses[..count] {
+        answer.extend(QUESTION_NAME);
+        answer.extend(TYPE_A.to_be_bytes());
+        answer.extend(CLASS_IN.to_be_bytes());
+        answer.extend(GROUP_TTL_S.to_be_bytes());
+        answer.extend(4_u16.to_be_bytes());
+        answer.extend(address.octets());
+    }
+    answer[6..8].copy_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());
+    answer
 }
 
 /// The answer to `query` that says that it is too long for a datagram.

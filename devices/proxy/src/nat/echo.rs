@@ -2,7 +2,7 @@
 //! `net.ipv4.ping_group_range` lets it be.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -34,11 +34,22 @@ struct Flow {
     until: Instant,
 }
 
+/// An echo request to a member that a link is awaited to, with its answer.
+#[derive(Debug)]
+struct Waiting {
+    guest: IpAddr,
+    remote: IpAddr,
+    message: Vec<u8>,
+    /// The request's beginning, for an error that quotes it.
+    packet: Vec<u8>,
+}
+
 /// All echo requests under way, by whom they ask and by which process of the guest.
 #[derive(Debug, Default)]
 pub(crate) struct Echoes {
     flows: Slab<Flow>,
     by_key: HashMap<(IpAddr, u16), Id>,
+    waiting: Vec<Waiting>,
 }
 
 impl Echoes {
@@ -53,7 +64,7 @@ impl Echoes {
     pub(crate) fn request(
         &mut self,
         io: &mut Io<'_, '_>,
-        remote: IpAddr,
+        (guest, remote): (IpAddr, IpAddr),
         echo: &Echo,
         payload: &Buffers<'_>,
         packet: &[u8],
@@ -63,8 +74,14 @@ impl Echoes {
         message.resize(ECHO_BYTES + count, 0);
         payload.copy_to(0, &mut message[ECHO_BYTES..]);
         if io.engine.is_gateway(remote) {
-            let guest = io.link.guest(remote);
             return io.link.icmp(io.receiver, remote, guest, &message, HOP_LIMIT);
+        }
+        if let Some(own) = io.engine.peers.group_of(remote) {
+            return self.request_to_peer(
+                io,
+                own,
+                Waiting { guest, remote, message, packet: packet.to_vec() },
+            );
         }
         let id = match self.by_key.get(&(remote, echo.identifier)) {
             Some(id) => *id,
@@ -88,6 +105,49 @@ impl Echoes {
         message[0] = if remote.is_ipv4() { 8 } else { 128 };
         // Lost, as packets are; identifier and checksum are the kernel's to set.
         let _ = send(&flow.socket, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        Ok(())
+    }
+
+    /// An echo request to a member: its machine's being there is the answer.
+    fn request_to_peer(
+        &mut self,
+        io: &mut Io<'_, '_>,
+        own: Ipv4Addr,
+        waiting: Waiting,
+    ) -> Result<(), ServiceError> {
+        let IpAddr::V4(peer) = waiting.remote else { return Ok(()) };
+        if io.engine.outbound(Protocol::Icmp, SocketAddr::new(waiting.remote, 0), io.now).is_err() {
+            return io.link.unreachable(io.receiver, true, Unreachable::Prohibited, &waiting.packet);
+        }
+        match io.engine.peers.look_for(own, peer) {
+            Ok(true) => io.link.icmp(io.receiver, waiting.remote, waiting.guest, &waiting.message, HOP_LIMIT),
+            Ok(false) if self.waiting.len() < MAX_FLOWS => {
+                self.waiting.push(waiting);
+                Ok(())
+            }
+            // Lost, as packets are.
+            _ => Ok(()),
+        }
+    }
+
+    /// The member at `peer` is there, or is not.
+    pub(crate) fn found(
+        &mut self,
+        io: &mut Io<'_, '_>,
+        peer: Ipv4Addr,
+        is_there: bool,
+    ) -> Result<(), ServiceError> {
+        let (answered, others) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<Vec<_>, _>(|waiting| waiting.remote == IpAddr::V4(peer));
+        self.waiting = others;
+        for Waiting { guest, remote, message, packet } in answered {
+            if is_there {
+                io.link.icmp(io.receiver, remote, guest, &message, HOP_LIMIT)?;
+            } else {
+                io.link.unreachable(io.receiver, true, Unreachable::Host, &packet)?;
+            }
+        }
         Ok(())
     }
 

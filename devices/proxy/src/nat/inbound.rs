@@ -29,7 +29,7 @@ fn accept(
 ) -> Result<(), ServiceError> {
     for _ in 0..TURN {
         match inbound.accept(io.engine, io.poller, index, io.now)? {
-            Arrival::Here { guest, client, what } => tcp.accepted(io, guest, client, what)?,
+            Arrival::Here { guest, client, what } => tcp.accepted(io, guest, client, (what, None))?,
             Arrival::Refused => {}
             Arrival::Nothing => break,
         }

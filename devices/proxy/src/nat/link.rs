@@ -1,6 +1,6 @@
 //! The link to the guest, our end: frames that are put together here and given to the guest's buffers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use monocore_net::{Header, Offloads, Receiver, Segmentation};
 use monocore_spec::LinkSpec;
@@ -21,6 +21,8 @@ pub(crate) struct Link {
     pub(crate) spec: LinkSpec,
     pub(crate) ends: Ends,
     pub(crate) offloads: Offloads,
+    /// The guest's addresses in its groups.
+    pub(crate) group_addresses: Vec<Ipv4Addr>,
     /// The headers in the making.
     headers: Vec<u8>,
 }
@@ -36,13 +38,20 @@ pub(crate) struct Payload {
 impl Link {
     pub(crate) fn new(spec: LinkSpec, guest: [u8; 6]) -> Self {
         let ends = Ends { ours: OURS, guest };
-        Self { spec, ends, offloads: Offloads::NONE, headers: Vec::with_capacity(HEAD_BYTES) }
+        let group_addresses = Vec::new();
+        Self {
+            spec,
+            ends,
+            offloads: Offloads::NONE,
+            group_addresses,
+            headers: Vec::with_capacity(HEAD_BYTES),
+        }
     }
 
     /// Whether `address` is the guest's.
     pub(crate) fn is_guest(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => address == self.spec.guest_v4,
+            IpAddr::V4(address) => address == self.spec.guest_v4 || self.group_addresses.contains(&address),
             IpAddr::V6(address) => address == self.spec.guest_v6,
         }
     }

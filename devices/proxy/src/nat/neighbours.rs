@@ -43,7 +43,7 @@ fn arp_reply(link: &Link, arp: &[u8]) -> Option<[u8; ARP_BYTES]> {
     let wanted = Ipv4Addr::from_bits(long(arp, 24)?);
     let sender = Ipv4Addr::from_bits(long(arp, 14)?);
     // A guest that asks for its own address looks whether somebody else has it.
-    let ours = wanted != link.spec.guest_v4 && !sender.is_unspecified();
+    let ours = !link.is_guest(wanted.into()) && !sender.is_unspecified();
     if word(arp, 0)? != ETHERNET || word(arp, 2)? != TYPE_IPV4 || word(arp, 6)? != REQUEST || !ours {
         return None;
     }

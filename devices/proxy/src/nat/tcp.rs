@@ -17,14 +17,14 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use monocore_virtio::{Poller, Ready, ServiceError};
-use rustix::net::sockopt;
+use monocore_vsock::Fate;
 
 use super::io::Io;
 use super::timers::Timers;
 use super::wire::emit::Fields;
 use super::wire::tcp::{RST, SYN};
 use crate::slab::{Id, Slab};
-use crate::sockets::{do_not_delay, reset_on_close};
+use crate::sockets::do_not_delay;
 use crate::sys;
 use crate::token::{TOKEN_TCP, token};
 use connection::{ACKNOWLEDGE_WITHIN, Carrier, Connection, Phase};
@@ -33,6 +33,8 @@ use connection::{ACKNOWLEDGE_WITHIN, Carrier, Connection, Phase};
 const MAX_ATTEMPTS: u8 = 10;
 /// How often a SYN or its answer is sent.
 const MAX_SYNS: u8 = 6;
+/// How long a member's machine may take to answer.
+const PEER_PATIENCE: Duration = Duration::from_secs(130);
 /// A guest that takes nothing for so long is asked whether it does.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -84,14 +86,16 @@ impl Tcp {
         io: &mut Io<'_, '_>,
         guest: SocketAddr,
         remote: SocketAddr,
-        socket: OwnedFd,
+        (socket, fate): (OwnedFd, Option<Fate>),
     ) -> Result<(), ServiceError> {
         if self.by_key.contains_key(&(guest, remote)) {
             // Two clients that the guest cannot tell apart; the second one is refused.
             return Ok(());
         }
-        let connection =
-            Connection::new((guest, remote), (socket, Carrier::Tcp), Phase::Asking, initial_sequence());
+        let carrier = if fate.is_some() { Carrier::Pair } else { Carrier::Tcp };
+        let mut connection =
+            Connection::new((guest, remote), (socket, carrier), Phase::Asking, initial_sequence());
+        connection.fate = fate;
         let Some(id) = self.insert(io, connection)? else { return Ok(()) };
         self.say_syn(io, id)
     }
@@ -102,6 +106,9 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         connection.readable |= ready.readable;
         connection.ending |= ready.ended;
+        if connection.phase == Phase::Connecting && connection.fate.is_some() {
+            return self.peer_answered(io, id);
+        }
         if connection.phase == Phase::Connecting {
             return if ready.writable || ready.hang_up { self.connected(io, id) } else { Ok(()) };
         }
@@ -113,10 +120,7 @@ impl Tcp {
             self.due.push(id);
         }
         // When all is read, only this tells of a reset.
-        if ready.hang_up
-            && connection.end_in_flight()
-            && !matches!(sockopt::socket_error(&connection.socket), Ok(Ok(())))
-        {
+        if ready.hang_up && connection.end_in_flight() && connection.is_reset() {
             return self.abort(io, id);
         }
         self.pump(io, id)
@@ -181,7 +185,7 @@ impl Tcp {
         let Some(mut connection) = self.remove(io, id) else { return Ok(()) };
         let fields = Fields { window: 0, ..connection.fields(RST) };
         io.link.segment(io.receiver, connection.remote, connection.guest, fields)?;
-        reset_on_close(&connection.socket);
+        connection.reset_on_close();
         Ok(())
     }
 
@@ -225,7 +229,11 @@ impl Tcp {
         }
         connection.deadline = None;
         match connection.phase {
-            Phase::Connecting => Ok(()),
+            // A member's machine that says nothing: the guest's own patience is over by now.
+            Phase::Connecting => {
+                self.remove(io, id);
+                Ok(())
+            }
             Phase::Answered | Phase::Asking => {
                 connection.attempts += 1;
                 if connection.attempts >= MAX_SYNS { self.abort(io, id) } else { self.say_syn(io, id) }

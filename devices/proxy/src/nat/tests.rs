@@ -3,6 +3,7 @@ mod guest;
 mod host;
 mod hostile;
 mod limits;
+mod peers;
 mod published;
 mod rest;
 mod sni;

@@ -14,6 +14,7 @@ use super::wire::ETHERNET_BYTES;
 use super::wire::emit::Unreachable;
 use crate::engine::Engine;
 use crate::flows::{Flows, NoFlow};
+use crate::peers::PeerCall;
 use crate::slab::Id;
 
 /// Every guest's buffers have room for this much.
@@ -43,7 +44,8 @@ impl Udp {
         payload: &Buffers<'_>,
         packet: &[u8],
     ) -> Result<(), ServiceError> {
-        let why = match self.flows.between(io.engine, io.poller, (guest, remote), io.now)? {
+        let ends = (guest, guest.port(), remote);
+        let why = match self.flows.between(io.engine, io.poller, ends, io.now)? {
             Ok(flow) => match payload.send(&flow.socket) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => Unreachable::Port,
                 // Lost, as datagrams are.
@@ -71,6 +73,17 @@ impl Udp {
             .map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
+    /// A member sends datagrams to the guest.
+    pub(crate) fn accept(&mut self, io: &mut Io<'_, '_>, call: PeerCall) -> Result<(), ServiceError> {
+        let ends = (call.guest, call.peer);
+        self.flows.accept(io.engine, io.poller, ends, call.end.socket, io.now)
+    }
+
+    /// The guest takes no datagrams of a flow that a member began. Its end tells the member.
+    pub(crate) fn refused(&mut self, engine: &mut Engine, ends: (SocketAddr, SocketAddr)) {
+        self.flows.refuse(engine, ends);
+    }
+
     /// A flow's socket has something.
     pub(crate) fn ready(&mut self, io: &mut Io<'_, '_>, bits: u64) -> Result<(), ServiceError> {
         let Some(id) = self.flows.by_bits(bits) else { return Ok(()) };
@@ -86,7 +99,7 @@ impl Udp {
                 self.flows.pause(io.poller, id)?;
             }
         }
-        self.flows.turn(io.engine, io.now);
+        self.flows.turn(io.engine, io.poller, io.now);
         Ok(())
     }
 
@@ -118,6 +131,15 @@ impl Udp {
                 return Ok(false);
             }
             match io.receiver.payload_room(headers).receive_datagram(&flow.socket) {
+                Ok(Datagram { len_bytes: 0, .. }) if flow.is_closed() => {
+                    io.receiver.put_back();
+                    let refused = flow.is_unanswered().then_some((flow.owner, flow.remote));
+                    self.flows.remove(io.engine, id);
+                    if let Some((guest, remote)) = refused {
+                        io.link.port_unreachable(io.receiver, guest, remote)?;
+                    }
+                    return Ok(true);
+                }
                 Ok(Datagram { len_bytes, is_whole: true, cut_bytes })
                     if cut_bytes.map_or(len_bytes, usize::from) <= longest =>
                 {

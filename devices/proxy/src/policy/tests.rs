@@ -26,6 +26,7 @@ fn question(address: &str) -> Question<'static> {
         address: address.parse().unwrap(),
         port: 80,
         to_host: false,
+        is_peer: false,
         names: &[],
         aliases: &[],
     }

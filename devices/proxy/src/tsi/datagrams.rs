@@ -36,7 +36,8 @@ impl Tsi {
             answer.send(&payload.to_vec());
             return Ok(());
         }
-        let errno = match self.flows.between(&mut self.engine, poller, (channel, remote), now)? {
+        let ends = (channel, socket.local.port(), remote);
+        let errno = match self.flows.between(&mut self.engine, poller, ends, now)? {
             Ok(flow) => match payload.send(&flow.socket) {
                 Ok(()) => return Ok(()),
                 Err(error) => error_for_guest(&error),
@@ -74,7 +75,7 @@ impl Tsi {
                 self.flows.pause(poller, id)?;
             }
         }
-        self.flows.turn(&mut self.engine, now);
+        self.flows.turn(&mut self.engine, poller, now);
         Ok(())
     }
 
@@ -90,6 +91,12 @@ impl Tsi {
             let Some(flow) = self.flows.get(id) else { return Ok(true) };
             let (channel, remote) = (flow.owner, flow.remote);
             let Some(socket) = self.sockets.get(&channel) else { return Ok(true) };
+            if flow.is_over() {
+                let refused = flow.is_unanswered().then_some(Errno::CONNREFUSED);
+                self.flows.remove(&mut self.engine, id);
+                self.tell_error(channel, remote, refused, channels)?;
+                return Ok(true);
+            }
             let frame = frame(Op::Datagram, socket.local, remote);
             match channels.receive(channel, &frame.to_bytes(), &flow.socket)? {
                 Received::Message(_) => flow.answered(now),

@@ -6,17 +6,21 @@ use std::time::Instant;
 
 use monocore_spec::Protocol;
 use monocore_virtio::{Poller, ServiceError};
-use monocore_vsock::{Channel, Channels, Dialed, Sent};
+use monocore_vsock::{Channel, Channels, Dialed, Fate, Sent};
 use rustix::io::Errno;
 
 use super::datagrams::frame;
 use super::{Frame, Op, Tsi, connected};
 use crate::engine::Engine;
 use crate::inbound::{Arrival, TURN};
+use crate::peers::{PeerCall, PeerSocket};
 use crate::sockets::{do_not_delay, reset_on_close};
 
 /// No guest's socket has more connections waiting, whatever its backlog.
 const MAX_BACKLOG: u32 = 128;
+
+/// Members' connections that wait for room in a guest's backlogs, all together.
+const MAX_HELD: usize = 4096;
 
 /// How many connections may wait for a guest that says `asked`.
 pub(super) fn backlog(asked: u32) -> usize {
@@ -27,6 +31,8 @@ pub(super) fn backlog(asked: u32) -> usize {
 #[derive(Debug)]
 struct Connection {
     channel: Channel,
+    // Dropped before the socket, whose end has others look at it.
+    fate: Option<Fate>,
     socket: OwnedFd,
     announcement: Frame,
 }
@@ -39,6 +45,8 @@ pub(super) struct Waiting {
     unannounced: VecDeque<u32>,
     /// Published ports, by number, whose guest has enough of them waiting.
     closed_ports: Vec<usize>,
+    /// Members' connections that the guest has no room for.
+    pub(super) held: Vec<PeerCall>,
     next_id: u32,
 }
 
@@ -59,14 +67,14 @@ impl Waiting {
         });
     }
 
-    fn insert(&mut self, channel: Channel, socket: OwnedFd, mut announcement: Frame) {
+    fn insert(&mut self, channel: Channel, (socket, fate): (OwnedFd, Option<Fate>), mut announcement: Frame) {
         // There are far fewer of them than numbers.
         while self.connections.contains_key(&self.next_id) {
             self.next_id = self.next_id.wrapping_add(1);
         }
         announcement.id = self.next_id;
         self.unannounced.push_back(self.next_id);
-        self.connections.insert(self.next_id, Connection { channel, socket, announcement });
+        self.connections.insert(self.next_id, Connection { channel, socket, fate, announcement });
         self.next_id = self.next_id.wrapping_add(1);
     }
 }
@@ -74,13 +82,13 @@ impl Waiting {
 impl Tsi {
     /// The guest takes the connection that was announced as `id`.
     pub(super) fn accept(&mut self, id: u32, poller: &Poller) -> Result<Dialed, Errno> {
-        let Connection { channel, socket, announcement } =
+        let Connection { channel, socket, fate, announcement } =
             self.waiting.connections.remove(&id).ok_or(Errno::CONNABORTED)?;
         if let Some(listener) = self.sockets.get_mut(&channel) {
             listener.waiting = listener.waiting.saturating_sub(1);
         }
         self.resume_port(Protocol::Tcp, announcement.local.port(), poller);
-        Ok(connected(socket))
+        Ok(Dialed { fate, ..connected(socket) })
     }
 
     /// A published port has something.
@@ -131,9 +139,28 @@ impl Tsi {
             listener.waiting += 1;
             do_not_delay(&socket);
             self.engine.opened();
-            self.waiting.insert(channel, socket, frame(Op::Incoming, guest, client));
+            self.waiting.insert(channel, (socket, None), frame(Op::Incoming, guest, client));
         }
         Ok(())
+    }
+
+    /// Lets a member's connection in, or resets it where nobody listens. One that the guest has no room for waits.
+    pub(super) fn let_in(&mut self, call: PeerCall) {
+        let Some(channel) = self.socket_at(Protocol::Tcp, call.guest) else { return };
+        if !self.has_room(channel) {
+            if self.waiting.held.len() < MAX_HELD {
+                self.waiting.held.push(call);
+            }
+            return;
+        }
+        let Some(listener) = self.sockets.get_mut(&channel).filter(|_| PeerSocket::accept(&call.end.socket))
+        else {
+            return;
+        };
+        listener.waiting += 1;
+        self.engine.opened();
+        let PeerCall { guest, peer, end, .. } = call;
+        self.waiting.insert(channel, (end.socket, end.fate), frame(Op::Incoming, guest, peer));
     }
 
     fn has_room(&self, channel: Channel) -> bool {
@@ -157,6 +184,9 @@ impl Tsi {
     pub(super) fn resume_port(&mut self, protocol: Protocol, guest_port: u16, poller: &Poller) {
         if protocol != Protocol::Tcp {
             return;
+        }
+        for call in std::mem::take(&mut self.waiting.held) {
+            if call.guest.port() == guest_port { self.let_in(call) } else { self.waiting.held.push(call) }
         }
         let inbound = &mut self.inbound;
         self.waiting.closed_ports.retain(|&index| {

@@ -2,6 +2,7 @@ mod direct;
 mod guest;
 mod hostile;
 mod limits;
+mod peers;
 mod sni;
 
 use std::io::{Read, Write};

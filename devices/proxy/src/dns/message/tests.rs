@@ -133,3 +133,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_groups_addresses_are_an_answer_as_a_server_gives_it() {
+    let all: Vec<Ipv4Addr> = (2..40).map(|last| Ipv4Addr::new(10, 200, 0, last)).collect();
+    let asked = query(7, "db", TYPE_A, None);
+    let question = Question::parse(&asked).unwrap();
+    let read = Answer::parse(&addresses(&asked, &question, &all[..2], 512)).unwrap();
+    assert!(read.is_to(&question, 7));
+    let expected: Vec<_> = all[..2].iter().map(|address| (IpAddr::V4(*address), GROUP_TTL_S)).collect();
+    assert_eq!(read.addresses, expected);
+    // As many as fit.
+    let many = addresses(&asked, &question, &all, 512);
+    assert!(many.len() <= 512 && Answer::parse(&many).unwrap().addresses.len() > 25);
+    // No other records.
+    let asked = query(8, "db", TYPE_AAAA, Some(4096));
+    let empty = addresses(&asked, &Question::parse(&asked).unwrap(), &all, 512);
+    assert!(Answer::parse(&empty).unwrap().addresses.is_empty());
+    assert_eq!(word(&empty, 2).unwrap() & 0xf, 0);
+}

@@ -9,10 +9,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use monocore_vsock::Fate;
+use rustix::net::sockopt;
+
 use super::super::wire::emit::Fields;
 use super::super::wire::tcp::{ACK, Segment};
 use super::held::Held;
 use super::to_guest::LEAST_GUESS;
+use crate::sockets::reset_on_close;
 use crate::sys;
 
 /// Our windows are counted in units of 2 to this.
@@ -51,13 +55,16 @@ pub(super) enum Phase {
 pub(super) enum Carrier {
     /// A TCP socket of the kernel's.
     Tcp,
-    /// One end of a socket pair whose other end is served here.
+    /// One end of a socket pair whose other end is served here or by a member's machine.
     Pair,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    // Dropped before the socket, whose end has others look at it.
+    /// How the connection ends, where the pair's other end is a member's.
+    pub(super) fate: Option<Fate>,
     pub(super) guest: SocketAddr,
     /// The other end, as the guest knows it.
     pub(super) remote: SocketAddr,
@@ -131,6 +138,7 @@ impl Connection {
             remote,
             socket,
             carrier,
+            fate: None,
             phase,
             unacknowledged: initial,
             next: initial,
@@ -198,6 +206,20 @@ impl Connection {
     /// Whether our FIN is with the guest.
     pub(super) fn end_in_flight(&self) -> bool {
         self.end.is_some_and(|end| self.next == end.wrapping_add(1))
+    }
+
+    /// Whoever is at the socket's other end sees a reset when it is closed.
+    pub(super) fn reset_on_close(&mut self) {
+        self.fate = None;
+        reset_on_close(&self.socket);
+    }
+
+    /// Whether the other end, which sends no more, has reset the connection.
+    pub(super) fn is_reset(&self) -> bool {
+        match &self.fate {
+            Some(fate) => fate.is_reset(),
+            None => !matches!(sockopt::socket_error(&self.socket), Ok(Ok(()))),
+        }
     }
 
     /// Whether both ends know that the other is done.

@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use monocore_spec::Protocol;
 use monocore_virtio::{Buffers, ServiceError};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown, sockopt};
 
 use super::super::io::Io;
 use super::super::wire::emit::Unreachable;
 use super::super::wire::tcp::{ACK, FIN, RST, SYN, Segment};
 use super::connection::{Carrier, Connection, Phase, before};
-use super::{Tcp, held, initial_sequence, stray_answer};
+use super::{PEER_PATIENCE, Tcp, held, initial_sequence, stray_answer};
 use crate::dns;
+use crate::peers::PeerSocket;
 use crate::slab::Id;
-use crate::sockets::{Begun, dial, reset_on_close};
+use crate::sockets::{Begun, dial};
 
 /// A segment of the guest: who sent it to whom, its header, and its packet's beginning, for errors that quote it.
 pub(crate) struct Incoming<'a> {
@@ -38,8 +39,8 @@ impl Tcp {
                 return self.known(io, id, &incoming.segment, payload);
             }
             // The guest forgot the old connection.
-            if let Some(old) = self.remove(io, id) {
-                reset_on_close(&old.socket);
+            if let Some(mut old) = self.remove(io, id) {
+                old.reset_on_close();
             }
         }
         let segment = &incoming.segment;
@@ -64,7 +65,7 @@ impl Tcp {
     /// The guest wants to connect.
     fn asked(&mut self, io: &mut Io<'_, '_>, incoming: &Incoming<'_>) -> Result<(), ServiceError> {
         let &Incoming { guest, remote, packet, .. } = incoming;
-        let mut held = None;
+        let (mut held, mut fate) = (None, None);
         let (socket, carrier, phase) = if io.engine.is_gateway(remote.ip()) && remote.port() == dns::PORT {
             match io.dns.accept(io.poller) {
                 Some(socket) => (socket, Carrier::Pair, Phase::Answered),
@@ -83,18 +84,34 @@ impl Tcp {
                 }
             };
             held = route.inspected.then(Box::default);
-            match dial(route.target) {
+            let dialed = match route.peer {
+                Some(own) => {
+                    let from = (own, guest.port());
+                    let dialed = io.engine.peers.dial(io.poller, Protocol::Tcp, from, route.target);
+                    dialed.map(|end| {
+                        fate = end.fate;
+                        Begun::Peer(end.socket)
+                    })
+                }
+                None => dial(route.target),
+            };
+            match dialed {
+                Ok(Begun::Peer(socket)) => (socket, Carrier::Pair, Phase::Connecting),
                 Ok(Begun::Connected(socket)) => (socket, Carrier::Tcp, Phase::Answered),
                 Ok(Begun::UnderWay(socket)) => (socket, Carrier::Tcp, Phase::Connecting),
                 Err(error) => return self.failed(io, incoming, error),
             }
         };
         let mut connection = Connection::new((guest, remote), (socket, carrier), phase, initial_sequence());
-        connection.held = held;
+        (connection.held, connection.fate) = (held, fate);
+        connection.deadline = connection.fate.is_some().then(|| io.now + PEER_PATIENCE);
         connection.take_syn(&incoming.segment, io.link.max_segment(guest.is_ipv4()));
         match self.insert(io, connection)? {
             Some(id) if phase == Phase::Answered => self.say_syn(io, id),
-            Some(_) => Ok(()),
+            Some(id) => {
+                self.arm(id);
+                Ok(())
+            }
             None => self.refuse(io, incoming),
         }
     }
@@ -142,6 +159,19 @@ impl Tcp {
         }
     }
 
+    /// A member's machine has accepted, or its guest has not, or there is none.
+    pub(super) fn peer_answered(&mut self, io: &mut Io<'_, '_>, id: Id) -> Result<(), ServiceError> {
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        match recv(&connection.socket, &mut [0; 1][..], RecvFlags::DONTWAIT) {
+            Ok((1, _)) => {
+                (connection.phase, connection.deadline) = (Phase::Answered, None);
+                self.say_syn(io, id)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            _ => self.abort(io, id),
+        }
+    }
+
     /// A segment of a connection there is.
     fn known(
         &mut self,
@@ -152,8 +182,8 @@ impl Tcp {
     ) -> Result<(), ServiceError> {
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if segment.has(RST) {
-            if let Some(connection) = self.remove(io, id) {
-                reset_on_close(&connection.socket);
+            if let Some(mut connection) = self.remove(io, id) {
+                connection.reset_on_close();
             }
             return Ok(());
         }
@@ -166,6 +196,9 @@ impl Tcp {
                 }
                 connection.take_syn(segment, io.link.max_segment(connection.guest.is_ipv4()));
                 connection.acknowledge = true;
+                if connection.fate.is_some() && !PeerSocket::accept(&connection.socket) {
+                    return self.abort(io, id);
+                }
                 self.due.push(id);
                 self.open(id);
             }

@@ -1,6 +1,7 @@
 //! From the host's sockets to the guest.
 
 use monocore_virtio::ServiceError;
+use monocore_vsock::Fate;
 use rustix::net::{RecvFlags, recv};
 
 use super::super::io::Io;
@@ -58,6 +59,7 @@ impl Tcp {
                     self.starved.push_back(id);
                     return Ok(());
                 }
+                Look::End if self.is_reset(id) => return self.abort(io, id),
                 Look::End => return self.say_end(io, id),
                 Look::Broken => return self.abort(io, id),
             }
@@ -167,7 +169,10 @@ impl Tcp {
     pub(super) fn finish(&mut self, io: &mut Io<'_, '_>, id: Id) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.is_over() && !connection.acknowledge {
-            self.remove(io, id);
+            let over = self.remove(io, id);
+            if let Some(fate) = over.and_then(|connection| connection.fate) {
+                fate.finish();
+            }
         }
     }
 
@@ -179,6 +184,12 @@ impl Tcp {
             self.arm(id);
         }
         Ok(())
+    }
+
+    /// Whether a member's machine has reset the connection, whose socket has ended.
+    fn is_reset(&self, id: Id) -> bool {
+        let connection = self.connections.get(id);
+        connection.is_some_and(|connection| connection.fate.as_ref().is_some_and(Fate::is_reset))
     }
 
     /// Tells the guest that the host sends no more.

@@ -1,7 +1,9 @@
 //! UDP datagrams (RFC 768) and ICMP echoes (RFC 792, RFC 4443 §4.1).
 
-use super::ip::{ICMP, ICMPV6, Ip};
-use super::{Head, word};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::ip::{ICMP, ICMPV6, Ip, UDP};
+use super::{Head, long, word};
 
 /// Length of a UDP header.
 pub(crate) const UDP_BYTES: usize = 8;
@@ -10,6 +12,8 @@ pub(crate) const ECHO_BYTES: usize = 8;
 
 const ECHO_REQUEST_V4: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
+/// Type and code: destination unreachable, nobody at the port.
+const UNREACHABLE_PORT: [u8; 2] = [3, 3];
 
 /// A datagram's header, and where its payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,20 @@ impl Datagram {
             payload_bytes: length - UDP_BYTES,
         })
     }
+}
+
+/// What the guest says of a datagram that nobody takes: its own address, and whose datagram it was (RFC 792). IPv4 only.
+pub(crate) fn refused_datagram(head: &Head<'_>, ip: &Ip) -> Option<(SocketAddr, SocketAddr)> {
+    let icmp = head.bytes.get(ip.payload_at..)?;
+    let quoted = icmp.get(ECHO_BYTES..)?;
+    let is_v4_header = quoted.first()? >> 4 == 4;
+    if ip.protocol != ICMP || icmp[..2] != UNREACHABLE_PORT || !is_v4_header || *quoted.get(9)? != UDP {
+        return None;
+    }
+    let at = usize::from(quoted[0] & 0xf) * 4;
+    let address = |at| Some(Ipv4Addr::from_bits(long(quoted, at)?));
+    let remote = SocketAddr::from((address(12)?, word(quoted, at)?));
+    Some((SocketAddr::from((address(16)?, word(quoted, at + 2)?)), remote))
 }
 
 /// An echo request.

@@ -1,0 +1,374 @@
+"use strict";
+// The dashboard: plain DOM over the REST API. Texts of guests are put in as text, never as markup.
+
+const HISTORY = 40;
+const MAX_LINES = 5000;
+const STATS_EVERY_MS = 3000;
+const $ = (id) => document.getElementById(id);
+const charts = new Map();
+let sandboxes = [];
+let stats = new Map();
+let shown = null;
+
+// ---- Requests
+
+function headers(extra) {
+  const token = sessionStorage.getItem("token");
+  return token ? { ...extra, Authorization: `Bearer ${token}` } : extra;
+}
+
+async function ask(path, options = {}) {
+  const response = await fetch(path, { ...options, headers: headers(options.headers || {}) });
+  if (response.status === 401) { login(); throw new Error("a token is needed"); }
+  if (response.ok) return response;
+  let text = response.statusText;
+  try { text = (await response.json()).error.message; } catch { /* not an error of the API's */ }
+  throw new Error(text);
+}
+
+const get = async (path) => (await ask(path)).json();
+const post = (path, body = {}) => ask(path, { method: "POST", body: JSON.stringify(body) });
+
+/** Calls `take` with each value of a stream until it ends or `signal` aborts. */
+async function follow(path, signal, take, options = {}) {
+  const reader = (await ask(path, { ...options, signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) take(JSON.parse(line));
+  }
+}
+
+function problem(error) {
+  if (error.name === "AbortError") return;
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+}
+
+async function attempt(work) {
+  try { await work(); $("problem").hidden = true; } catch (error) { problem(error); }
+}
+
+function login() {
+  if (!$("login").open) $("login").showModal();
+}
+
+// ---- Elements
+
+function element(name, text, attributes = {}) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function button(text, label, action) {
+  const made = element("button", text, { type: "button", "aria-label": label });
+  made.addEventListener("click", async () => {
+    made.disabled = true;
+    await attempt(action);
+    made.disabled = false;
+    refresh();
+  });
+  return made;
+}
+
+function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  while (bytes >= 1000 && unit < units.length - 1) { bytes /= 1000; unit += 1; }
+  return `${unit ? bytes.toFixed(1) : bytes} ${units[unit]}`;
+}
+
+function ago(ms) {
+  const seconds = Math.max(0, (Date.now() - ms) / 1000);
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} days`;
+}
+
+// ---- Sandboxes
+
+function status(sandbox) {
+  const failed = sandbox.status === "exited" && sandbox.exit_code !== 0;
+  const words = { running: `up ${ago(sandbox.started_ms || sandbox.created_ms)}`,
+    exited: `exited (${sandbox.exit_code})` };
+  const cell = element("td");
+  const text = words[sandbox.status] || sandbox.status;
+  cell.append(element("span", text, { class: `status ${failed ? "failed" : sandbox.status}` }));
+  if (sandbox.health) cell.append(element("small", sandbox.health));
+  if (sandbox.error) cell.append(element("small", sandbox.error));
+  return cell;
+}
+
+function chart(id) {
+  const cell = element("td");
+  const points = charts.get(id);
+  if (!points || points.length < 2) return cell;
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const now = points[points.length - 1].share;
+  svg.setAttribute("class", "chart");
+  svg.setAttribute("viewBox", `0 0 ${HISTORY} 24`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `CPU ${Math.round(now * 100)} %`);
+  const most = Math.max(1, ...points.map((point) => point.share));
+  const line = document.createElementNS(space, "polyline");
+  line.setAttribute("points", points.map((p, x) => `${x},${23 - (p.share / most) * 22}`).join(" "));
+  svg.append(line);
+  cell.append(svg, ` ${Math.round(now * 100)} %`);
+  return cell;
+}
+
+function memory(id) {
+  const cell = element("td");
+  const guest = stats.get(id)?.guest;
+  if (!guest) return cell;
+  const text = `${size(guest.memory_used_bytes)} of ${size(guest.memory_total_bytes)}`;
+  cell.append(element("meter", text, { "aria-label": `Memory ${text}`, min: 0,
+    max: guest.memory_total_bytes, value: guest.memory_used_bytes }), ` ${size(guest.memory_used_bytes)}`);
+  return cell;
+}
+
+function actions(sandbox) {
+  const { name } = sandbox;
+  const path = `/v1/sandboxes/${sandbox.id}`;
+  const active = ["running", "paused", "restarting"].includes(sandbox.status);
+  const cell = element("td");
+  if (active) {
+    cell.append(button("Stop", `Stop ${name}`, () => post(`${path}/stop`)),
+      button("Restart", `Restart ${name}`, () => post(`${path}/restart`)));
+  } else {
+    cell.append(button("Start", `Start ${name}`, () => post(`${path}/start`)));
+  }
+  cell.append(button("Remove", `Remove ${name}`, async () => {
+    if (confirm(`Remove ${name} with its disk and logs?`)) {
+      await ask(`${path}?force=${active}`, { method: "DELETE" });
+    }
+  }));
+  return cell;
+}
+
+function row(sandbox) {
+  const made = element("tr");
+  const name = element("td");
+  const open = element("button", sandbox.name, { type: "button", class: "name", "data-id": sandbox.id });
+  open.addEventListener("click", () => details(sandbox));
+  name.append(open);
+  if (sandbox.project) name.append(element("small", `${sandbox.project} / ${sandbox.service}`));
+  const ports = sandbox.ports.map((p) => `${p.address}:${p.host_port}→${p.guest_port}/${p.protocol}`);
+  made.append(status(sandbox), name, element("td", sandbox.image), element("td", ports.join(" ")),
+    chart(sandbox.id), memory(sandbox.id), actions(sandbox));
+  return made;
+}
+
+function draw() {
+  const wanted = $("filter").value.toLowerCase();
+  const active = (sandbox) => !["created", "exited"].includes(sandbox.status);
+  const fits = (sandbox) => [sandbox.name, sandbox.image, sandbox.project || "", sandbox.id]
+    .some((text) => text.toLowerCase().includes(wanted));
+  const listed = sandboxes.filter((sandbox) => fits(sandbox) && ($("all").checked || active(sandbox)));
+  // Whoever goes through the table by keyboard stays where they are.
+  const focused = document.activeElement?.closest("#rows") && document.activeElement.getAttribute("aria-label");
+  const opened = document.activeElement?.dataset?.id;
+  $("rows").replaceChildren(...listed.map(row));
+  const again = [...$("rows").querySelectorAll("button")]
+    .find((b) => (opened ? b.dataset.id === opened : focused && b.getAttribute("aria-label") === focused));
+  again?.focus();
+  $("count").textContent = `${listed.length} of ${sandboxes.length}`;
+  $("empty").hidden = sandboxes.length > 0;
+}
+
+async function refresh() {
+  try { sandboxes = (await get("/v1/sandboxes?all=true")).sandboxes; } catch (error) { problem(error); }
+  draw();
+}
+
+async function measure() {
+  if (document.hidden || $("sandboxes").hidden || $("details").open) return;
+  try {
+    stats = new Map((await get("/v1/stats")).map((one) => [one.id, one]));
+  } catch { return; }
+  const now = performance.now();
+  for (const [id, one] of stats) {
+    const cpu = one.guest ? one.guest.cpu_user_ms + one.guest.cpu_system_ms : one.machine?.cpu_ms || 0;
+    const points = charts.get(id) || [];
+    const last = points[points.length - 1];
+    const share = last ? Math.max(0, (cpu - last.cpu) / (now - last.now)) : 0;
+    charts.set(id, [...points, { cpu, now, share }].slice(-HISTORY));
+  }
+  for (const id of charts.keys()) if (!stats.has(id)) charts.delete(id);
+  draw();
+}
+
+// ---- One sandbox
+
+function line(value) {
+  const made = element("li");
+  const time = value.time || new Date(value.time_ms || 0).toISOString();
+  made.append(element("time", time.slice(11, 19)));
+  if (value.stream) {
+    made.className = value.stream;
+    made.append((value.log ?? atob(value.bytes)).replace(/\n$/, ""));
+  } else {
+    made.className = value.decision || "";
+    const whom = value.address ? `${value.address}:${value.port ?? ""}` : "";
+    made.append([value.decision, value.direction, value.protocol, whom, (value.names || []).join(" "),
+      value.reason, value.skipped && `${value.skipped} more`].filter(Boolean).join(" "));
+  }
+  return made;
+}
+
+function search() {
+  const wanted = $("search").value.toLowerCase();
+  for (const made of $("output").children) made.hidden = !made.textContent.toLowerCase().includes(wanted);
+}
+
+async function pane(kind) {
+  shown.abort?.abort();
+  shown.abort = new AbortController();
+  const { signal } = shown.abort;
+  for (const one of document.querySelectorAll(".pane")) {
+    one.setAttribute("aria-pressed", String(one.dataset.pane === kind));
+  }
+  const output = $("output");
+  output.replaceChildren();
+  const path = `/v1/sandboxes/${shown.id}`;
+  try {
+    if (kind === "settings") {
+      output.append(element("li", JSON.stringify(await get(path), null, 2)));
+      return;
+    }
+    const add = (value) => {
+      const bottom = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+      const made = line(value);
+      made.hidden = !made.textContent.toLowerCase().includes($("search").value.toLowerCase());
+      output.append(made);
+      if (output.children.length > MAX_LINES) output.firstChild.remove();
+      if (bottom) output.scrollTop = output.scrollHeight;
+    };
+    await follow(kind === "logs" ? `${path}/logs?follow=true&tail=1000` : `${path}/network`, signal, add);
+  } catch (error) {
+    if (error.name !== "AbortError") output.append(element("li", error.message, { class: "stderr" }));
+  }
+}
+
+function details(sandbox) {
+  shown = { id: sandbox.id };
+  $("title").textContent = sandbox.name;
+  $("search").value = "";
+  $("details").showModal();
+  pane("logs");
+}
+
+// ---- Images
+
+async function drawImages() {
+  const { images } = await get("/v1/images");
+  $("image-rows").replaceChildren(...images.map((image) => {
+    const made = element("tr");
+    const cell = element("td");
+    const name = image.reference || image.id;
+    cell.append(button("Remove", `Remove ${name}`, async () => {
+      await ask(`/v1/images?image=${encodeURIComponent(name)}`, { method: "DELETE" });
+      await drawImages();
+    }));
+    made.append(element("td", image.reference || "(no name)"), element("td", image.id.slice(7, 19)),
+      element("td", image.platform), element("td", size(image.size_bytes)), cell);
+    return made;
+  }));
+}
+
+async function pull(event) {
+  event.preventDefault();
+  const layers = new Map();
+  const told = $("pulling");
+  await attempt(() => follow("/v1/images/pull", undefined, (value) => {
+    if (value.event === "progress") layers.set(value.layer, value);
+    if (value.event === "failed") throw new Error(value.message);
+    const sum = (key) => [...layers.values()].reduce((all, one) => all + one[key], 0);
+    told.textContent = value.event === "done" ? `${value.image.reference} is here`
+      : `${size(sum("done_bytes"))} of ${size(sum("total_bytes"))}`;
+  }, { method: "POST", body: JSON.stringify({ image: $("reference").value }) }));
+  await attempt(drawImages);
+}
+
+// ---- Events
+
+async function watch() {
+  for (;;) {
+    try {
+      await follow("/v1/events?since=1h", undefined, (event) => {
+        const made = element("li");
+        const code = event.exit_code === null ? "" : ` (${event.exit_code})`;
+        made.append(element("time", new Date(event.time_ms).toLocaleTimeString()),
+          `${event.name || event.id} ${event.event}${code} ${event.detail || ""}`);
+        $("event-rows").prepend(made);
+        if ($("event-rows").children.length > MAX_LINES) $("event-rows").lastChild.remove();
+        clearTimeout(watch.timer);
+        watch.timer = setTimeout(refresh, 150);
+      });
+    } catch { /* the server is gone or asks for a token: once more below */ }
+    $("event-rows").replaceChildren();
+    await new Promise((resolve) => { setTimeout(resolve, 3000); });
+  }
+}
+
+// ---- The page
+
+function view(name) {
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
+  for (const tab of document.querySelectorAll(".tab")) {
+    tab.setAttribute("aria-pressed", String(tab.dataset.view === name));
+  }
+  if (name === "images") attempt(drawImages);
+}
+
+function theme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+}
+
+async function about() {
+  const [version, host] = await Promise.all([get("/v1/version"), get("/v1/info")]);
+  const bad = host.checks.find((check) => check.verdict === "bad");
+  $("host").textContent = bad ? `cannot run sandboxes: ${bad.detail}` : `${version.monocore} on ${version.platform}`;
+}
+
+const stored = localStorage.getItem("theme");
+if (stored) document.documentElement.dataset.theme = stored;
+$("theme").addEventListener("click", theme);
+$("filter").addEventListener("input", draw);
+$("all").addEventListener("change", draw);
+$("search").addEventListener("input", search);
+$("close").addEventListener("click", () => $("details").close());
+$("details").addEventListener("close", () => shown?.abort?.abort());
+$("pull").addEventListener("submit", pull);
+for (const tab of document.querySelectorAll(".tab")) tab.addEventListener("click", () => view(tab.dataset.view));
+for (const one of document.querySelectorAll(".pane")) one.addEventListener("click", () => pane(one.dataset.pane));
+$("login-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", $("token").value);
+  $("login").close();
+  attempt(about);
+  refresh();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) {
+    event.preventDefault();
+    ($("details").open ? $("search") : $("filter")).focus();
+  }
+});
+attempt(about);
+refresh();
+watch();
+measure();
+setInterval(measure, STATS_EVERY_MS);

@@ -1,0 +1,34 @@
+//! `monocore serve`: the REST API, streams and the dashboard.
+//!
+//! The server keeps no state. It is a client of the same functions and control sockets as the command line, so sandboxes
+//! do not notice when it ends, and it finds every sandbox when it starts again.
+//!
+//! Design: `docs/design/server.md`.
+
+mod access;
+mod body;
+mod connection;
+mod context;
+mod convert;
+mod error;
+mod guard;
+mod listen;
+mod openapi;
+mod routes;
+mod serve;
+mod stream;
+mod sys;
+mod tls;
+pub mod tokens;
+mod unit;
+mod work;
+
+pub use access::Scope;
+pub use context::ServerHost;
+pub use error::Error;
+pub use openapi::document;
+pub use serve::{ServerOptions, serve};
+pub use unit::{install_unit, unit_text};
+
+#[doc(hidden)]
+pub use serve::run;

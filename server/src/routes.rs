@@ -1,0 +1,91 @@
+//! The paths, and what all of them share.
+
+mod dashboard;
+mod events;
+mod exec;
+mod exec_ws;
+mod health;
+mod images;
+mod life;
+mod logs;
+mod metrics;
+mod projects;
+mod sandboxes;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::middleware;
+use axum::routing::get;
+use monocore_api::ErrorCode;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::guard;
+use crate::openapi::Document;
+
+/// Everything the OpenAPI document describes.
+pub(crate) fn api() -> OpenApiRouter<Context> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(sandboxes::list, sandboxes::create))
+        .routes(routes!(sandboxes::inspect, sandboxes::remove))
+        .routes(routes!(sandboxes::all_stats))
+        .routes(routes!(sandboxes::stats))
+        .routes(routes!(life::start))
+        .routes(routes!(life::stop))
+        .routes(routes!(life::restart))
+        .routes(routes!(life::kill))
+        .routes(routes!(life::wait))
+        .routes(routes!(life::pause))
+        .routes(routes!(life::unpause))
+        .routes(routes!(logs::logs))
+        .routes(routes!(logs::network))
+        .routes(routes!(events::events))
+        .routes(routes!(exec::exec))
+        .routes(routes!(exec_ws::exec_ws))
+        .routes(routes!(images::list, images::remove))
+        .routes(routes!(images::inspect))
+        .routes(routes!(images::pull))
+        .routes(routes!(images::volumes))
+        .routes(routes!(projects::up))
+        .routes(routes!(projects::down))
+        .routes(routes!(projects::status))
+        .routes(routes!(projects::remove))
+        .routes(routes!(health::version))
+        .routes(routes!(health::info))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+}
+
+/// The whole server without its sockets.
+pub(crate) fn router(context: Context) -> Router {
+    let (router, _) = api().split_for_parts();
+    router
+        .route("/openapi.json", get(dashboard::openapi))
+        .route("/", get(dashboard::index))
+        .route("/docs", get(dashboard::docs))
+        .route("/assets/{name}", get(dashboard::asset))
+        .fallback(async || ApiError::new(ErrorCode::NotFound, "no such path; see /openapi.json"))
+        .method_not_allowed_fallback(async || {
+            ApiError::new(ErrorCode::MethodNotAllowed, "the path has no such method; see /openapi.json")
+        })
+        .layer(middleware::from_fn_with_state(context.clone(), guard::guard))
+        .with_state(context)
+}
+
+/// The sandbox that a path names.
+#[derive(Debug)]
+pub(crate) struct Name(String);
+
+impl<S: Sync + Send> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|error| ApiError::new(ErrorCode::BadRequest, error.body_text()))
+    }
+}
