@@ -193,6 +193,7 @@ fn network(network: Network, ports: &[TextOrNumber], publish_all: bool) -> Resul
         log: None,
         log_max_bytes: None,
         limits: NetLimits::default(),
+        groups: Vec::new(),
     })
 }
 
