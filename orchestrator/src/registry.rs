@@ -159,6 +159,7 @@ pub fn rename(home: &Home, kept: &KeptSandbox, name: &str) -> Result<(), Error> 
     // A link to a sandbox of another name counts as free, so a crash in between leaves the old name or the new one.
     names::assign(home, name, &id)?;
     kept.rewrite(KeptRecord { name: name.to_owned(), ..kept.record().clone() })?;
+    events::note(home, &(&kept).into(), "rename", &[("oldName", &old)]);
     release_name(home, &old, id.as_str())
 }
 
