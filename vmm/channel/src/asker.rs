@@ -13,6 +13,9 @@ use crate::packet::{Malformed, Received, receive_packet, send_packet};
 /// Most requests without a reply: their replies must fit into a socket's buffer together.
 const MAX_WAITING: usize = 32;
 
+/// Most packets dropped in one look for a reply.
+const MAX_DROPPED: usize = 64;
+
 /// The end that asks `Q` and is answered `A`. Each request carries a `K`, which comes back with its reply.
 #[derive(Debug)]
 pub struct Asker<Q, A, K> {
@@ -69,9 +72,10 @@ impl<Q: Serialize, A: DeserializeOwned, K> Asker<Q, A, K> {
         Ok(())
     }
 
-    /// The next reply. One that nobody asked for is dropped.
+    /// The next reply. One that nobody asked for is dropped; after many of those there is nothing for now, so that an end
+    /// that sends without being asked does not keep the caller here.
     pub fn reply(&mut self) -> Asked<A, K> {
-        loop {
+        for _ in 0..MAX_DROPPED {
             match receive_packet(&self.socket) {
                 Received::Nothing => return Asked::Nothing,
                 Received::Closed => return Asked::Closed,
@@ -82,6 +86,7 @@ impl<Q: Serialize, A: DeserializeOwned, K> Asker<Q, A, K> {
                 }
             }
         }
+        Asked::Nothing
     }
 
     /// The keys of all requests that have no reply yet.

@@ -96,6 +96,19 @@ fn what_is_no_request_is_told_with_its_number_and_the_next_one_is_served() {
 }
 
 #[test]
+fn replies_that_nobody_asked_for_keep_no_one_busy() {
+    let (mut supervisor, machine) = ends();
+    supervisor.ask(&MachineRequest::Ping, &[], "ping").unwrap();
+    let (number, ..) = asked(&machine);
+    for _ in 0..100 {
+        machine.answer(number + 1, &MachineReply::Done, &[]).unwrap();
+    }
+    machine.answer(number, &MachineReply::Done, &[]).unwrap();
+    assert!(matches!(supervisor.reply(), Asked::Nothing));
+    assert!(matches!(supervisor.reply(), Asked::Reply(Reply { key: "ping", .. })));
+}
+
+#[test]
 fn an_end_that_does_not_read_costs_the_other_nothing_but_an_error() {
     let (mut supervisor, _machine) = ends();
     let refused = (0..10_000).find_map(|_| supervisor.ask(&MachineRequest::Ping, &[], "x").err());
