@@ -315,8 +315,12 @@ pub(super) struct RightsArgs {
     pub(super) sysctl: Vec<(String, String)>,
     /// Most processes and threads of the commands; -1 for no limit
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_pids)]
-    pub(super) pids_limit: Option<Option<u64>>,
+    pub(super) pids_limit: Option<PidsLimit>,
 }
+
+/// Most processes and threads; nothing for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PidsLimit(pub(super) Option<u64>);
 
 /// A security option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,10 +359,10 @@ fn parse_sysctl(text: &str) -> Result<(String, String), String> {
 }
 
 /// 0 and -1 stand for no limit.
-fn parse_pids(text: &str) -> Result<Option<u64>, String> {
+fn parse_pids(text: &str) -> Result<PidsLimit, String> {
     match text.parse::<i64>() {
-        Ok(-1 | 0) => Ok(None),
-        Ok(most) => u64::try_from(most).map(Some).map_err(|_| "give a number, or -1 for no limit".to_owned()),
+        Ok(-1 | 0) => Ok(PidsLimit(None)),
+        Ok(most) => u64::try_from(most).map(|most| PidsLimit(Some(most))).map_err(|_| "give a number, or -1 for no limit".to_owned()),
         Err(_) => Err("give a number, or -1 for no limit".to_owned()),
     }
 }

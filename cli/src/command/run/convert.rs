@@ -81,7 +81,7 @@ impl RunArgs {
                 jail: self.jail.into(),
                 live_mounts: self.live_mounts,
                 sysctls: self.rights.sysctl.into_iter().collect(),
-                pids_limit: self.rights.pids_limit.flatten(),
+                pids_limit: self.rights.pids_limit.and_then(|limit| limit.0),
                 domainname: self.network.domainname.take(),
             },
             mounts,

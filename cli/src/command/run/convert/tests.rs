@@ -100,6 +100,19 @@ fn a_network_has_limits_where_they_are_asked_for() {
 }
 
 #[test]
+fn rights_arrive() {
+    let line = "--pids-limit 30 --cap-drop ALL --cap-add chown --security-opt no-new-privileges --group-add 77 \
+                --sysctl a.b=c --domainname d.example --storage-opt size=1G --dns-option ndots:2 --expose 80 alpine";
+    let unlimited = spec(&["--pids-limit", "-1", "alpine"]).unwrap();
+    assert_eq!(unlimited.machine.pids_limit, None);
+    let spec = spec(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+    assert_eq!((spec.machine.pids_limit, spec.process.capabilities), (Some(30), Some(1)));
+    assert!(spec.process.no_new_privileges && spec.machine.sysctls["a.b"] == "c");
+    assert_eq!((spec.process.groups, spec.machine.domainname.as_deref()), (vec!["77".into()], Some("d.example")));
+    assert_eq!((spec.root.disk_bytes, spec.network.dns_options), (Some(1 << 30), vec!["ndots:2".into()]));
+}
+
+#[test]
 fn memory_has_three_spellings() {
     for flag in ["-m", "--memory", "--ram"] {
         assert_eq!(spec(&[flag, "256", "alpine"]).unwrap().machine.ram_mib, 256);
