@@ -1,8 +1,3 @@
-//! Runs OCI images as microVM sandboxes.
-//!
-//! The façade for other programs: [`vm::MicroVm`] boots a guest from a directory and runs one command in it. The
-//! command line of `monocore` and `mc` is `command`.
+//! The command line of `monocore` and `mc`. Other programs use the crate `monocore` instead.
 
-#[doc(hidden)]
 pub mod command;
-pub mod vm;

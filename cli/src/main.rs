@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    monocore::command::main()
+    monocore_cli::command::main()
 }

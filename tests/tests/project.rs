@@ -5,6 +5,8 @@
 mod attached;
 #[path = "project/changes.rs"]
 mod changes;
+#[path = "project/library.rs"]
+mod library;
 #[path = "project/life.rs"]
 mod life;
 #[path = "project/support.rs"]

@@ -40,7 +40,11 @@ pub(crate) fn monocore(release: bool) -> Result<PathBuf> {
     guest::build()?;
     static_binary(
         Arch::host(),
-        &Package { name: "monocore", binary: "monocore", profile: if release { "release" } else { "dev" } },
+        &Package {
+            name: "monocore-cli",
+            binary: "monocore",
+            profile: if release { "release" } else { "dev" },
+        },
     )
 }
 

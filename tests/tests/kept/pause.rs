@@ -102,7 +102,8 @@ impl Traffic {
         format!(
             "busybox nc host.monocore.internal {to_guest} </dev/null | \
              busybox awk '$1 != NR {{ print $1, NR >\"/bad\" }} NR % 64 == 0 {{ print NR >\"/net\"; close(\"/net\") }}' & \
-             busybox seq 1 1000000000 | busybox nc host.monocore.internal {from_guest} &"
+             (i=1; while [ ! -e /stop ]; do busybox seq $i $((i+199)); i=$((i+200)); busybox sleep 0.02; done) | \
+             busybox nc host.monocore.internal {from_guest} &"
         )
     }
 }
@@ -112,6 +113,10 @@ fn send_numbers(mut stream: TcpStream) {
     for number in 1_u64.. {
         if writeln!(stream, "{number}").is_err() {
             return;
+        }
+        // The emulated processor has others to serve.
+        if number.is_multiple_of(200) {
+            thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -127,7 +132,7 @@ fn is_paused_under_load(name: &'static str, network: &str) {
             "n=0; while [ ! -e /stop ]; do \
              busybox dd if=/dev/urandom of={dir}/a bs=16k count=16 2>/dev/null; busybox cp {dir}/a {dir}/b; \
              busybox sync; echo 3 >/proc/sys/vm/drop_caches; busybox cmp {dir}/a {dir}/b || touch /bad; \
-             n=$((n+1)); echo $n >{dir}/count; done &"
+             n=$((n+1)); echo $n >{dir}/count; busybox sleep 0.1; done &"
         )
     };
     let script = format!(

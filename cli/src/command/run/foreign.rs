@@ -35,8 +35,9 @@ const WINDOWS: &str = "a flag of Windows hosts only";
 const RATES: &str = "disk rates are not limited";
 const WEIGHTS: &str = "weights among machines are the host's scheduler's to give";
 const DEVICES: &str = "a sandbox has no devices of the host; share a directory or a socket with --volume";
-const ADDRESSES: &str = "every sandbox has the same address behind a network of its own";
-const GROUPS: &str = "sandboxes reach each other in groups of a monocore.toml";
+const ADDRESSES: &str =
+    "a sandbox's own network has fixed addresses; --group NAME,ip=ADDRESS gives one in a group";
+const GROUPS: &str = "sandboxes reach each other by name in a group; see --group and monocore network";
 const NAMESPACES: &str =
     "a sandbox is a machine of its own and shares no namespace with the host or with others";
 const NO_SWAP: &str = "the guest has no swap, and the host takes back only what the guest gives up";
