@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::{SandboxDetails, TextOrNumber};
 
-/// A new sandbox. Only `image` or `rootfs` is required; what is absent is as `monocore run -d` has it.
+/// A new sandbox. Only `image` or `rootfs` is required; what is absent is as `monocore run -d` has
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schema(example = json!({"image": "alpine:latest", "name": "web", "command": ["sleep", "infinity"]}))]
@@ -38,7 +39,8 @@ pub struct CreateSandbox {
     pub ports: Vec<TextOrNumber>,
     /// Every port the image exposes is published on a free port.
     pub publish_all: bool,
-    /// `SOURCE:TARGET[:ro]`. A path of the host must be absolute and needs the scope admin; a name is a volume.
+    /// `SOURCE:TARGET[:ro]`. A path of the host must be absolute and needs the scope admin; a name
+    /// is a volume.
     pub volumes: Vec<String>,
     /// `TARGET[:size=…,mode=…]`.
     pub tmpfs: Vec<String>,
@@ -129,9 +131,11 @@ impl Default for CreateSandbox {
 pub struct Network {
     /// `nat` (the default), `tsi`, `none`; `tap:INTERFACE` and `passt:SOCKET` need the scope admin.
     pub mode: Option<String>,
-    /// What may be reached where no rule says otherwise: `public` (the default), `none`, `group` or `any`.
+    /// What may be reached where no rule says otherwise: `public` (the default), `none`, `group` or
+    /// `any`.
     pub reach: Option<String>,
-    /// `allow:TARGET` or `deny:TARGET`, then `,port=N[-M]`, `,proto=tcp|udp|icmp`, `,in`. The first that fits decides.
+    /// `allow:TARGET` or `deny:TARGET`, then `,port=N[-M]`, `,proto=tcp|udp|icmp`, `,in`. The first
+    /// that fits decides.
     pub rules: Vec<String>,
     /// The host's own services may be reached, as `host.monocore.internal`. Needs the scope admin.
     pub allow_host: bool,

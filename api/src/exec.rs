@@ -1,7 +1,8 @@
 //! Commands in a running sandbox: at once with all their output, or as streams over a WebSocket.
 //!
-//! On the WebSocket a binary message is one byte that names a stream ([`Channel`]), then bytes of it. A text message is
-//! JSON: the client's first is an [`ExecStart`], later ones are [`ClientMessage`]; the server sends [`ServerMessage`].
+//! On the WebSocket a binary message is one byte that names a stream ([`Channel`]), then bytes of
+//! it. A text message is JSON: the client's first is an [`ExecStart`], later ones are
+//! [`ClientMessage`]; the server sends [`ServerMessage`].
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,8 @@ pub struct ExecRequest {
     /// Output beyond this many bytes of each stream is dropped; 1 MiB by default, 16 MiB at most.
     #[serde(default)]
     pub max_output_bytes: Option<u64>,
-    /// The command goes on when the request is over. Its output is dropped; the answer has its `pid`.
+    /// The command goes on when the request is over. Its output is dropped; the answer has its
+    /// `pid`.
     #[serde(default)]
     pub detach: bool,
 }
@@ -46,13 +48,14 @@ pub struct ExecRequest {
 /// What became of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExecResult {
-    /// The exit code; 128 and the signal's number where a signal ended the command, 124 where its time was up. Absent for
-    /// a detached command.
+    /// The exit code; 128 and the signal's number where a signal ended the command, 124 where its
+    /// time was up. Absent for a detached command.
     pub exit_code: Option<u8>,
     /// The command's process in the sandbox, for a detached command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Standard output; bytes that are not UTF-8 are replaced, then `stdout_base64` has all of them.
+    /// Standard output; bytes that are not UTF-8 are replaced, then `stdout_base64` has all of
+    /// them.
     pub stdout: String,
     /// Standard output where it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,9 @@
 //! The types of monocore's REST API, version 1.
 //!
-//! What travels is described here and nowhere else: no domain type of monocore's is on the wire, so that the API changes
-//! only when somebody means it to. Every type has a JSON schema; the server makes its OpenAPI document of them. Fields
-//! may be added to answers at any time; fields of requests that nobody knows are refused.
+//! What travels is described here and nowhere else: no domain type of monocore's is on the wire, so
+//! that the API changes only when somebody means it to. Every type has a JSON schema; the server
+//! makes its OpenAPI document of them. Fields may be added to answers at any time; fields of
+//! requests that nobody knows are refused.
 //!
 //! Design: `docs/design/server.md`.
 

@@ -12,7 +12,8 @@ pub struct LogQuery {
     pub follow: bool,
     /// `all` (the default), or the number of last lines.
     pub tail: Option<String>,
-    /// Only lines from then on: a time such as `2026-11-30T04:41:00Z`, or how long ago, such as `10m`.
+    /// Only lines from then on: a time such as `2026-11-30T04:41:00Z`, or how long ago, such as
+    /// `10m`.
     pub since: Option<String>,
 }
 

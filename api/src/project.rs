@@ -5,7 +5,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Sandbox;
 
-/// A project's configuration, with the keys of `monocore.toml`: `name`, `service`, `group`, `volume`, `secret`.
+/// A project's configuration, with the keys of `monocore.toml`: `name`, `service`, `group`,
+/// `volume`, `secret`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Object, example = json!({
@@ -58,8 +59,8 @@ pub struct ProjectStep {
     pub service: String,
     /// The sandbox.
     pub sandbox: String,
-    /// `kept`, `creating`, `created`, `starting`, `started`, `healthy`, `completed`, `stopping`, `stopped`, `removed`,
-    /// `waiting` or `failed`.
+    /// `kept`, `creating`, `created`, `starting`, `started`, `healthy`, `completed`, `stopping`,
+    /// `stopped`, `removed`, `waiting` or `failed`.
     pub step: String,
     /// Why it failed, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -239,7 +239,8 @@ pub struct MachineStats {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct EventQuery {
-    /// Begins with the events from then on: a time, or how long ago; otherwise with what happens next.
+    /// Begins with the events from then on: a time, or how long ago; otherwise with what happens
+    /// next.
     pub since: Option<String>,
     /// Only those of this sandbox (name or ID).
     pub sandbox: Option<String>,

@@ -1,5 +1,5 @@
-//! Arbitrary messages of a WebSocket client: a frame is its channel and its bytes or nothing, and whatever is a text
-//! message means the same when it is sent again.
+//! Arbitrary messages of a WebSocket client: a frame is its channel and its bytes or nothing, and
+//! whatever is a text message means the same when it is sent again.
 
 #![no_main]
 

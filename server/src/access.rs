@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Scope {
     /// Looking at everything.
     Read,
-    /// Making, starting, stopping and removing sandboxes that see nothing of the host; commands in sandboxes.
+    /// Making, starting, stopping and removing sandboxes that see nothing of the host; commands in
+    /// sandboxes.
     Run,
     /// Everything: also directories, sockets and devices of the host, images and projects.
     Admin,

@@ -18,7 +18,8 @@ pub(crate) const MAX_BODY: usize = 2 << 20;
 /// How long a client may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// A value as JSON. As an argument an empty body is the type's default, if it has one: an empty object.
+/// A value as JSON. As an argument an empty body is the type's default, if it has one: an empty
+/// object.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 

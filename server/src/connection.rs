@@ -45,7 +45,8 @@ pub(crate) struct Life {
     pub(crate) alive: mpsc::Sender<()>,
 }
 
-/// How many connections each listener may have by the limit on descriptors, which is raised as far as it may be.
+/// How many connections each listener may have by the limit on descriptors, which is raised as far
+/// as it may be.
 pub(crate) fn allowed() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(u64::MAX).min(MAX_CONNECTIONS * DESCRIPTORS);
@@ -75,7 +76,8 @@ pub(crate) async fn serve(listener: Listener, router: Router, tls: Option<TlsAcc
             Ok(accepted) => accepted,
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                // No descriptor or memory is left. Accepting at once would fail again until others end.
+                // No descriptor or memory is left. Accepting at once would fail again until others
+                // end.
                 tracing::warn!(%error, "a connection is not accepted");
                 tokio::time::sleep(BREATH).await;
                 continue;

@@ -1,7 +1,8 @@
 //! `monocore serve`: the REST API, streams and the dashboard.
 //!
-//! The server keeps no state. It is a client of the same functions and control sockets as the command line, so sandboxes
-//! do not notice when it ends, and it finds every sandbox when it starts again.
+//! The server keeps no state. It is a client of the same functions and control sockets as the
+//! command line, so sandboxes do not notice when it ends, and it finds every sandbox when it starts
+//! again.
 //!
 //! Design: `docs/design/server.md`.
 

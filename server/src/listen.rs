@@ -129,7 +129,8 @@ impl Listener {
     }
 }
 
-/// The socket has its mode before it has its name: Linux gives the file the mode of the unbound socket.
+/// The socket has its mode before it has its name: Linux gives the file the mode of the unbound
+/// socket.
 fn bind_private(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC;

@@ -41,7 +41,8 @@ impl ServerOptions {
     }
 }
 
-/// Serves until SIGINT or SIGTERM. `ready` is told the places that are listened on. Sandboxes go on afterwards.
+/// Serves until SIGINT or SIGTERM. `ready` is told the places that are listened on. Sandboxes go on
+/// afterwards.
 ///
 /// # Errors
 /// A place cannot be listened on, or what it needs is missing.
@@ -75,7 +76,8 @@ pub fn serve(
     served
 }
 
-/// Serves until `stop` completes; it is called once more while requests are brought to their end, to cut that short.
+/// Serves until `stop` completes; it is called once more while requests are brought to their end,
+/// to cut that short.
 ///
 /// # Errors
 /// As [`serve`].

@@ -73,7 +73,8 @@ impl Sender {
     }
 }
 
-/// A stream's two ends. `held` is dropped with the answer, which tells the producer that nobody reads.
+/// A stream's two ends. `held` is dropped with the answer, which tells the producer that nobody
+/// reads.
 pub(crate) fn channel(context: &Context, framing: Framing, held: Option<UnixStream>) -> (Sender, Response) {
     let (to, from) = mpsc::channel(IN_FLIGHT);
     let values = stream::unfold((from, held), |(mut from, held)| async move {

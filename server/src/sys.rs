@@ -11,7 +11,8 @@ const FIRST: i32 = 3;
 /// More are not taken.
 const MOST: i32 = 16;
 
-/// The sockets that systemd handed to this process. Call it once, before anything else opens descriptors.
+/// The sockets that systemd handed to this process. Call it once, before anything else opens
+/// descriptors.
 pub(crate) fn inherited_sockets() -> Vec<OwnedFd> {
     let number = |name| std::env::var(name).ok()?.parse::<i32>().ok();
     let own = i32::try_from(std::process::id()).ok();
@@ -25,7 +26,8 @@ pub(crate) fn inherited_sockets() -> Vec<OwnedFd> {
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
             continue;
         }
-        // SAFETY: the descriptor is open, and LISTEN_PID says that it was handed to this process to own.
+        // SAFETY: the descriptor is open, and LISTEN_PID says that it was handed to this process to
+        // own.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         // A socket that stays open in a supervisor would keep the port.
         let _ = fcntl_setfd(&socket, FdFlags::CLOEXEC);

@@ -1,6 +1,7 @@
 //! Tokens: `server/tokens.json` in the state directory, with a hash of each.
 //!
-//! A token is `mc_ID_SECRET`; SECRET is 32 random bytes, so one round of SHA-256 suffices against guessing.
+//! A token is `mc_ID_SECRET`; SECRET is 32 random bytes, so one round of SHA-256 suffices against
+//! guessing.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -100,7 +101,8 @@ pub fn remove(home: &Home, id: &str) -> Result<(), Error> {
     write(home, &tokens)
 }
 
-/// What `text` allows; nothing if it is not a token of this server. Takes the same time whatever the secret.
+/// What `text` allows; nothing if it is not a token of this server. Takes the same time whatever
+/// the secret.
 pub(crate) fn check(tokens: &[Token], text: &str) -> Option<Scope> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let given = hash(secret);

@@ -8,7 +8,8 @@ const NAME: &str = "monocore.service";
 
 /// The unit's text, for this program and its arguments after `serve`.
 ///
-/// `KillMode=process`: supervisors of sandboxes are in the unit's control group, and they go on when the server ends.
+/// `KillMode=process`: supervisors of sandboxes are in the unit's control group, and they go on
+/// when the server ends.
 #[must_use]
 pub fn unit_text(program: &Path, args: &[String]) -> String {
     let words: Vec<_> = args.iter().map(|word| format!(" {}", quote(word))).collect();

@@ -1,4 +1,5 @@
 //! The API without a guest: records, errors, and who is let in.
+#![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
 #[path = "api/listen.rs"]
 mod listen;

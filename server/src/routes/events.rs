@@ -13,7 +13,8 @@ use crate::error::ApiError;
 use crate::stream::{self, Framing};
 use crate::work;
 
-/// Sends what happens to sandboxes: one JSON value a line, or events with `Accept: text/event-stream`.
+/// Sends what happens to sandboxes: one JSON value a line, or events with `Accept:
+/// text/event-stream`.
 #[utoipa::path(
     get, path = "/v1/events", tag = "sandboxes", params(EventQuery),
     responses(

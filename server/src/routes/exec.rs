@@ -28,7 +28,8 @@ const MOST_OUTPUT: u64 = 16 << 20;
 /// The exit code of a command whose time was up, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
 
-/// Runs a command in a running sandbox and answers when it has ended. The command is killed if the client goes away.
+/// Runs a command in a running sandbox and answers when it has ended. The command is killed if the
+/// client goes away.
 #[utoipa::path(
     post, path = "/v1/sandboxes/{name}/exec", tag = "sandboxes", params(("name" = String, Path)),
     request_body = ExecRequest,

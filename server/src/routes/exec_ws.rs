@@ -30,9 +30,10 @@ const IN_FLIGHT: usize = 16;
 /// Most bytes of output in a message.
 const CHUNK: usize = 64 << 10;
 
-/// Runs a command in a running sandbox with its streams over a WebSocket. The client's first message is an ExecStart as
-/// text; later text messages are ClientMessage, binary ones a byte for the stream (0 standard input, 1 output, 2
-/// diagnostics) and bytes. The server's text messages are ServerMessage. The command is killed if the client goes away.
+/// Runs a command in a running sandbox with its streams over a WebSocket. The client's first
+/// message is an ExecStart as text; later text messages are ClientMessage, binary ones a byte for
+/// the stream (0 standard input, 1 output, 2 diagnostics) and bytes. The server's text messages are
+/// ServerMessage. The command is killed if the client goes away.
 #[utoipa::path(
     get, path = "/v1/sandboxes/{name}/exec/ws", tag = "sandboxes", params(("name" = String, Path)),
     responses((status = 101), (status = "default", body = ErrorBody))

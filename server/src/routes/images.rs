@@ -112,8 +112,8 @@ pub(super) async fn remove(
     removed.await.map(|pruned| Json(RemovedImage { references: pruned.images, bytes: pruned.bytes }))
 }
 
-/// Fetches an image: one event a line, or server-sent events with `Accept: text/event-stream`. The last event is done or
-/// failed.
+/// Fetches an image: one event a line, or server-sent events with `Accept: text/event-stream`. The
+/// last event is done or failed.
 #[utoipa::path(
     post, path = "/v1/images/pull", tag = "images", request_body = PullRequest,
     responses(

@@ -175,7 +175,8 @@ pub(super) async fn wait(
     }
 }
 
-/// Stops a running sandbox and waits for its end; without `signal` and `grace_ms` as the sandbox says.
+/// Stops a running sandbox and waits for its end; without `signal` and `grace_ms` as the sandbox
+/// says.
 pub(super) fn stop_with(
     home: &Home,
     entry: &SandboxEntry,

@@ -26,8 +26,8 @@ use crate::{guard, work};
 /// The project of configurations that name none.
 const DEFAULT_PROJECT: &str = "monocore";
 
-/// Makes a project's sandboxes as the configuration describes them and starts them in the order of their needs. What is
-/// as described and runs is not touched. Paths of the host must be absolute.
+/// Makes a project's sandboxes as the configuration describes them and starts them in the order of
+/// their needs. What is as described and runs is not touched. Paths of the host must be absolute.
 #[utoipa::path(
     post, path = "/up", tag = "projects", request_body = ProjectConfig,
     responses((status = 200, body = ProjectSteps), (status = "default", body = ErrorBody))
@@ -49,8 +49,8 @@ pub(super) async fn up(
     done.await.map(Json)
 }
 
-/// Stops the sandboxes of a group, of some services or of a whole project, in reverse order of their needs, and removes
-/// them.
+/// Stops the sandboxes of a group, of some services or of a whole project, in reverse order of
+/// their needs, and removes them.
 #[utoipa::path(
     post, path = "/down", tag = "projects", request_body = DownRequest,
     responses((status = 200, body = ProjectSteps), (status = "default", body = ErrorBody))
@@ -127,8 +127,8 @@ async fn take_down(context: &Context, chosen: Chosen, volumes: bool) -> Result<P
 }
 
 impl Chosen {
-    /// The project and its services; no services for all of them. Without a project's name it is the only one that has
-    /// the group or the services.
+    /// The project and its services; no services for all of them. Without a project's name it is
+    /// the only one that has the group or the services.
     fn resolve(self, entries: &[SandboxEntry]) -> Result<(String, Vec<String>), ApiError> {
         if self.group.is_some() && !self.services.is_empty() {
             return Err(ApiError::value("group", "not together with services"));

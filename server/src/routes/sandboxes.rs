@@ -38,7 +38,8 @@ pub(super) async fn list(
     sandboxes.await.map(|sandboxes| Json(SandboxList { sandboxes }))
 }
 
-/// Makes a sandbox and starts it, unless `start` is false. The image is fetched if the store lacks it.
+/// Makes a sandbox and starts it, unless `start` is false. The image is fetched if the store lacks
+/// it.
 #[utoipa::path(
     post, path = "/v1/sandboxes", tag = "sandboxes", request_body = CreateSandbox,
     responses((status = 201, body = SandboxDetails), (status = "default", body = ErrorBody))
@@ -157,7 +158,8 @@ fn stats_of(home: &Home, record: &Record) -> Result<SandboxStats, Error> {
     Ok(SandboxStats { id: record.id.clone(), name: record.name.clone(), guest, machine })
 }
 
-/// Bytes of the network are those of the card or of the sockets carried by it; bytes of shares count as a disk's.
+/// Bytes of the network are those of the card or of the sockets carried by it; bytes of shares
+/// count as a disk's.
 fn machine_stats(counters: &MachineCounters) -> MachineStats {
     let mut stats = MachineStats { cpu_ms: counters.cpu_ns / 1_000_000, ..MachineStats::default() };
     for device in &counters.devices {

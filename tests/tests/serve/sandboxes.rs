@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::{Value, json};
 
-use crate::client::Server;
+use crate::client::{Server, eventually};
 
 #[test]
 fn a_sandbox_lives_over_the_api_and_outlives_the_server() {
@@ -58,12 +58,17 @@ fn a_wait_ends_with_the_sandbox_and_a_failed_start_is_told() {
     server.create("serve-wait", "sleep 2; exit 7");
     let ended = server.json("POST", "/v1/sandboxes/serve-wait/wait", &Value::Null);
     assert_eq!(ended["exit_code"], 7);
-    server.json("DELETE", "/v1/sandboxes/serve-wait", &Value::Null);
+    // The exit is told a moment before the supervisor lets go of the sandbox.
+    eventually("the sandbox can be removed", || {
+        server.ask("DELETE", "/v1/sandboxes/serve-wait", &Value::Null).0 == 204
+    });
     let wanted = json!({
         "image": monocore_tests::world::PLAIN, "name": "serve-none", "memory": "128m", "command": ["/nope"],
         "network": {"mode": "none"}
     });
     let (status, text) = server.ask("POST", "/v1/sandboxes", &wanted);
     assert!(status == 422 && text.contains("command_not_started"), "{status} {text}");
-    assert_eq!(server.ask("GET", "/v1/sandboxes/serve-none", &Value::Null).0, 404, "nothing is left of it");
+    eventually("nothing is left of it", || {
+        server.ask("GET", "/v1/sandboxes/serve-none", &Value::Null).0 == 404
+    });
 }
