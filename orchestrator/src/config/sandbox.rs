@@ -113,14 +113,21 @@ impl Service {
         }
     }
 
-    /// Its groups, in each of which it has the service's name and its aliases.
+    /// Its groups, in each of which it has the service's name, its aliases, and what other members' links call it.
     fn memberships(&self, project: &Project) -> Vec<GroupMembership> {
-        let names = std::iter::once(&self.name).chain(&self.aliases);
-        let aliases: Vec<String> = names.filter_map(|name| parse_alias(name).ok()).collect();
-        let membership = |group: &String| GroupMembership {
-            project: Some(project.name.clone()),
-            aliases: aliases.clone(),
-            ..GroupMembership::new(group)
+        let membership = |group: &String| {
+            let links = project.config.members(group).flat_map(|member| &member.links);
+            let linked = links.filter_map(|link| link.split_once(':')).filter(|(name, _)| *name == self.name);
+            let names = std::iter::once(self.name.as_str())
+                .chain(self.aliases.iter().map(String::as_str))
+                .chain(linked.map(|(_, alias)| alias));
+            let mut aliases: Vec<String> = Vec::new();
+            for alias in names.filter_map(|name| parse_alias(name).ok()) {
+                if !aliases.contains(&alias) {
+                    aliases.push(alias);
+                }
+            }
+            GroupMembership { project: Some(project.name.clone()), aliases, ..GroupMembership::new(group) }
         };
         self.groups.iter().map(membership).collect()
     }
