@@ -129,12 +129,14 @@ impl Default for CreateSandbox {
 pub struct Network {
     /// `nat` (the default), `tsi`, `none`; `tap:INTERFACE` and `passt:SOCKET` need the scope admin.
     pub mode: Option<String>,
-    /// What may be reached where no rule says otherwise: `public` (the default), `none` or `any`.
+    /// What may be reached where no rule says otherwise: `public` (the default), `none`, `group` or `any`.
     pub reach: Option<String>,
     /// `allow:TARGET` or `deny:TARGET`, then `,port=N[-M]`, `,proto=tcp|udp|icmp`, `,in`. The first that fits decides.
     pub rules: Vec<String>,
     /// The host's own services may be reached, as `host.monocore.internal`. Needs the scope admin.
     pub allow_host: bool,
+    /// `[PROJECT/]GROUP[,alias=NAME][,ip=ADDRESS]`: groups whose members reach each other by name.
+    pub groups: Vec<String>,
     /// Name servers instead of the host's.
     pub dns: Vec<String>,
     /// Domains to look names up in.

@@ -81,6 +81,8 @@ pub enum ErrorCode {
     SandboxNotStarted,
     /// The image has no command and the request names none.
     NoCommand,
+    /// Files could not be copied from or to a sandbox.
+    CopyFailed,
     /// This machine cannot run sandboxes.
     HostCannotRun,
     /// No project, group or service has the name.
@@ -114,8 +116,13 @@ impl ErrorCode {
             | Self::ImageInUse => 409,
             Self::BodyTooLarge => 413,
             Self::ForbiddenHost => 421,
-            Self::CommandNotStarted | Self::SandboxNotStarted | Self::NoCommand | Self::ServiceFailed => 422,
-            Self::TooBusy | Self::HostCannotRun => 503,
+            Self::CopyFailed
+            | Self::CommandNotStarted
+            | Self::SandboxNotStarted
+            | Self::NoCommand
+            | Self::ServiceFailed
+            | Self::HostCannotRun => 422,
+            Self::TooBusy => 503,
             Self::PullFailed => 502,
             Self::Internal => 500,
         }

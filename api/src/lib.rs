@@ -32,8 +32,8 @@ pub use project::{
     StatusReport,
 };
 pub use sandbox::{
-    EventQuery, ExitReport, GuestStats, KillRequest, ListQuery, MachineStats, PublishedPort, RemoveQuery,
-    Sandbox, SandboxDetails, SandboxEvent, SandboxList, SandboxMount, SandboxSettings, SandboxStats,
-    SandboxStatus, StopRequest,
+    EventQuery, ExitReport, FilesQuery, GuestStats, KillRequest, ListQuery, MachineStats, PublishedPort,
+    RemoveQuery, Sandbox, SandboxDetails, SandboxEvent, SandboxList, SandboxMount, SandboxSettings,
+    SandboxStats, SandboxStatus, StopRequest,
 };
 pub use text::TextOrNumber;

@@ -263,3 +263,18 @@ pub struct SandboxEvent {
     /// When, milliseconds since 1970.
     pub time_ms: u64,
 }
+
+/// Which files of a sandbox are copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FilesQuery {
+    /// An absolute path in the sandbox; `DIRECTORY/.` is only its content.
+    pub path: String,
+    /// Where the path is a symbolic link, what that leads to is copied.
+    #[serde(default)]
+    pub follow: bool,
+    /// Files keep their owners.
+    #[serde(default)]
+    pub owners: bool,
+}

@@ -1,12 +1,14 @@
 //! The command line: one module per verb, what they share in `output`.
 
 mod args;
+mod attach;
 mod completion;
 mod compose;
 mod cp;
 mod create;
 mod df;
 mod diagnostics;
+mod diff;
 mod doctor;
 mod end;
 mod events;
@@ -15,6 +17,7 @@ mod images;
 mod inspect;
 mod load;
 mod logs;
+mod mount;
 mod net;
 mod network;
 mod output;
@@ -25,20 +28,26 @@ mod project;
 mod prune;
 mod ps;
 mod pull;
+mod rename;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod select;
 mod serve;
+mod shell;
 mod start;
 mod stats;
 mod store;
 mod supervise;
 mod terminal;
 mod token;
+mod top;
+mod update;
 mod version;
 mod vhost_user;
 mod vmm;
+mod volume;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -78,6 +87,13 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
+        Command::Attach(args) => return attach::main(args),
+        Command::Shell(args) => return shell::main(args),
+        Command::Top(args) => top::main(&args),
+        Command::Diff(args) => diff::main(&args),
+        Command::Update(args) => update::main(&args),
+        Command::Volume(command) => volume::main(&command),
+        Command::Rename(args) => rename::main(&args),
         Command::Cp(args) => cp::main(&args),
         Command::Ps(args) => ps::main(&args),
         Command::Stop(args) => end::stop(&args),
@@ -85,6 +101,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Kill(args) => end::kill(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Unpause(args) => pause::unpause(&args),
+        Command::Mount(command) => mount::main(&command),
         Command::Wait(args) => end::wait(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Logs(args) => logs::main(&args),

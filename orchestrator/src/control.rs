@@ -5,16 +5,18 @@
 //! stream's connection into the guest is handed to the client as a descriptor, so a client that is stuck holds up
 //! nobody else. Only the sandbox's own user and root may connect.
 
+mod attach;
 mod client;
 mod message;
 mod peer;
 mod socket;
 pub(crate) mod wire;
 
+pub use attach::{Attachment, Detached};
 pub(crate) use client::hand_link;
 pub use client::{ControlClient, ControlHandle, RemoteCommand};
-pub use message::{Condition, ExecCall, SandboxStats};
-pub(crate) use message::{Conflict, ControlReply, ControlRequest, PeerLink};
+pub use message::{Condition, ExecCall, LiveMount, SandboxStats};
+pub(crate) use message::{Conflict, ControlReply, ControlRequest, LiveMountCall, PeerLink};
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 

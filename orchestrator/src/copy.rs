@@ -1,10 +1,9 @@
 //! Files between this machine and a sandbox: a tar stream of the agent's, packed on one side and unpacked on the other.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use monocore_archive::{PackOptions, Placement, UnpackOptions, pack, unpack};
@@ -12,6 +11,7 @@ use monocore_protocol::{ByteString, Tool, ToolPlacement};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::session::{Input, Output, Signals, Streams, printable};
+use crate::tools::Buffer;
 use crate::{Error, Launcher, SandboxEntry, run_tool};
 
 const BUFFER_BYTES: usize = 128 << 10;
@@ -134,12 +134,11 @@ impl Copier<'_> {
     }
 
     fn run(&self, tool: Tool, stdin: Input, stdout: Output) -> Result<Said, Error> {
-        let words = Words::default();
+        let words = Buffer::new(MESSAGE_BYTES);
         let stderr = Output::Writer(Box::new(words.clone()));
         let streams = Streams::Pipes { stdin, stdout, stderr };
         let status = run_tool(self.launcher, self.entry, tool, streams, self.signals)?;
-        let text = words.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Said { code: status.code(), text: String::from_utf8_lossy(&text).into_owned() })
+        Ok(Said { code: status.code(), text: String::from_utf8_lossy(&words.take()).into_owned() })
     }
 }
 
@@ -202,23 +201,6 @@ fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Error::Spawn)
-}
-
-/// The first bytes of what a guest says.
-#[derive(Clone, Debug, Default)]
-struct Words(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Words {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MESSAGE_BYTES.saturating_sub(text.len()).min(bytes.len());
-        text.extend_from_slice(&bytes[..room]);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

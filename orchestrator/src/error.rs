@@ -45,7 +45,7 @@ pub enum Error {
     #[error("conflicting options: a sandbox is removed when it ends, or started again")]
     RemovedAndRestarted,
     /// The sandbox does not run.
-    #[error("sandbox {0} is not running")]
+    #[error("sandbox {0} is not running: start it with `monocore start {0}`")]
     NotRunning(String),
     /// The sandbox runs already.
     #[error("sandbox {0} is running already")]
@@ -64,6 +64,23 @@ pub enum Error {
     /// The sandbox is not paused.
     #[error("sandbox {0} is not paused")]
     NotPaused(String),
+    /// The sandbox takes no mounts while it runs.
+    #[error("sandbox {0} was started without --live-mounts: it takes no mounts while it runs")]
+    FixedMounts(String),
+    /// Nothing was mounted there while the sandbox ran.
+    #[error("sandbox {name} has nothing at {target} that was mounted while it runs")]
+    NoMount {
+        /// The sandbox.
+        name: String,
+        /// Where.
+        target: String,
+    },
+    /// A running sandbox could not mount or unmount something.
+    #[error("{0}")]
+    MountFailed(String),
+    /// It cannot be mounted in a sandbox that runs.
+    #[error("{0}: only directories, regular files and named volumes can be mounted in a sandbox that runs")]
+    NotLive(String),
     /// The sandbox is being stopped.
     #[error("sandbox {0} is being stopped")]
     Stopping(String),
@@ -93,6 +110,17 @@ pub enum Error {
         code: u8,
         /// Why.
         message: String,
+    },
+    /// No volume has the name.
+    #[error("no such volume: {0}")]
+    NoVolume(String),
+    /// Sandboxes use the volume.
+    #[error("remove {name}: volume is in use - [{users}]")]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// The sandboxes' ids.
+        users: String,
     },
     /// Files could not be copied; the text is either side's.
     #[error("{0}")]

@@ -69,6 +69,9 @@ pub struct JoinedGroup {
     pub address: Ipv4Addr,
     /// Length of the subnet's prefix, bits.
     pub prefix: u8,
+    /// Names by which this sandbox alone reaches others of the group: from name to name.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
 }
 
 impl JoinedGroup {
@@ -242,7 +245,8 @@ fn join_one(home: &Home, (id, name): (&str, &str), wanted: &GroupMembership) -> 
     let aliases = wanted.aliases.iter().map(alias).collect::<Result<_, _>>()?;
     group.members.push(GroupMember { id: id.to_owned(), name: name.to_owned(), address, aliases });
     write(home, &group)?;
-    Ok(JoinedGroup { project: group.project, group: group.name, address, prefix: group.subnet.prefix })
+    let links = wanted.links.clone();
+    Ok(JoinedGroup { project: group.project, group: group.name, address, prefix: group.subnet.prefix, links })
 }
 
 /// Takes the sandbox `id` out of the groups `joined`. The caller holds the registry's lock.
@@ -271,6 +275,7 @@ pub(crate) fn resolve(home: &Home, joined: &[JoinedGroup], name: &str) -> Option
     let mut found = None;
     for membership in joined {
         let Some(group) = look_at(home, membership) else { continue };
+        let name = membership.links.get(name).map_or(name, String::as_str);
         for member in group.named(name) {
             let addresses: &mut Vec<_> = found.get_or_insert_default();
             if runs(home, &member.id) {

@@ -1,6 +1,6 @@
 //! `sandboxes/<id>/`: sandboxes that are kept after their command has ended, with their disk and logs.
 //!
-//! `sandbox.json` says what the sandbox is and is written once. `state.json` says how it is and is written whole at
+//! `sandbox.json` says what the sandbox is; only `rename` and `update` write it anew. `state.json` says how it is and is written whole at
 //! every change. Only the holder of the sandbox's run directory, or of the registry's lock while nobody holds one,
 //! writes the state.
 
@@ -168,6 +168,17 @@ impl KeptSandbox {
     pub(crate) fn write_state(&self, state: &SandboxState) -> Result<(), Error> {
         let text = serde_json::to_vec(state).map_err(|error| self.damaged(STATE, &error))?;
         state::write_whole(&self.path.join(STATE), &text)
+    }
+
+    /// Writes down what the sandbox is anew; the old record is untouched where that fails.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn rewrite(&mut self, record: KeptRecord) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(&record).map_err(|error| self.damaged(RECORD, &error))?;
+        state::write_whole(&self.path.join(RECORD), &text)?;
+        self.record = record;
+        Ok(())
     }
 
     /// The file behind the disk that takes what the sandbox writes to its root.

@@ -38,6 +38,7 @@ impl Launcher {
             root: root_name.to_owned(),
             command: command_line(spec, root),
             labels: spec.labels.clone(),
+            volumes: crate::volume::names(spec),
             network: NetworkRecord::new(&spec.network, &published),
             groups: spec.network.groups.clone(),
         };

@@ -46,10 +46,13 @@ mod supervise;
 mod supervisor;
 mod timeline;
 mod tools;
-mod volume;
+pub mod volume;
 mod wait;
 
-pub use control::{Condition, ControlClient, ControlHandle, ExecCall, RemoteCommand, SandboxStats};
+pub use control::{
+    Attachment, Condition, ControlClient, ControlHandle, Detached, ExecCall, LiveMount, RemoteCommand,
+    SandboxStats,
+};
 pub use error::Error;
 pub use groups::{GroupMember, GroupRecord, JoinedGroup, NewGroup};
 pub use health::{HealthReport, HealthResult, HealthStatus};
@@ -75,5 +78,5 @@ pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;
 pub use timeline::Timeline;
-pub use tools::run_tool;
+pub use tools::{run_tool, tool_output};
 pub use wait::{Awaited, wait_for};

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use monocore_protocol::{Mount, MountSource as GuestSource, SocketId};
 
+use crate::control::{LiveMount, LiveMountCall};
 use crate::spec::{MountSource, MountSpec};
 use crate::{Error, Home, HostSocket, sources, volume};
 
@@ -137,6 +138,33 @@ impl Mounts {
     fn request(&mut self, source: GuestSource, target: &str, read_only: bool) {
         self.requests.push(Mount { source, target: target.into(), read_only });
     }
+}
+
+/// Opens what `spec` mounts, for a sandbox that runs already.
+///
+/// # Errors
+/// The source is missing, or is nothing that can be mounted in a running sandbox.
+pub(crate) fn open_live(home: &Home, spec: &MountSpec) -> Result<(LiveMountCall, OwnedFd), Error> {
+    let shown = match &spec.source {
+        MountSource::Bind { path, .. } => std::path::absolute(path).map_err(Error::file("find", path))?,
+        MountSource::Volume(name) => name.into(),
+        MountSource::Socket(_) | MountSource::Anonymous | MountSource::Tmpfs(_) => {
+            return Err(Error::NotLive(spec.target.clone()));
+        }
+    };
+    let mut mounts = Mounts::default();
+    let (is_file, populate) = match mounts.source(home, spec)? {
+        GuestSource::Share { populate, .. } => (false, populate),
+        GuestSource::SharedFile { .. } => (true, false),
+        _ => return Err(Error::NotLive(spec.target.clone())),
+    };
+    let share = mounts.shares.pop().ok_or_else(|| Error::NotLive(spec.target.clone()))?;
+    let mount = LiveMount {
+        source: shown.display().to_string(),
+        target: spec.target.clone(),
+        read_only: spec.read_only,
+    };
+    Ok((LiveMountCall { mount, is_file, populate }, share.root))
 }
 
 /// Opens a source without the right to read it: the file-system worker finds its own way beneath.

@@ -92,17 +92,21 @@ pub(crate) fn guest(spec: &NetworkSpec, groups: &[JoinedGroup], configure: &mut 
                 gateways: vec![link.gateway_v4.into(), link.gateway_v6.into()],
                 mtu: Some(link.mtu.into()),
             });
-            configure.resolver =
-                Some(Resolver { servers: vec![link.gateway_v4.into()], search, options: Vec::new() });
+            configure.resolver = Some(Resolver {
+                servers: vec![link.gateway_v4.into()],
+                search,
+                options: spec.dns_options.clone(),
+            });
             if spec.policy.rules.iter().any(|rule| rule.target == NetTarget::Host) {
                 let names = HOST_NAMES.map(str::to_owned).to_vec();
                 configure.hosts.push(HostEntry { address: link.gateway_v4.into(), names });
             }
         }
         NetworkMode::None | NetworkMode::Tap(_) | NetworkMode::Passt(_)
-            if !spec.dns.is_empty() || !search.is_empty() =>
+            if !spec.dns.is_empty() || !search.is_empty() || !spec.dns_options.is_empty() =>
         {
-            configure.resolver = Some(Resolver { servers: spec.dns.clone(), search, options: Vec::new() });
+            configure.resolver =
+                Some(Resolver { servers: spec.dns.clone(), search, options: spec.dns_options.clone() });
         }
         // Whoever is at the card's other end tells the guest its address.
         NetworkMode::Tap(_) | NetworkMode::Passt(_) | NetworkMode::None => {}

@@ -88,6 +88,8 @@ pub struct Plan {
     pub timeline: Timeline,
     /// The disk that takes the writes outlives the machine.
     pub(crate) keeps_disk: bool,
+    /// The machine takes shares while it runs.
+    pub(crate) live_mounts: bool,
 }
 
 impl Plan {
@@ -145,8 +147,8 @@ impl Plan {
         let sockets = std::mem::take(&mut mounts.sockets);
         let publish = |wanted: &PublishSocket| PublishedSocket::bind(&wanted.host, &wanted.guest);
         let published_sockets = spec.publish_sockets.iter().map(publish).collect::<Result<_, _>>()?;
-        if !mounts.shares.is_empty() {
-            devices.push(shares(mounts, &mut files));
+        if spec.machine.live_mounts || !mounts.shares.is_empty() {
+            devices.push(shares(mounts, spec.machine.live_mounts, &mut files));
         }
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
         let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
@@ -177,6 +179,7 @@ impl Plan {
             stop_signal,
             timeline,
             keeps_disk,
+            live_mounts: spec.machine.live_mounts,
         })
     }
 
@@ -255,13 +258,13 @@ fn upper(
     Ok(Upper::Disk(ScratchDisk { grow: scratch.grow }))
 }
 
-fn shares(mounts: Mounts, files: &mut Files) -> DeviceSpec {
+fn shares(mounts: Mounts, grows: bool, files: &mut Files) -> DeviceSpec {
     let shares = mounts.shares.into_iter().map(|share| Share {
         name: share.name,
         source: files.reference(share.root),
         read_only: share.read_only,
     });
-    DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares: shares.collect(), grows: false })
+    DeviceSpec::Fs(FsSpec { tag: SHARE_TAG.into(), shares: shares.collect(), grows })
 }
 
 fn configure(
@@ -277,6 +280,9 @@ fn configure(
     configure.hostname = spec.hostname.clone().unwrap_or_else(|| run_dir.record().id.clone());
     configure.hosts = hosts.collect();
     configure.shm_bytes = spec.machine.shm_bytes;
+    configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
+    configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
+    configure.pids_max = spec.machine.pids_limit;
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)

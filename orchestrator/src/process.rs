@@ -28,6 +28,9 @@ pub(crate) fn exec(spec: &ProcessSpec, image: &ImageConfig) -> Result<Exec, Erro
     exec.user = spec.user.clone().unwrap_or_else(|| image.user.clone());
     exec.rlimits.push(OPEN_FILES);
     exec.rlimits.extend_from_slice(&spec.ulimits);
+    exec.groups.clone_from(&spec.groups);
+    exec.capabilities = spec.capabilities;
+    exec.no_new_privileges = spec.no_new_privileges;
     Ok(exec)
 }
 

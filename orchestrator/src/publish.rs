@@ -33,7 +33,7 @@ impl Published {
         }
         let mut wanted = spec.publish.clone();
         if spec.publish_exposed {
-            add_exposed(&mut wanted, exposed)?;
+            add_exposed(&mut wanted, &[exposed, &spec.expose].concat())?;
         }
         let open =
             |port: PublishedPort| open(port).map_err(|errno| Error::Publish { port, source: errno.into() });

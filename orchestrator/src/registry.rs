@@ -48,6 +48,11 @@ pub struct SandboxEntry {
 /// A directory cannot be read.
 pub fn list(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
     let _alone = lock(home)?;
+    list_locked(home)
+}
+
+/// The same for a caller that is alone with the directories.
+pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
     let running = run_dir::reconcile(home)?;
     let mut entries = Vec::new();
     for id in ids(&home.sandboxes())? {
@@ -124,16 +129,53 @@ pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error
 /// The sandbox runs, or something of it cannot be removed.
 pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
     let _alone = lock(home)?;
+    // It may have another name by now.
+    let name = open_kept(home, &kept.record().id)
+        .map_or_else(|_| kept.record().name.clone(), |kept| kept.record().name.clone());
     let record = kept.record();
     if run_dir::is_held(&home.run().join(&record.id)) {
-        return Err(Error::StillRunning(record.name.clone()));
+        return Err(Error::StillRunning(name));
     }
     kept.remove()?;
     let joined = record.spec.network.groups.iter();
     let joined = joined.map(|group| (group.project.as_deref(), group.group.as_str()));
     groups::leave(home, &record.id, joined)?;
     events::note(home, &kept.into(), "destroy", &[]);
-    release_name(home, &record.name, &record.id)
+    release_name(home, &name, &record.id)
+}
+
+/// Gives a kept sandbox another name; it may run meanwhile.
+///
+/// # Errors
+/// The name is taken, or the records cannot be written.
+pub fn rename(home: &Home, kept: &KeptSandbox, name: &str) -> Result<(), Error> {
+    let _alone = lock(home)?;
+    let id = SandboxId::parse(&kept.record().id).ok_or_else(|| Error::NoSandbox(kept.record().id.clone()))?;
+    let mut kept = KeptSandbox::open(home, &id)?;
+    let old = kept.record().name.clone();
+    if let Some(owner) = name_owner(home, name)? {
+        return Err(Error::NameInUse { name: name.to_owned(), id: owner });
+    }
+    // A link to a sandbox of another name counts as free, so a crash in between leaves the old name or the new one.
+    names::assign(home, name, &id)?;
+    kept.rewrite(KeptRecord { name: name.to_owned(), ..kept.record().clone() })?;
+    release_name(home, &old, id.as_str())
+}
+
+/// Changes the description of a kept sandbox; a machine that runs stays as it is until its next start.
+///
+/// # Errors
+/// The record cannot be read or written.
+pub fn update(
+    home: &Home,
+    kept: &KeptSandbox,
+    change: impl FnOnce(&mut crate::spec::SandboxSpec),
+) -> Result<(), Error> {
+    let _alone = lock(home)?;
+    let mut kept = open_kept(home, &kept.record().id)?;
+    let mut record = kept.record().clone();
+    change(&mut record.spec);
+    kept.rewrite(record)
 }
 
 /// The kept sandbox with this id, written out in full.
@@ -167,11 +209,9 @@ pub fn restartable(home: &Home) -> Result<Vec<KeptSandbox>, Error> {
 /// An id that nobody has, and the name asked for or one that is made up.
 pub(crate) fn new_identity(home: &Home, name: Option<&str>) -> Result<(SandboxId, String), Error> {
     if let Some(name) = name
-        && let Some(id) = names::look_up(home, name)
-        && let Some(entry) = entry(home, &id)?
-        && entry.name == name
+        && let Some(id) = name_owner(home, name)?
     {
-        return Err(Error::NameInUse { name: name.to_owned(), id: entry.id });
+        return Err(Error::NameInUse { name: name.to_owned(), id });
     }
     loop {
         let (id, made_up) = SandboxId::generate()?;
@@ -186,6 +226,12 @@ pub(crate) fn new_identity(home: &Home, name: Option<&str>) -> Result<(SandboxId
             return Ok((id, name));
         }
     }
+}
+
+/// The id of the sandbox that has this name.
+fn name_owner(home: &Home, name: &str) -> Result<Option<String>, Error> {
+    let Some(id) = names::look_up(home, name) else { return Ok(None) };
+    Ok(entry(home, &id)?.filter(|entry| entry.name == name).map(|entry| entry.id))
 }
 
 /// Frees `name` if it still leads to `id`.
@@ -238,7 +284,8 @@ fn entry(home: &Home, id: &SandboxId) -> Result<Option<SandboxEntry>, Error> {
         labels: record.spec.labels.clone(),
         created_ms: record.created_ms,
         state,
-        running,
+        // It may have been renamed while it runs.
+        running: running.map(|running| Record { name: record.name.clone(), ..running }),
         kept: Some(kept),
     }))
 }

@@ -26,6 +26,11 @@ impl Restarts {
         Self { policy, count: 0, delay: None }
     }
 
+    /// Follows another policy from here on.
+    pub(crate) fn set_policy(&mut self, policy: RestartPolicy) {
+        self.policy = policy;
+    }
+
     /// How often the sandbox was started again.
     pub(crate) fn count(&self) -> u32 {
         self.count

@@ -37,6 +37,9 @@ pub struct Record {
     pub command: Vec<String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+    /// The named volumes it uses.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// Its network.
     #[serde(default)]
     pub network: NetworkRecord,
@@ -129,6 +132,8 @@ pub struct RunRecord {
     pub command: Vec<String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+    /// The named volumes it uses.
+    pub volumes: Vec<String>,
     /// Its network.
     pub network: NetworkRecord,
     /// The groups that it is to be a member of.
@@ -169,6 +174,7 @@ impl RunDir {
             root: record.root.clone(),
             command: record.command.clone(),
             labels: record.spec.labels.clone(),
+            volumes: crate::volume::names(&record.spec),
             network,
             groups: record.spec.network.groups.clone(),
         };
@@ -183,6 +189,7 @@ impl RunDir {
             root: run.root,
             command: run.command,
             labels: run.labels,
+            volumes: run.volumes,
             network: run.network,
             groups,
             pid: std::process::id(),

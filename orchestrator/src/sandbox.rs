@@ -20,6 +20,8 @@ use crate::{Error, Plan, VmmProcess};
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 /// How long a guest may take to write everything to a disk that is kept.
 const FLUSH_GRACE: Duration = Duration::from_secs(10);
+/// The same for a guest whose command did not end by SIGKILL: it is stuck, or its disk is.
+const STUCK_FLUSH_GRACE: Duration = Duration::from_secs(2);
 /// The status of a command whose time was up, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
 /// The status of a command that was killed: 128 and SIGKILL's number.
@@ -58,6 +60,13 @@ impl Ended {
     }
 }
 
+/// What clients attach to: the log for the output, and this for the input.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// What writes to the command's standard input, if that is open.
+    pub(crate) stdin: Option<OwnedFd>,
+}
+
 /// The exit code of a sandbox that ended or failed like this.
 pub(crate) fn exit_code(ended: &Result<Ended, Error>) -> u8 {
     ended.as_ref().map_or(FAILED, Ended::code)
@@ -69,7 +78,7 @@ pub(crate) struct Sandbox {
     // Fields drop in this order: the guest's streams, then the machine.
     pub(crate) process: Process,
     pub(crate) session: Session,
-    vmm: VmmProcess,
+    pub(crate) vmm: VmmProcess,
     /// The way to the other members of its groups.
     pub(crate) peers: Option<PeerLine>,
     _published: PublishedSockets,
@@ -77,8 +86,12 @@ pub(crate) struct Sandbox {
     pub(crate) stop_signal: u8,
     /// What further commands are like where they say nothing else.
     pub(crate) main: Exec,
+    /// What clients attach to, if the sandbox runs in the background.
+    pub(crate) attached: Option<Attached>,
     /// The disk outlives the machine.
     keeps_disk: bool,
+    /// The machine takes shares while it runs.
+    pub(crate) live_mounts: bool,
     /// The way to the machine's process, until the supervisor has it.
     channel: Option<OwnedFd>,
 }
@@ -107,7 +120,9 @@ impl Sandbox {
             stop,
             stop_signal: plan.stop_signal.number(),
             main,
+            attached: None,
             keeps_disk: plan.keeps_disk,
+            live_mounts: plan.live_mounts,
             channel: Some(plan.channel),
         })
     }
@@ -119,13 +134,14 @@ impl Sandbox {
     pub(crate) fn run(mut self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
-        let outcome = Supervisor::new(&self, life, front, deadline, jobs).run();
+        let (outcome, is_stuck) = Supervisor::new(&self, life, front, deadline, jobs).run();
         life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));
         if keeps_disk && !lost {
             // The machine's end cuts what is not written by then.
-            if let Err(error) = session.shutdown(FLUSH_GRACE) {
+            let grace = if is_stuck { STUCK_FLUSH_GRACE } else { FLUSH_GRACE };
+            if let Err(error) = session.shutdown(grace) {
                 tracing::warn!(%error, "the guest did not say that its disk is written");
             }
         }
@@ -153,6 +169,12 @@ pub struct LaunchedSandbox {
 }
 
 impl LaunchedSandbox {
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.life.run_dir().record().id
+    }
+
     /// Supervises the sandbox until it ends. `record` is called when the machine is gone and before the sandbox counts
     /// as ended.
     ///

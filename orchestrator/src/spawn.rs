@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +33,8 @@ const MAX_REPORT: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct VmmProcess {
     pidfd: OwnedFd,
+    /// What the kernel tells of the process (proc_pid_status(5)); reading fails once the process is gone.
+    status: Option<File>,
     /// Gone once the machine was told to end.
     lifeline: Option<UnixStream>,
     reaped: bool,
@@ -60,13 +63,25 @@ impl VmmProcess {
         let blocked = sys::Blocked::End;
         let pid = sys::spawn(&program, &args, &environment()?, &inherit, stderr.as_fd(), blocked)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pidfd, lifeline: Some(lifeline), reaped: false })
+        let status = File::open(format!("/proc/{}/status", pid.as_raw_nonzero())).ok();
+        Ok(Self { pidfd, status, lifeline: Some(lifeline), reaped: false })
     }
 
     /// Readable when the process has ended.
     #[must_use]
     pub fn as_pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Memory of this host that the process uses, the guest's included, bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let mut text = [0; 4096];
+        let count = self.status.as_ref()?.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..count]).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib << 10)
     }
 
     /// Gives the machine `patience` to end by itself, ends it if it does not, and says how it ended.

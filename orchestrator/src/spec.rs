@@ -3,6 +3,7 @@
 //! The texts a user writes (`-v /a:/b:ro`, `8G`, `nofile=1024:4096`) are parsed here and nowhere else, so that every
 //! front end understands the same ones.
 
+mod capability;
 mod duration;
 mod env;
 mod group;
@@ -27,6 +28,7 @@ use monocore_protocol::Rlimit;
 use monocore_spec::JailMode;
 use serde::{Deserialize, Serialize};
 
+pub use capability::{capabilities, parse_capability};
 pub use duration::parse_duration;
 pub use env::{EnvVar, parse_env, read_env_file};
 pub use group::{GroupMembership, parse_alias, parse_group, parse_group_name};
@@ -177,6 +179,15 @@ pub struct ProcessSpec {
     pub stdin: bool,
     /// Resource limits.
     pub ulimits: Vec<Rlimit>,
+    /// Groups beside those of the user, by name or number.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The only capabilities it may ever have, a bit for each number; all when there is none.
+    #[serde(default)]
+    pub capabilities: Option<u64>,
+    /// No program it starts gives it more rights.
+    #[serde(default)]
+    pub no_new_privileges: bool,
 }
 
 /// The virtual machine.
@@ -195,6 +206,18 @@ pub struct MachineSpec {
     pub timeline: Option<PathBuf>,
     /// What happens where this machine's kernel lacks a part of the jail.
     pub jail: JailMode,
+    /// Directories and files may be mounted while it runs. Its jail has one thread more, which Landlock does not hold.
+    #[serde(default)]
+    pub live_mounts: bool,
+    /// The guest's kernel parameters.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// Most processes and threads of the commands; without a limit when there is none.
+    #[serde(default)]
+    pub pids_limit: Option<u64>,
+    /// The guest's NIS domain name.
+    #[serde(default)]
+    pub domainname: Option<String>,
 }
 
 impl Default for MachineSpec {
@@ -206,6 +229,10 @@ impl Default for MachineSpec {
             kernel: None,
             timeline: None,
             jail: JailMode::default(),
+            live_mounts: false,
+            sysctls: BTreeMap::new(),
+            pids_limit: None,
+            domainname: None,
         }
     }
 }

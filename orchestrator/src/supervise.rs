@@ -25,7 +25,7 @@ use crate::home::make_private_dir;
 use crate::kept::{KeptSandbox, SandboxState, SandboxStatus, now_ms};
 use crate::life::{Ending, Life};
 use crate::logs::{LogStream, LogWriter};
-use crate::sandbox::{Ended, LaunchedSandbox, exit_code};
+use crate::sandbox::{Attached, Ended, LaunchedSandbox, exit_code};
 use crate::session::{Input, Output, Signals, Streams};
 use crate::spec::RootSource;
 use crate::supervisor::Front;
@@ -162,8 +162,15 @@ fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Resul
     let mut front = Front::Background { signals: &signals, started: &mut started };
     let mut next = Ok((sandbox, stdin));
     let ended = loop {
-        // The command's standard input stays open while it runs.
-        let ended = next.and_then(|(sandbox, _stdin)| sandbox.run(&mut life, &mut front));
+        let ended = next.and_then(|(mut sandbox, stdin)| {
+            // The command's standard input stays open while it runs.
+            sandbox.attached = Some(Attached { stdin });
+            sandbox.run(&mut life, &mut front)
+        });
+        if let Ok(now) = registry::open_kept(&launcher.home, &kept.record().id) {
+            // It may have been changed by `update`.
+            life.restarts.set_policy(now.record().spec.restart);
+        }
         let Some(delay) = next_start(&mut life, &ended) else { break ended };
         note_state(kept, &ended_state(kept, &life, SandboxStatus::Restarting, &ended));
         if !life.rest(&front, delay) {

@@ -115,8 +115,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
     }
 
-    /// Runs until the command has ended or the machine is to end without it.
-    pub(crate) fn run(mut self) -> Outcome {
+    /// Runs until the command has ended or the machine is to end without it; then the flag says whether the guest did
+    /// not even end the command by SIGKILL.
+    pub(crate) fn run(mut self) -> (Outcome, bool) {
         let outcome = loop {
             match self.turn() {
                 Ok(None) => {}
@@ -124,10 +125,13 @@ impl<'a, 'f> Supervisor<'a, 'f> {
                 Err(error) => break Err(error),
             }
         };
-        match outcome {
+        self.jobs.end();
+        let is_stuck = matches!((&outcome, self.phase), (Ok(Ended::Killed), Phase::Killing { .. }));
+        let outcome = match outcome {
             Ok(_) if self.timed_out => Ok(Ended::TimedOut),
             other => other,
-        }
+        };
+        (outcome, is_stuck)
     }
 
     fn turn(&mut self) -> Result<Option<Ended>, SessionError> {
@@ -149,7 +153,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
-        self.jobs.advance();
+        self.jobs.advance(&self.sandbox.session);
         let served = self.life.clients.serve(self.sandbox, &mut self.jobs, &self.life.journal);
         for action in self.jobs.take_events() {
             self.life.journal.note(action, &[]);

@@ -1,6 +1,7 @@
 //! Connections: how many, and how long each may take to say what it wants.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -19,8 +21,10 @@ use tower::Service;
 use crate::access::Peer;
 use crate::listen::{Accepted, Listener};
 
-/// Connections at a time for each listener; more wait in the kernel.
-const MAX_CONNECTIONS: usize = 2048;
+/// The most connections at a time for each listener.
+const MAX_CONNECTIONS: u64 = 2048;
+/// Descriptors for each connection: itself, and what its request may open.
+const DESCRIPTORS: u64 = 4;
 /// From the first byte to the end of a request's head, and the longest a connection may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(15);
 /// The largest head of a request, bytes.
@@ -35,8 +39,23 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) struct Life {
     /// True once the server is about to end.
     pub(crate) ending: watch::Receiver<bool>,
+    /// Connections at a time for each listener; more wait in the kernel.
+    pub(crate) connections: usize,
     /// Held by every connection.
     pub(crate) alive: mpsc::Sender<()>,
+}
+
+/// How many connections each listener may have by the limit on descriptors, which is raised as far as it may be.
+pub(crate) fn allowed() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(u64::MAX).min(MAX_CONNECTIONS * DESCRIPTORS);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let raised = Rlimit { current: Some(wanted), ..limit };
+    let has = match current < wanted && setrlimit(Resource::Nofile, raised).is_ok() {
+        true => wanted,
+        false => current,
+    };
+    usize::try_from((has / DESCRIPTORS).clamp(1, MAX_CONNECTIONS)).unwrap_or(1)
 }
 
 impl Life {
@@ -49,14 +68,15 @@ impl Life {
 
 /// Accepts connections until the task is dropped.
 pub(crate) async fn serve(listener: Listener, router: Router, tls: Option<TlsAcceptor>, life: Life) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(life.connections));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let accepted = match listener.accept().await {
             Ok(accepted) => accepted,
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                // The client is gone, or no descriptor is left: others end meanwhile.
-                tracing::debug!(%error, "a connection is not accepted");
+                // No descriptor or memory is left. Accepting at once would fail again until others end.
+                tracing::warn!(%error, "a connection is not accepted");
                 tokio::time::sleep(BREATH).await;
                 continue;
             }

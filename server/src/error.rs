@@ -143,6 +143,7 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::Session(error) => return error.clone().into(),
             E::Host(_) => ErrorCode::HostCannotRun,
             E::Service { .. } | E::NeededService { .. } => ErrorCode::ServiceFailed,
+            E::Copy(_) => ErrorCode::CopyFailed,
             E::Config(_) => ErrorCode::InvalidConfig,
             E::NoService { .. } => ErrorCode::NoSuchService,
             E::NoCommand => ErrorCode::NoCommand,

@@ -116,7 +116,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // A client that has gone already is found out when it is served.
+                let _ = stream.set_nodelay(true);
+                let _ = sockopt::set_socket_keepalive(&stream, true);
                 // The address that the client reached decides, not the one that it comes from.
                 let local = stream.local_addr()?.ip().to_canonical().is_loopback();
                 let peer = if local { Peer::Loopback(from) } else { Peer::Remote(from) };

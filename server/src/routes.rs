@@ -4,6 +4,7 @@ mod dashboard;
 mod events;
 mod exec;
 mod exec_ws;
+mod files;
 mod health;
 mod images;
 mod life;
@@ -46,6 +47,7 @@ pub(crate) fn api() -> OpenApiRouter<Context> {
         .routes(routes!(events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(exec_ws::exec_ws))
+        .routes(routes!(files::download, files::upload))
         .routes(routes!(images::list, images::remove))
         .routes(routes!(images::inspect))
         .routes(routes!(images::pull))

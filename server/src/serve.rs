@@ -93,7 +93,7 @@ pub async fn run(
     let (listeners, acceptor) = listeners(&context, options, inherited).await?;
     let places: Vec<String> = listeners.iter().map(|(_, place)| place.clone()).collect();
     let (alive, mut all_gone) = mpsc::channel(1);
-    let life = Life { ending: context.ending.clone(), alive };
+    let life = Life { ending: context.ending.clone(), connections: connection::allowed(), alive };
     let router = routes::router(context);
     let mut accepting = JoinSet::new();
     for (listener, _) in listeners {

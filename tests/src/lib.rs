@@ -8,4 +8,5 @@ pub mod share_probe;
 pub mod socket_suite;
 pub mod stock_guest;
 pub mod tree;
+pub mod typist;
 pub mod world;

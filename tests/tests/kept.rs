@@ -1,18 +1,26 @@
 //! Sandboxes that outlive their command: create, start, exec, stop, logs, rm, as a user types them.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "kept/attach.rs"]
+mod attach;
 #[path = "kept/copy.rs"]
 mod copy;
+#[path = "kept/costs.rs"]
+mod costs;
 #[path = "kept/crash.rs"]
 mod crash;
 #[path = "kept/events.rs"]
 mod events;
 #[path = "kept/exec.rs"]
 mod exec;
+#[path = "kept/flags.rs"]
+mod flags;
 #[path = "kept/health.rs"]
 mod health;
 #[path = "kept/host_edits.rs"]
 mod host_edits;
+#[path = "kept/inside.rs"]
+mod inside;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/limits.rs"]
@@ -21,13 +29,21 @@ mod limits;
 mod locks;
 #[path = "kept/machine.rs"]
 mod machine;
+#[path = "kept/mounts.rs"]
+mod mounts;
 #[path = "kept/pause.rs"]
 mod pause;
 #[path = "kept/probe.rs"]
 mod probe;
 #[path = "kept/restart.rs"]
 mod restart;
+#[path = "kept/select.rs"]
+mod select;
 #[path = "kept/sqlite.rs"]
 mod sqlite;
 #[path = "kept/support.rs"]
 mod support;
+#[path = "kept/table.rs"]
+mod table;
+#[path = "kept/volumes.rs"]
+mod volumes;

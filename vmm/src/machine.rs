@@ -8,6 +8,7 @@ mod vcpu;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use monocore_fs::FsHandle;
 use monocore_hypervisor::memory::{self, Backing};
@@ -209,6 +210,7 @@ impl<H: Hypervisor> Running<H> {
 
     /// The same; the machine ends instead if `lifeline` is cut meanwhile.
     fn pause_unless_cut(&self, lifeline: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        let began = Instant::now();
         if !self.control.pause() {
             return Ok(());
         }
@@ -221,7 +223,11 @@ impl<H: Hypervisor> Running<H> {
             self.starts.iter().for_each(StartQueue::serve);
             self.wait_for_event(lifeline, None);
         }
-        self.bus.virtio().for_each(|mut device| device.pause());
+        tracing::debug!(took = ?began.elapsed(), "every vCPU stands still");
+        for (index, mut device) in self.bus.virtio().enumerate() {
+            device.pause();
+            tracing::debug!(index, took = ?began.elapsed(), "a device stands still");
+        }
         Ok(())
     }
 
@@ -234,12 +240,14 @@ impl<H: Hypervisor> Running<H> {
         if !self.control.is_paused() {
             return Ok(());
         }
+        let began = Instant::now();
         for (index, mut device) in self.bus.virtio().enumerate() {
             device.resume().map_err(|error| Error::Device {
                 index,
                 kind: "resume",
                 source: Box::new(error),
             })?;
+            tracing::debug!(index, took = ?began.elapsed(), "a device goes on");
         }
         self.control.resume();
         Ok(())

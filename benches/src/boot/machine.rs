@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use monocore_benches::exits::{Counting, Exits};
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, KernelSpec, Kicks, Network,
+    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network,
     RamSpec, SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
 };
 use monocore_vsock::HandoffMessage;
@@ -49,15 +49,24 @@ pub(crate) struct Boot {
     pub(crate) idle_exits_per_s: Option<f64>,
 }
 
+/// A file device beside the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileDevice {
+    /// None.
+    Absent,
+    /// One without shares, which takes some while the machine runs.
+    Growing,
+}
+
 /// Boots once; with `idle`, watches the guest for so long after it has settled.
-pub(crate) fn boot(files: &Files, work: &Path, idle: Option<Duration>) -> Result<Boot> {
+pub(crate) fn boot(files: &Files, work: &Path, idle: Option<Duration>, device: FileDevice) -> Result<Boot> {
     let timeline = work.join("timeline");
     if timeline.exists() {
         fs::remove_file(&timeline)?;
     }
     let (handoff, far_end) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let spec = serde_json::to_vec(&spec(files, work, &far_end, &timeline)?)?;
+    let spec = serde_json::to_vec(&spec(files, work, &far_end, &timeline, device)?)?;
     let counting = Counting::start()?;
     let began = monotonic_ms();
     let (child, lifeline) = spawn(&files.monocore, &spec, far_end, work)?;
@@ -130,11 +139,17 @@ fn spawn(monocore: &Path, spec: &[u8], handoff: OwnedFd, work: &Path) -> Result<
     Ok((child, lifeline))
 }
 
-fn spec(files: &Files, work: &Path, handoff: &OwnedFd, timeline: &Path) -> Result<VmSpec> {
+fn spec(
+    files: &Files,
+    work: &Path,
+    handoff: &OwnedFd,
+    timeline: &Path,
+    device: FileDevice,
+) -> Result<VmSpec> {
     let root = work.join("root.img");
     File::create(&root)?.set_len(1 << 20)?;
     let part = BlockPart { file: Some(FileRef::Path(root)), offset_bytes: 0, len_bytes: 1 << 20 };
-    let devices = vec![
+    let mut devices = vec![
         DeviceSpec::Vsock(VsockSpec {
             guest_cid: 3,
             backend: VsockBackend::Handoff { fd: handoff.as_raw_fd() },
@@ -145,6 +160,9 @@ fn spec(files: &Files, work: &Path, handoff: &OwnedFd, timeline: &Path) -> Resul
         }),
         DeviceSpec::Console(ConsoleSpec { output: Sink::Discard, input: None }),
     ];
+    if device == FileDevice::Growing {
+        devices.push(DeviceSpec::Fs(FsSpec { tag: "monocore".into(), shares: Vec::new(), grows: true }));
+    }
     Ok(VmSpec {
         version: SPEC_VERSION,
         name: "bench".into(),

@@ -20,7 +20,7 @@ use clap::Parser;
 use monocore_benches::args::Subject;
 use monocore_benches::moved;
 
-use crate::machine::{Boot, Files};
+use crate::machine::{Boot, FileDevice, Files};
 
 /// Measures one boot.
 #[derive(Parser)]
@@ -58,9 +58,10 @@ fn main() -> Result<()> {
     let files = Files { monocore, kernel, initramfs: moved::copy(&args.initramfs, &args.work)? };
     let idle = (args.idle_s > 0).then(|| Duration::from_secs(args.idle_s));
     // The first boot finds caches cold: slabs, the page cache's trees.
-    machine::boot(&files, &args.work, None)?;
-    let boot = machine::boot(&files, &args.work, idle)?;
+    machine::boot(&files, &args.work, None, FileDevice::Absent)?;
+    let boot = machine::boot(&files, &args.work, idle, FileDevice::Absent)?;
     let mut good = report(&boot);
+    report_live_mounts(&boot, &machine::boot(&files, &args.work, None, FileDevice::Growing)?);
     good &= report_runs(&whole::Whole::new(&files.monocore, &args.work, machine::RAM_MIB)?)?;
     if args.qemu {
         let qemu = qemu::Qemu::new(&files, &args.work)?;
@@ -90,6 +91,22 @@ fn report_runs(whole: &whole::Whole<'_>) -> Result<bool> {
     }
     let share = with[whole::STARTED].at_ms / without[whole::STARTED].at_ms;
     Ok(bar("command started, share of --no-net's", share, NETWORK_MAX))
+}
+
+/// What a file device that takes shares later adds to a boot.
+fn report_live_mounts(without: &Boot, with: &Boot) {
+    println!("\nwith a file device that takes shares later{:>10}{:>10}", "is", "adds");
+    let resident = |boot: &Boot| boot.footprint.resident_kib;
+    for (what, without, with) in [
+        ("machine built (M instructions)", without.built_ms, with.built_ms),
+        ("first guest instruction (M instructions)", without.first_run_ms, with.first_run_ms),
+        ("agent connected (M instructions)", without.agent_ms, with.agent_ms),
+        ("exits", without.exits.total(), with.exits.total()),
+        ("resident beyond guest RAM (KiB)", resident(without), resident(with)),
+    ] {
+        println!("  {what:<40}{with:>10.1}{:>10.1}", with - without);
+    }
+    println!();
 }
 
 fn report(boot: &Boot) -> bool {

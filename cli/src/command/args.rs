@@ -7,14 +7,23 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
 use monocore_spec::{Cidr, JailMode, NetRule, Protocol, PublishedPort, Reach};
 
+mod inside;
+mod volume;
+
+pub(super) use super::output::Format;
 use super::project::{
     AddArgs, ConfigArgs, DownArgs, InitArgs, LogArgs, ProjectArgs, RemoveArgs, ScriptArgs, StatusArgs,
     TreeArgs, UpArgs,
 };
 use super::run::RunArgs;
+pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
+
+use super::select::{Filter, Selection};
 
 /// Run OCI images as microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -32,9 +41,24 @@ pub(super) enum Command {
     #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
     Create(Box<RunArgs>),
     /// Start sandboxes that do not run
-    Start(NamesArgs),
+    Start(StartArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
+    /// Watch and type to the command of a running sandbox
+    Attach(AttachArgs),
+    /// Open a shell in a running sandbox
+    Shell(ShellArgs),
+    /// Show the processes of a running sandbox
+    Top(TopArgs),
+    /// Show what a sandbox changed in its image's files: A added, C changed, D deleted
+    Diff(DiffArgs),
+    /// Change memory, processors or restart policy of sandboxes
+    Update(UpdateArgs),
+    /// Manage named volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+    /// Give a sandbox another name
+    Rename(RenameArgs),
     /// Copy files between this machine and a sandbox, which need not run
     Cp(CpArgs),
     /// List sandboxes
@@ -50,14 +74,17 @@ pub(super) enum Command {
     Pause(NamesArgs),
     /// Let paused sandboxes go on
     Unpause(NamesArgs),
+    /// Mount and unmount directories in a sandbox while it runs
+    #[command(subcommand)]
+    Mount(MountCommand),
     /// Wait until sandboxes have ended and print their exit codes
     Wait(NamesArgs),
     /// Remove sandboxes with their disks and logs
     Rm(RmArgs),
     /// Show the output of a sandbox in the background
     Logs(LogsArgs),
-    /// Show everything about sandboxes, as JSON
-    Inspect(NamesArgs),
+    /// Show everything about sandboxes, as JSON or by a Go template
+    Inspect(InspectSandboxArgs),
     /// Show what running sandboxes use
     Stats(StatsArgs),
     /// Follow what happens to sandboxes
@@ -140,6 +167,31 @@ pub(super) struct NamesArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct InspectSandboxArgs {
+    /// How to write the result: json, or a Go template such as '{{.State.Status}}'
+    #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
+    pub(super) format: Format,
+    /// Name, ID, or unique ID prefix
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub(super) sandboxes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// Watch the command's output until it ends, and end with its exit code
+    #[arg(short, long)]
+    pub(super) attach: bool,
+    /// Pass standard input to the command, if it has one (`run -i`, `create -i`)
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Keys that leave the command without ending it
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(super) detach_keys: DetachKeys,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ExecArgs {
     /// Pass standard input to the command
     #[arg(short, long)]
@@ -150,6 +202,12 @@ pub(super) struct ExecArgs {
     /// Return when the command runs; its output is discarded
     #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
     pub(super) detach: bool,
+    /// Keys that leave the command without ending it, where it has a terminal (-it)
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(super) detach_keys: DetachKeys,
+    /// Give the command every capability, also those that --cap-drop takes from the sandbox's
+    #[arg(long)]
+    pub(super) privileged: bool,
     /// Set an environment variable, or pass the caller's
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
@@ -171,28 +229,6 @@ pub(super) struct ExecArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "monocore cp [OPTIONS] NAME:PATH PATH|-\n       monocore cp [OPTIONS] PATH|- NAME:PATH"
-)]
-pub(super) struct CpArgs {
-    /// Keep owners and set-id bits; else files belong to root in the sandbox and to the caller on this machine
-    #[arg(short, long)]
-    pub(super) archive: bool,
-    /// Copy what PATH leads to if it is a symbolic link
-    #[arg(short = 'L', long)]
-    pub(super) follow_link: bool,
-    /// Do not tell how much was copied
-    #[arg(short, long)]
-    pub(super) quiet: bool,
-    /// A file or directory, as PATH or NAME:PATH; DIRECTORY/. for only what is in it; - for a tar stream from standard input
-    #[arg(value_name = "SOURCE")]
-    pub(super) source: OsString,
-    /// Where it goes; - for a tar stream to standard output
-    #[arg(value_name = "TARGET")]
-    pub(super) target: OsString,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct PsArgs {
     /// Show sandboxes that do not run, too
     #[arg(short, long)]
@@ -200,18 +236,30 @@ pub(super) struct PsArgs {
     /// Show IDs only
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Show only sandboxes with this name, status or label: name=TEXT, status=STATUS, label=KEY[=VALUE]
-    #[arg(long, value_name = "FILTER", value_parser = super::ps::parse_filter)]
-    pub(super) filter: Vec<super::ps::Filter>,
+    /// Show IDs and commands in full
+    #[arg(long)]
+    pub(super) no_trunc: bool,
+    /// Show the sandboxes made last, whether or not they run; -1 for all
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) last: Option<i64>,
+    /// Show the sandbox made last, whether or not it runs
+    #[arg(short, long)]
+    pub(super) latest: bool,
+    /// Accepted as in Docker: sizes of disks are shown by `df`
+    #[arg(short, long, hide = true)]
+    pub(super) size: bool,
+    /// Show only sandboxes with this: name=TEXT, id=PREFIX, status=STATUS, label=KEY[=VALUE], ancestor=IMAGE, volume=NAME,
+    /// exited=CODE, before=SANDBOX, since=SANDBOX
+    #[arg(short, long, value_name = "FILTER", value_parser = super::select::parse_filter)]
+    pub(super) filter: Vec<Filter>,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct StopArgs {
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Grace period before SIGKILL, seconds or a duration such as 1m [default: the sandbox's, else 10s]
     #[arg(short, long, visible_alias = "timeout", value_name = "DURATION", value_parser = spec::parse_duration)]
     pub(super) time: Option<std::time::Duration>,
@@ -222,9 +270,8 @@ pub(super) struct StopArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct KillArgs {
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Signal to send
     #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL", value_parser = spec::Signal::parse)]
     pub(super) signal: spec::Signal,
@@ -232,9 +279,8 @@ pub(super) struct KillArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct RmArgs {
-    /// Name, ID, or unique ID prefix
-    #[arg(required = true, value_name = "SANDBOX")]
-    pub(super) sandboxes: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Kill a sandbox that runs, and accept one that does not exist
     #[arg(short, long)]
     pub(super) force: bool,
@@ -274,16 +320,6 @@ pub(super) struct StatsArgs {
     pub(super) output: FormatArgs,
 }
 
-/// How a listing is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// Behaviour on a kernel that lacks a part of the jail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JailArg {
@@ -302,6 +338,8 @@ impl ExecArgs {
             interactive: true,
             tty,
             detach: false,
+            detach_keys: DetachKeys::default(),
+            privileged: false,
             env: Vec::new(),
             env_file: Vec::new(),
             workdir: None,
@@ -323,9 +361,44 @@ impl From<JailArg> for JailMode {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct FormatArgs {
-    /// How to write the result
-    #[arg(long, value_enum, default_value_t)]
+    /// How to write the result: table, json, or a Go template such as '{{.ID}}' or 'table {{.ID}}\\t{{.Names}}'
+    #[arg(long, value_name = "FORMAT", default_value_t)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MountCommand {
+    /// Mount a directory, file or named volume of this machine in a running sandbox
+    Add(MountAddArgs),
+    /// Unmount what was mounted by `mount add`
+    Rm(MountRmArgs),
+    /// List the mounts of a sandbox
+    Ls(MountLsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountAddArgs {
+    /// Name, ID, or unique ID prefix
+    pub(super) sandbox: String,
+    /// What to mount and where, as for `run -v`: SOURCE:TARGET[:ro]
+    #[arg(value_name = "MOUNT", value_parser = spec::parse_volume)]
+    pub(super) mount: spec::MountSpec,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountRmArgs {
+    /// Name, ID, or unique ID prefix
+    pub(super) sandbox: String,
+    /// Where it is in the sandbox
+    pub(super) target: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountLsArgs {
+    /// Name, ID, or unique ID prefix
+    pub(super) sandbox: String,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
@@ -465,7 +538,7 @@ pub(super) struct InspectArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
     /// How to write the result
-    #[arg(long, value_enum, default_value_t = Format::Json)]
+    #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
     pub(super) format: Format,
 }
 

@@ -45,7 +45,7 @@ pub(super) fn main(args: FormatArgs) -> anyhow::Result<()> {
 }
 
 /// Bytes on disk beneath `path`, holes not counted; what vanishes meanwhile or cannot be read counts nothing.
-fn disk_usage(path: &Path) -> u64 {
+pub(super) fn disk_usage(path: &Path) -> u64 {
     let Ok(metadata) = path.symlink_metadata() else { return 0 };
     let entries = if metadata.is_dir() { std::fs::read_dir(path).ok() } else { None };
     let below: u64 = entries.into_iter().flatten().flatten().map(|entry| disk_usage(&entry.path())).sum();

@@ -10,7 +10,8 @@ const KILLED: u8 = 137;
 
 pub(super) fn stop(args: &StopArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    each(&args.sandboxes, |wanted| {
+    let names = args.selection.resolve(&home, |entry| entry.running.is_some())?;
+    each(&names, |wanted| {
         let entry = registry::find(&home, wanted)?;
         // As in Docker, stopping what does not run changes nothing.
         if entry.running.is_some() {
@@ -47,7 +48,8 @@ pub(super) fn stop_with(
 
 pub(super) fn kill(args: &KillArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    each(&args.sandboxes, |wanted| {
+    let names = args.selection.resolve(&home, |entry| entry.running.is_some())?;
+    each(&names, |wanted| {
         let record = registry::running(&home, wanted)?;
         let client = ControlClient::connect(&home, &record)?;
         // SIGKILL leaves nothing to a guest that does not answer: its machine goes, too.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use monocore_orchestrator::session::{Outcome, SessionError, Signals, Terminal};
+use monocore_orchestrator::session::{Input, KeyedInput, Outcome, SessionError, Signals, Streams, Terminal};
 use monocore_orchestrator::spec::{parse_env, read_env_file};
 use monocore_orchestrator::{ControlClient, ExecCall, Home, registry};
 use monocore_protocol::ByteString;
@@ -40,6 +40,7 @@ fn exec(args: ExecArgs) -> anyhow::Result<u8> {
         workdir: args.workdir.map(Into::into),
         user: args.user,
         detach: args.detach,
+        privileged: args.privileged,
         ..ExecCall::new(command.iter().map(|word| ByteString::from(word.as_os_str())).collect())
     };
     if args.detach {
@@ -47,15 +48,24 @@ fn exec(args: ExecArgs) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let signals = Signals::block()?;
-    let streams = run::streams(args.interactive, args.tty)?;
+    let mut streams = run::streams(args.interactive, args.tty)?;
+    let mut leave = None;
+    if let Streams::Terminal { input, .. } = &mut streams
+        && let Input::Fd(typed) = std::mem::replace(input, Input::Empty)
+    {
+        let (keyed, event) = KeyedInput::new(typed, args.detach_keys)?;
+        *input = Input::Reader(Box::new(keyed));
+        leave = Some(event);
+    }
     let raw = if args.tty && args.interactive { RawMode::enter()? } else { None };
     let stdin = io::stdin();
     let terminal = args.tty.then(|| Terminal::new(stdin.as_fd()));
-    let outcome = client.exec(call, streams)?.run_to_end(&signals, terminal);
+    let outcome = client.exec(call, streams)?.run_to_end(&signals, terminal, leave.as_ref());
     // Messages are for a terminal in its usual mode.
     drop(raw);
     match outcome {
         Ok(Outcome::Exited(status)) => Ok(status.code()),
+        Ok(Outcome::Left) => Ok(0),
         Ok(Outcome::Insisted(_) | Outcome::TimedOut) => Ok(KILLED),
         Err(SessionError::Exec { code, message }) => {
             output::error(&anyhow::Error::msg(message));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use monocore_oci::{Image, Reference};
 use monocore_orchestrator::Home;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::ListArgs;
 use super::output::{self, Table};
@@ -43,7 +44,44 @@ pub(super) fn main(args: &ListArgs) -> anyhow::Result<()> {
         let ids: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
         return output::print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
-    output::listing(args.output.format, &rows, |rows| table(rows).to_string())
+    let items = || rows.iter().map(docker).collect();
+    output::listing_as(args.output.format, &rows, items, &HEADINGS, |rows| table(rows).to_string())
+}
+
+/// Docker's headings for the columns of a template.
+const HEADINGS: [(&str, &str); 6] = [
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+];
+
+/// An image with the fields that Docker's `images` gives to templates.
+fn docker(row: &Row) -> Value {
+    let none = || "<none>".to_owned();
+    let reference = row.reference.as_deref().unwrap_or_default();
+    let (name, digest) =
+        reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
+    // A colon before a slash is a registry's port.
+    let (repository, tag) = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (name, None),
+    };
+    let is_named = !repository.is_empty();
+    let tag = tag
+        .map(str::to_owned)
+        .unwrap_or_else(|| if is_named && digest.is_none() { "latest".to_owned() } else { none() });
+    serde_json::json!({
+        "ID": short(&row.id),
+        "Repository": if is_named { repository.to_owned() } else { none() },
+        "Tag": tag,
+        "Digest": row.digest,
+        "CreatedAt": row.created.clone().unwrap_or_default(),
+        "Size": output::size(row.size),
+        "Platform": row.platform,
+    })
 }
 
 fn table(rows: &[Row]) -> Table {

@@ -1,10 +1,14 @@
-//! `image inspect`: an image's configuration and layers.
+//! `inspect` and `image inspect`.
+
+pub(super) mod docker;
 
 use monocore_oci::{Image, ImageConfig, LayerInfo};
-use monocore_orchestrator::{Home, KeptRecord, Record, SandboxState, registry};
+use monocore_orchestrator::{Home, KeptSandbox, SandboxEntry, registry};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::args::{Format, InspectArgs, NamesArgs};
+use super::args::{Format, InspectArgs, InspectSandboxArgs};
+use super::end;
 use super::images::Row;
 use super::output::{self, Table};
 use super::store;
@@ -41,33 +45,36 @@ pub(super) fn main(args: &InspectArgs) -> anyhow::Result<()> {
     })
 }
 
-/// A sandbox as `inspect` shows it.
-#[derive(Debug, Serialize)]
-struct Sandbox {
-    id: String,
-    name: String,
-    state: SandboxState,
-    /// Its record while it runs: its ports among others.
-    running: Option<Record>,
-    /// The description; absent for a sandbox that ends with its command.
-    record: Option<KeptRecord>,
-}
-
-/// `inspect`: everything about sandboxes.
-pub(super) fn sandboxes(args: &NamesArgs) -> anyhow::Result<()> {
+/// `inspect`: everything about sandboxes, under Docker's names and, in lower case, our own.
+pub(super) fn sandboxes(args: &InspectSandboxArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     let mut found = Vec::with_capacity(args.sandboxes.len());
-    for wanted in &args.sandboxes {
-        let entry = registry::find(&home, wanted)?;
-        found.push(Sandbox {
-            id: entry.id,
-            name: entry.name,
-            state: entry.state,
-            running: entry.running,
-            record: entry.kept.map(|kept| kept.record().clone()),
-        });
+    let each = end::each(&args.sandboxes, |wanted| {
+        found.push(shown(&home, &registry::find(&home, wanted)?)?);
+        Ok(())
+    });
+    // What was found is shown, whatever was not.
+    match args.format {
+        Format::Template(template) | Format::Columns(template) => output::inspected(template, &found)?,
+        Format::Json | Format::Table => output::listing(Format::Json, &found, |_| String::new())?,
     }
-    output::listing(Format::Json, &found, |_| String::new())
+    each
+}
+
+fn shown(home: &Home, entry: &SandboxEntry) -> anyhow::Result<Value> {
+    let record = entry.kept.as_ref().map(KeptSandbox::record);
+    let image = record.and_then(|record| record.image.as_deref());
+    let found = image.and_then(|image| store::open(home).ok()?.find(image).ok());
+    let image = found.map(|image| image.config.clone()).unwrap_or_default();
+    let mut shown = docker::sandbox(home, entry, &image);
+    shown["id"] = entry.id.clone().into();
+    shown["name"] = entry.name.clone().into();
+    shown["state"] = serde_json::to_value(&entry.state)?;
+    // The record while it runs: its ports among others.
+    shown["running"] = serde_json::to_value(&entry.running)?;
+    // The description; absent for a sandbox that ends with its command.
+    shown["record"] = serde_json::to_value(record)?;
+    Ok(shown)
 }
 
 fn table(image: &Details) -> Table {

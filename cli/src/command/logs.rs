@@ -57,19 +57,19 @@ pub(super) fn main(args: &LogsArgs) -> anyhow::Result<()> {
 
 /// Writes entries where they were written to.
 #[derive(Debug)]
-struct Printer {
+pub(super) struct Printer {
     timestamps: bool,
     /// The last entry of each stream ended its line.
     at_start: [bool; 2],
 }
 
 impl Printer {
-    fn new(timestamps: bool) -> Self {
+    pub(super) fn new(timestamps: bool) -> Self {
         Self { timestamps, at_start: [true; 2] }
     }
 
     /// False when the reader has gone away.
-    fn print(&mut self, entry: &LogEntry) -> anyhow::Result<bool> {
+    pub(super) fn print(&mut self, entry: &LogEntry) -> anyhow::Result<bool> {
         let mut line = Vec::new();
         let at_start = &mut self.at_start[usize::from(entry.stream == LogStream::Stderr)];
         if self.timestamps && *at_start {

@@ -1,17 +1,21 @@
 //! What users and programs read: listings, errors, progress.
 
+mod format;
 mod progress;
 mod table;
+mod template;
 
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::args::Format;
+use serde_json::Value;
 
+pub(super) use format::Format;
 pub(super) use progress::Bars;
 pub(super) use table::Table;
+pub(super) use template::Template;
 
 /// Writes `text` to standard output. A reader that has gone away has seen enough: no error.
 ///
@@ -49,7 +53,35 @@ pub(super) fn listing<T: Serialize + ?Sized>(
     match format {
         Format::Table => print(&table(value)),
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+        Format::Template(text) => print(&format::lines(text, &format::items(value)?, true)?),
+        Format::Columns(text) => print(&format::columns(text, &format::items(value)?, &[])?),
     }
+}
+
+/// The same, where templates see `items`, which have the fields that Docker's have, and `headings` for columns of them.
+///
+/// # Errors
+/// The output cannot be written; a template names a field that does not exist.
+pub(super) fn listing_as<T: Serialize + ?Sized>(
+    format: Format,
+    value: &T,
+    items: impl FnOnce() -> Vec<Value>,
+    headings: &[(&str, &str)],
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Template(text) => print(&format::lines(text, &items(), true)?),
+        Format::Columns(text) => print(&format::columns(text, &items(), headings)?),
+        Format::Table | Format::Json => listing(format, value, table),
+    }
+}
+
+/// Each of `items` by a template, whose text is taken as it is.
+///
+/// # Errors
+/// The output cannot be written; the template names a field that does not exist.
+pub(super) fn inspected(template: &str, items: &[Value]) -> anyhow::Result<()> {
+    print(&format::lines(template, items, false)?)
 }
 
 /// Tells the user something beside the output.

@@ -2,51 +2,20 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use monocore_orchestrator::spec::MountSource;
 use monocore_orchestrator::{
     HealthReport, HealthStatus, Home, NetworkRecord, SandboxEntry, SandboxStatus, registry,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::PsArgs;
+use super::inspect::docker::network_mode;
 use super::output::{self, Table};
+use super::select::{self, Filter};
 
 /// The longest command line shown, characters: Docker's.
 const COMMAND_CHARS: usize = 20;
-
-/// Which sandboxes are shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Filter {
-    Name(String),
-    Status(String),
-    Label(String, Option<String>),
-}
-
-/// Reads `name=…`, `status=…`, `label=KEY[=VALUE]`.
-pub(super) fn parse_filter(text: &str) -> Result<Filter, String> {
-    let known = ["created", "running", "paused", "restarting", "exited"];
-    match text.split_once('=') {
-        Some(("name", name)) => Ok(Filter::Name(name.to_owned())),
-        Some(("status", status)) if known.contains(&status) => Ok(Filter::Status(status.to_owned())),
-        Some(("status", _)) => Err(format!("a status is one of {}", known.join(", "))),
-        Some(("label", label)) => Ok(match label.split_once('=') {
-            Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
-            None => Filter::Label(label.to_owned(), None),
-        }),
-        _ => Err("give name=TEXT, status=STATUS or label=KEY[=VALUE]".to_owned()),
-    }
-}
-
-impl Filter {
-    fn takes(&self, entry: &SandboxEntry) -> bool {
-        match self {
-            Self::Name(name) => entry.name.contains(name.as_str()),
-            Self::Status(status) => entry.state.status.name() == status,
-            Self::Label(key, value) => {
-                entry.labels.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-            }
-        }
-    }
-}
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -84,28 +53,78 @@ impl Row {
 }
 
 pub(super) fn main(args: &PsArgs) -> anyhow::Result<()> {
-    let by_status = args.filter.iter().any(|filter| matches!(filter, Filter::Status(_)));
-    let shown = |entry: &SandboxEntry| {
-        (args.all || by_status || entry.running.is_some())
-            && args.filter.iter().all(|filter| filter.takes(entry))
-    };
+    let home = Home::locate()?;
+    let mut filters = args.filter.clone();
+    filters.iter_mut().try_for_each(|filter| filter.settle(&home))?;
+    let last = if args.latest { Some(1) } else { args.last.and_then(|last| usize::try_from(last).ok()) };
+    let all = args.all || last.is_some() || args.last.is_some() || filters.iter().any(Filter::is_of_state);
+    let shown = |entry: &SandboxEntry| (all || entry.running.is_some()) && select::takes(&filters, entry);
     // The newest first, as Docker lists them.
-    let entries: Vec<_> = registry::list(&Home::locate()?)?.into_iter().filter(shown).rev().collect();
+    let mut entries: Vec<_> = registry::list(&home)?.into_iter().filter(shown).rev().collect();
+    entries.truncate(last.unwrap_or(usize::MAX));
     if args.quiet {
         return output::print(&entries.iter().map(|entry| format!("{}\n", entry.id)).collect::<String>());
     }
     let rows: Vec<Row> = entries.iter().map(Row::new).collect();
     let now = SystemTime::now();
-    output::listing(args.output.format, &rows, |_| table(&entries, now).to_string())
+    let items = || entries.iter().map(|entry| docker(entry, now)).collect();
+    output::listing_as(args.output.format, &rows, items, &HEADINGS, |_| {
+        table(&entries, now, args.no_trunc).to_string()
+    })
 }
 
-fn table(entries: &[SandboxEntry], now: SystemTime) -> Table {
+/// Docker's headings for the columns of a template.
+const HEADINGS: [(&str, &str); 13] = [
+    ("ID", "SANDBOX ID"),
+    ("Names", "NAMES"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Ports", "PORTS"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("Networks", "NETWORKS"),
+    ("Size", "SIZE"),
+];
+
+/// A sandbox with the fields that Docker's `ps` gives to templates.
+fn docker(entry: &SandboxEntry, now: SystemTime) -> Value {
+    let created = UNIX_EPOCH + Duration::from_millis(entry.created_ms);
+    let created = humantime::format_rfc3339_seconds(created).to_string();
+    let labels: Vec<String> = entry.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let spec = entry.kept.as_ref().map(|kept| &kept.record().spec);
+    let mounts = spec.iter().flat_map(|spec| &spec.mounts).filter_map(|mount| match &mount.source {
+        MountSource::Bind { path, .. } | MountSource::Socket(path) => Some(path.display().to_string()),
+        MountSource::Volume(name) => Some(name.clone()),
+        MountSource::Anonymous | MountSource::Tmpfs(_) => None,
+    });
+    serde_json::json!({
+        "ID": entry.id,
+        "Names": entry.name,
+        "Image": entry.root,
+        "Command": command(&entry.command, false),
+        "CreatedAt": format!("{} +0000 UTC", created.trim_end_matches('Z').replace('T', " ")),
+        "RunningFor": format!("{} ago", ago(entry.created_ms, now)),
+        "Ports": ports(entry).join(", "),
+        "State": entry.state.status.name(),
+        "Status": status(entry, now),
+        "Labels": labels.join(","),
+        "Mounts": mounts.collect::<Vec<_>>().join(","),
+        "Networks": spec.map(|spec| network_mode(&spec.network.mode)).unwrap_or_default(),
+        "Size": "0B",
+    })
+}
+
+fn table(entries: &[SandboxEntry], now: SystemTime, whole: bool) -> Table {
     let mut table = Table::new(&["SANDBOX ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
     for entry in entries {
         table.row([
             entry.id.clone(),
             entry.root.clone(),
-            command(&entry.command),
+            command(&entry.command, whole),
             format!("{} ago", ago(entry.created_ms, now)),
             status(entry, now),
             ports(entry).join(", "),
@@ -116,11 +135,11 @@ fn table(entries: &[SandboxEntry], now: SystemTime) -> Table {
 }
 
 /// In quotes and cut short. Control characters are an image's or a user's and mean nothing to a terminal here.
-fn command(words: &[String]) -> String {
+fn command(words: &[String], whole: bool) -> String {
+    let most = if whole { usize::MAX } else { COMMAND_CHARS };
     let line = words.join(" ");
-    let short: String =
-        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(COMMAND_CHARS).collect();
-    if line.chars().count() > COMMAND_CHARS { format!("\"{short}…\"") } else { format!("\"{short}\"") }
+    let short: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
+    if line.chars().count() > most { format!("\"{short}…\"") } else { format!("\"{short}\"") }
 }
 
 pub(super) fn status(entry: &SandboxEntry, now: SystemTime) -> String {
@@ -215,18 +234,8 @@ mod tests {
     #[test]
     fn command_lines_are_short_and_harmless() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(command(&words("sleep 100")), "\"sleep 100\"");
-        assert_eq!(command(&words("sh -c 0123456789abcdefgh")), "\"sh -c 0123456789abcd…\"");
-        assert_eq!(command(&words("a\x1b[31m")), "\"a [31m\"");
-    }
-
-    #[test]
-    fn filters_are_read() {
-        assert_eq!(parse_filter("name=we"), Ok(Filter::Name("we".into())));
-        assert_eq!(parse_filter("label=a=b"), Ok(Filter::Label("a".into(), Some("b".into()))));
-        assert_eq!(parse_filter("label=a"), Ok(Filter::Label("a".into(), None)));
-        for bad in ["", "name", "status=dead", "volume=x"] {
-            assert!(parse_filter(bad).is_err(), "{bad}");
-        }
+        assert_eq!(command(&words("sleep 100"), false), "\"sleep 100\"");
+        assert_eq!(command(&words("sh -c 0123456789abcdefgh"), false), "\"sh -c 0123456789abcd…\"");
+        assert_eq!(command(&words("a\x1b[31m"), true), "\"a [31m\"");
     }
 }

@@ -1,6 +1,6 @@
 //! `rm`: removes sandboxes.
 
-use monocore_orchestrator::{Error, Home, registry};
+use monocore_orchestrator::{Error, Home, SandboxEntry, registry};
 
 use super::args::RmArgs;
 use super::{end, output};
@@ -9,24 +9,31 @@ const SIGKILL: u8 = 9;
 
 pub(super) fn main(args: &RmArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    end::each(&args.sandboxes, |wanted| {
-        let entry = match registry::find(&home, wanted) {
+    let names = args.selection.resolve(&home, |entry| args.force || entry.running.is_none())?;
+    end::each(&names, |wanted| {
+        match registry::find(&home, wanted) {
             Err(Error::NoSandbox(_)) if args.force => return Ok(()),
-            other => other?,
-        };
-        if entry.running.is_some() {
-            if !args.force {
-                return Err(Error::StillRunning(entry.name).into());
-            }
-            end::stop_with(&home, &entry, Some(SIGKILL), None)?;
-        }
-        if let Some(kept) = &entry.kept {
-            match registry::remove(&home, kept) {
-                // It was to go with its command, and has.
-                Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                other => other?,
-            }
+            found => remove(&home, &found?, args.force)?,
         }
         output::print(&format!("{wanted}\n"))
     })
+}
+
+/// Removes a sandbox, with `force` also one that runs.
+///
+/// # Errors
+/// It runs, or something of it cannot be removed.
+pub(super) fn remove(home: &Home, entry: &SandboxEntry, force: bool) -> anyhow::Result<()> {
+    if entry.running.is_some() {
+        if !force {
+            return Err(Error::StillRunning(entry.name.clone()).into());
+        }
+        end::stop_with(home, entry, Some(SIGKILL), None)?;
+    }
+    let Some(kept) = &entry.kept else { return Ok(()) };
+    match registry::remove(home, kept) {
+        // It was to go with its command, and has.
+        Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => Ok(other?),
+    }
 }

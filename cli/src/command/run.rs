@@ -2,9 +2,10 @@
 
 mod args;
 mod convert;
+mod foreign;
 mod life;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,20 +41,26 @@ pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let (detach, rm, cidfile) = (args.detach, args.rm, args.cidfile.clone());
+    let (detach, rm, cidfile, replaces) = (args.detach, args.rm, args.cidfile.clone(), args.replace);
     let (registry, quiet) = (args.registry.clone(), args.quiet);
     let networks = args.networks();
+    let attached = Attached::new(&args.attach);
+    let others = args.volumes_from.clone();
+    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let spec = args.into_spec(|name| std::env::var_os(name))?;
+    let spec = create::with_mounts_of(&launcher.home, spec, &others)?;
     if !detach && spec.restart != RestartPolicy::No {
         bail!("--restart: give --detach, too: in the foreground a sandbox ends with its command");
     }
-    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let images = store::images(&launcher.home, &registry, quiet);
     must_exist(&launcher.home, &networks)?;
+    if replaces {
+        create::make_room(&launcher.home, &spec)?;
+    }
     if detach {
         in_background(&launcher, spec, &images, rm, cidfile.as_deref())
     } else {
-        in_foreground(&launcher, &spec, &images)
+        in_foreground_with(&launcher, &spec, &images, attached, cidfile.as_deref())
     }
 }
 
@@ -69,8 +76,9 @@ pub(super) fn in_background(
     cidfile: Option<&Path>,
 ) -> anyhow::Result<u8> {
     warn_of_gaps(spec.machine.jail);
+    let file = cidfile.map(create::new_id_file).transpose()?;
     let kept = launcher.create(spec, images, rm)?;
-    create::write_id(&kept, cidfile)?;
+    create::write_id(&kept, file)?;
     start_in_background(launcher, &kept)?;
     output::print(&format!("{}\n", kept.record().id))?;
     Ok(0)
@@ -81,16 +89,29 @@ pub(super) fn in_background(
 /// # Errors
 /// The image cannot be had, or the machine cannot be started or failed.
 pub(super) fn in_foreground(launcher: &Launcher, spec: &SandboxSpec, images: &Images) -> anyhow::Result<u8> {
+    in_foreground_with(launcher, spec, images, Attached::new(&[]), None)
+}
+
+/// The same with only some of the streams, and with the id in a file.
+fn in_foreground_with(
+    launcher: &Launcher,
+    spec: &SandboxSpec,
+    images: &Images,
+    attached: Attached,
+    cidfile: Option<&Path>,
+) -> anyhow::Result<u8> {
     warn_of_gaps(spec.machine.jail);
     match &spec.root.source {
         RootSource::Directory(path) => {
             let path = path.canonicalize().with_context(|| format!("--rootfs {}", path.display()))?;
-            start(launcher, spec, &path.display().to_string(), &RootFiles::Directory(&path))
+            let root = RootFiles::Directory(&path);
+            start(launcher, spec, &path.display().to_string(), &root, attached, cidfile)
         }
         RootSource::Image(image) => {
             let found = images.find(image)?;
             let root = found.root().with_context(|| format!("preparing image {}", image.reference))?;
-            start(launcher, spec, &image.reference, &RootFiles::Image(&found.config, root))
+            let root = RootFiles::Image(&found.config, root);
+            start(launcher, spec, &image.reference, &root, attached, cidfile)
         }
     }
 }
@@ -124,12 +145,19 @@ fn start(
     spec: &SandboxSpec,
     root_name: &str,
     root: &RootFiles<'_>,
+    attached: Attached,
+    cidfile: Option<&Path>,
 ) -> anyhow::Result<u8> {
+    // Before there is anything to undo.
+    let mut file = cidfile.map(create::new_id_file).transpose()?;
     let signals = Signals::block()?;
     let stdin = io::stdin();
-    let streams = streams(spec.process.stdin, spec.process.tty)?;
+    let streams = attached.only(streams(spec.process.stdin && attached.stdin, spec.process.tty)?);
     let raw = if spec.process.tty && spec.process.stdin { RawMode::enter()? } else { None };
     let sandbox = launcher.start(spec, root_name, root, streams)?;
+    if let Some(file) = &mut file {
+        file.write_all(sandbox.id().as_bytes()).context("--cidfile")?;
+    }
     let terminal = spec.process.tty.then(|| Terminal::new(stdin.as_fd()));
     let ended = sandbox.run(Front::Foreground { signals: &signals, terminal }, |_| ());
     // Messages are for a terminal in its usual mode.
@@ -139,6 +167,38 @@ fn start(
         output::error(&anyhow::Error::msg(message.clone()));
     }
     Ok(ended.code())
+}
+
+/// The standard streams that `--attach` connects: all of them where it is not given.
+#[derive(Clone, Copy, Debug)]
+struct Attached {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Attached {
+    fn new(named: &[String]) -> Self {
+        let has = |name: &str| named.is_empty() || named.iter().any(|word| word.eq_ignore_ascii_case(name));
+        Self { stdin: has("stdin"), stdout: has("stdout"), stderr: has("stderr") }
+    }
+
+    /// What is not connected goes nowhere.
+    fn only(self, mut streams: Streams) -> Streams {
+        match &mut streams {
+            Streams::Pipes { stdout, stderr, .. } => {
+                if !self.stdout {
+                    *stdout = Output::Discard;
+                }
+                if !self.stderr {
+                    *stderr = Output::Discard;
+                }
+            }
+            Streams::Terminal { output, .. } if !self.stdout => *output = Output::Discard,
+            Streams::Terminal { .. } | Streams::Remote { .. } => {}
+        }
+        streams
+    }
 }
 
 /// This process's standard streams, as a command's.

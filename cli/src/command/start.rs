@@ -2,24 +2,57 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use monocore_orchestrator::session::Signals;
 use monocore_orchestrator::{
-    Home, Launcher, SandboxEntry, events, registry, start_in_background, this_program,
+    Error, Home, Launcher, LogReader, SandboxEntry, events, registry, start_in_background, this_program,
 };
 
-use super::args::{NamesArgs, StopArgs};
-use super::{end, output, run};
+use super::args::{StartArgs, StopArgs};
+use super::attach::AttachOptions;
+use super::{attach, end, output, run};
 
-pub(super) fn main(args: &NamesArgs) -> ExitCode {
-    match start_all(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => run::failure(&error),
+pub(super) fn main(args: &StartArgs) -> ExitCode {
+    let started =
+        if args.attach || args.interactive { start_attached(args) } else { start_all(args).map(|()| 0) };
+    match started {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if error.downcast_ref().is_some_and(is_of_command) => run::failure(&error),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn start_all(args: &NamesArgs) -> anyhow::Result<()> {
+/// The command could not be started: then the status is a shell's.
+fn is_of_command(error: &Error) -> bool {
+    matches!(error, Error::NotStarted { .. })
+}
+
+/// Starts one sandbox and stays with it to its end.
+fn start_attached(args: &StartArgs) -> anyhow::Result<u8> {
+    let [wanted] = &args.selection.resolve(&Home::locate()?, |entry| entry.running.is_none())?[..] else {
+        bail!("you cannot start and attach multiple sandboxes at once");
+    };
+    let signals = Signals::block()?;
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    end::each(&args.sandboxes, |wanted| {
+    let entry = registry::find(&launcher.home, wanted)?;
+    let kept = attach::kept(&entry)?;
+    let mut log = LogReader::open_at_end(&launcher.home, kept)?;
+    if entry.running.is_none() {
+        start(&launcher, &entry)?;
+        log.follow(&launcher.home, kept)?;
+    }
+    let options =
+        AttachOptions { stdin: args.interactive, sig_proxy: true, detach_keys: args.detach_keys.clone() };
+    attach::to_end(&launcher.home, &registry::find(&launcher.home, &entry.id)?, log, &signals, options)
+}
+
+fn start_all(args: &StartArgs) -> anyhow::Result<()> {
+    let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
+    let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_none())?;
+    end::each(&names, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;
         // As in Docker, starting what runs changes nothing.
         if entry.running.is_none() {
@@ -31,7 +64,8 @@ fn start_all(args: &NamesArgs) -> anyhow::Result<()> {
 
 pub(super) fn restart(args: &StopArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    end::each(&args.sandboxes, |wanted| {
+    let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_some())?;
+    end::each(&names, |wanted| {
         let entry = registry::find(&launcher.home, wanted)?;
         let kept = entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
         if entry.running.is_some() {

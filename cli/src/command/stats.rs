@@ -28,9 +28,46 @@ struct GuestRow {
     tasks: u32,
 }
 
+/// Docker's headings for the columns of a template.
+const HEADINGS: [(&str, &str); 9] = [
+    ("Container", "SANDBOX"),
+    ("ID", "SANDBOX ID"),
+    ("Name", "NAME"),
+    ("CPUPerc", "CPU %"),
+    ("MemUsage", "MEM USAGE / LIMIT"),
+    ("MemPerc", "MEM %"),
+    ("NetIO", "NET I/O"),
+    ("BlockIO", "BLOCK I/O"),
+    ("PIDs", "PIDS"),
+];
+
+/// A row with the fields that Docker's `stats` gives to templates. The share of the processors is that since the start.
+fn docker(row: &Row) -> serde_json::Value {
+    let share = |part: u64, whole: u64| {
+        let hundredths = part.saturating_mul(10_000).checked_div(whole).unwrap_or(0);
+        format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+    };
+    let [_, _, _, memory, _, net, block, tasks] = row.cells();
+    let of_guest = |part: fn(&GuestRow) -> (u64, u64)| {
+        row.guest.as_ref().map(part).map_or_else(|| "--".to_owned(), |(part, whole)| share(part, whole))
+    };
+    serde_json::json!({
+        "Container": row.id,
+        "ID": row.id,
+        "Name": row.name,
+        "CPUPerc": of_guest(|guest| (guest.cpu_user_ms + guest.cpu_system_ms, guest.uptime_ms)),
+        "MemUsage": memory,
+        "MemPerc": of_guest(|guest| (guest.memory_used_bytes, guest.memory_total_bytes)),
+        "NetIO": net,
+        "BlockIO": block,
+        "PIDs": tasks,
+    })
+}
+
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct MachineRow {
     machine_cpu_ms: u64,
+    machine_memory_bytes: u64,
     net_received_bytes: u64,
     net_sent_bytes: u64,
     block_read_bytes: u64,
@@ -47,10 +84,10 @@ impl Row {
             memory_total_bytes: guest.memory_total_bytes,
             tasks: guest.tasks,
         });
-        Self { id, name, guest, machine: stats.machine.as_ref().map(MachineRow::new) }
+        Self { id, name, guest, machine: MachineRow::of(stats) }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let none = || "--".to_owned();
         let of_guest = |cell: fn(&GuestRow) -> String| self.guest.as_ref().map_or_else(none, cell);
         let of_machine = |cell: fn(&MachineRow) -> String| self.machine.as_ref().map_or_else(none, cell);
@@ -62,6 +99,7 @@ impl Row {
                 format!("{}.{:02} s", cpu_ms / 1000, cpu_ms % 1000 / 10)
             }),
             of_guest(|guest| pair(guest.memory_used_bytes, guest.memory_total_bytes)),
+            of_machine(|machine| output::size(machine.machine_memory_bytes)),
             of_machine(|machine| pair(machine.net_received_bytes, machine.net_sent_bytes)),
             of_machine(|machine| pair(machine.block_read_bytes, machine.block_written_bytes)),
             of_guest(|guest| guest.tasks.to_string()),
@@ -70,6 +108,11 @@ impl Row {
 }
 
 impl MachineRow {
+    fn of(stats: &SandboxStats) -> Option<Self> {
+        let memory = stats.machine_memory_bytes.unwrap_or(0);
+        Some(Self { machine_memory_bytes: memory, ..Self::new(stats.machine.as_ref()?) })
+    }
+
     /// Bytes of the network are those of the card or of the sockets carried by it; bytes of shares count as a disk's.
     fn new(counters: &MachineCounters) -> Self {
         let mut row = Self { machine_cpu_ms: counters.cpu_ns / 1_000_000, ..Self::default() };
@@ -108,8 +151,18 @@ pub(super) fn main(args: &StatsArgs) -> anyhow::Result<()> {
         let stats = ControlClient::connect(&home, &record)?.stats()?;
         rows.push(Row::new(record.id, record.name, &stats));
     }
-    output::listing(args.output.format, &rows, |rows| {
-        let heads = ["SANDBOX ID", "NAME", "CPU TIME", "MEM USAGE / LIMIT", "NET I/O", "BLOCK I/O", "TASKS"];
+    let items = || rows.iter().map(docker).collect();
+    output::listing_as(args.output.format, &rows, items, &HEADINGS, |rows| {
+        let heads = [
+            "SANDBOX ID",
+            "NAME",
+            "CPU TIME",
+            "MEM USAGE / LIMIT",
+            "HOST MEM",
+            "NET I/O",
+            "BLOCK I/O",
+            "TASKS",
+        ];
         let mut table = Table::new(&heads);
         for row in rows {
             table.row(row.cells());
@@ -143,14 +196,15 @@ mod tests {
         let row = MachineRow::new(&counters);
         let expected = MachineRow {
             machine_cpu_ms: 2,
+            machine_memory_bytes: 0,
             net_received_bytes: 5,
             net_sent_bytes: 6,
             block_read_bytes: 3,
             block_written_bytes: 30,
         };
         assert_eq!(row, expected);
-        let stats = SandboxStats { guest: None, machine: Some(counters) };
+        let stats = SandboxStats { machine: Some(counters), ..SandboxStats::default() };
         let cells = Row::new("0".into(), "n".into(), &stats).cells();
-        assert_eq!(cells[2..], ["--", "--", "5 B / 6 B", "3 B / 30 B", "--"]);
+        assert_eq!(cells[2..], ["--", "--", "0 B", "5 B / 6 B", "3 B / 30 B", "--"]);
     }
 }

@@ -32,6 +32,8 @@ pub struct Configure {
     pub workdir: ByteString,
     /// The host name, at most 64 bytes.
     pub hostname: String,
+    /// The NIS domain name, at most 64 bytes; empty for none.
+    pub domainname: String,
     /// Lines added to `/etc/hosts`.
     pub hosts: Vec<HostEntry>,
     /// What `/etc/resolv.conf` says; without it, the image's own file stays.
@@ -42,6 +44,8 @@ pub struct Configure {
     pub shm_bytes: u64,
     /// Kernel parameters, `net.ipv4.ip_forward` and its value.
     pub sysctls: Vec<(String, String)>,
+    /// Most processes and threads of all commands together.
+    pub pids_max: Option<u64>,
     /// Fed to the guest's random number generator, and credited to it; at most 512 bytes.
     pub entropy: ByteString,
     /// The host's wall clock, nanoseconds since 1970; without it, the machine's own clock stands.
@@ -58,11 +62,13 @@ impl Configure {
             mounts: Vec::new(),
             workdir: ByteString::default(),
             hostname: "localhost".to_owned(),
+            domainname: String::new(),
             hosts: Vec::new(),
             resolver: None,
             interface: None,
             shm_bytes: 64 << 20,
             sysctls: Vec::new(),
+            pids_max: None,
             entropy: ByteString::default(),
             unix_time_ns: None,
         }

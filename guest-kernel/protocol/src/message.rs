@@ -91,6 +91,13 @@ pub enum Request {
         /// Of which.
         exec: ExecId,
     },
+    /// Leaves a command to itself: its input stays open though nothing comes any more, and its output is discarded.
+    Leave {
+        /// Its answer's name.
+        id: RequestId,
+        /// Which.
+        exec: ExecId,
+    },
     /// Asks whether the agent is there.
     Ping(RequestId),
     /// Asks for the guest's use of resources.

@@ -1,5 +1,6 @@
 //! The sandbox that a service becomes.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -90,6 +91,7 @@ impl Service {
             tty: self.tty,
             stdin: self.stdin_open,
             ulimits: parsed.ulimits.clone(),
+            ..ProcessSpec::default()
         }
     }
 
@@ -110,24 +112,22 @@ impl Service {
             log_max_bytes: None,
             limits: NetLimits::default(),
             groups: if parsed.mode.is_ours() { self.memberships(project) } else { Vec::new() },
+            ..NetworkSpec::default()
         }
     }
 
-    /// Its groups, in each of which it has the service's name, its aliases, and what other members' links call it.
+    /// Its groups, in each of which it has the service's name, its aliases, and links of its own.
     fn memberships(&self, project: &Project) -> Vec<GroupMembership> {
-        let membership = |group: &String| {
-            let links = project.config.members(group).flat_map(|member| &member.links);
-            let linked = links.filter_map(|link| link.split_once(':')).filter(|(name, _)| *name == self.name);
-            let names = std::iter::once(self.name.as_str())
-                .chain(self.aliases.iter().map(String::as_str))
-                .chain(linked.map(|(_, alias)| alias));
-            let mut aliases: Vec<String> = Vec::new();
-            for alias in names.filter_map(|name| parse_alias(name).ok()) {
-                if !aliases.contains(&alias) {
-                    aliases.push(alias);
-                }
-            }
-            GroupMembership { project: Some(project.name.clone()), aliases, ..GroupMembership::new(group) }
+        let names = std::iter::once(&self.name).chain(&self.aliases);
+        let aliases: Vec<String> = names.filter_map(|name| parse_alias(name).ok()).collect();
+        let links = self.links.iter().filter_map(|link| link.split_once(':'));
+        let links: BTreeMap<_, _> =
+            links.map(|(service, name)| (name.to_ascii_lowercase(), service.to_ascii_lowercase())).collect();
+        let membership = |group: &String| GroupMembership {
+            project: Some(project.name.clone()),
+            aliases: aliases.clone(),
+            links: links.clone(),
+            ..GroupMembership::new(group)
         };
         self.groups.iter().map(membership).collect()
     }

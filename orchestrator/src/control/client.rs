@@ -12,13 +12,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 
-use super::message::{Condition, Conflict, ControlReply, ControlRequest, ExecCall, PeerLink, SandboxStats};
+use super::message::{
+    Condition, Conflict, ControlReply, ControlRequest, ExecCall, LiveMount, PeerLink, SandboxStats,
+};
 use super::socket;
 use super::wire::{self, Received};
 use crate::session::{
-    Endpoint, Input, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal, spawn_pump,
+    Endpoint, Input, LeaveEvent, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal,
+    spawn_pump,
 };
-use crate::{Awaited, Error, Home, Record};
+use crate::spec::MountSpec;
+use crate::{Awaited, Error, Home, Record, mounts};
 
 /// How long a supervisor that asks another one waits to be accepted.
 const LINK_PATIENCE: Duration = Duration::from_secs(1);
@@ -161,6 +165,59 @@ impl ControlClient {
         self.done()
     }
 
+    /// Mounts a directory, file or volume in the sandbox while it runs.
+    ///
+    /// # Errors
+    /// The source is missing, the sandbox takes no mounts, or the guest cannot mount it.
+    pub fn add_mount(&self, home: &Home, spec: &MountSpec) -> Result<(), Error> {
+        let (call, root) = mounts::open_live(home, spec)?;
+        let request = ControlRequest::AddMount(Box::new(call));
+        let sent = wire::send(&self.socket, &request, Some(root.as_fd()), SendFlags::empty());
+        sent.map_err(|error| self.failed(&error))?;
+        self.mount_done(&spec.target)
+    }
+
+    /// Unmounts what [`Self::add_mount`] mounted at `target`. Nothing of it is served any more then, also not to a
+    /// program that has it open.
+    ///
+    /// # Errors
+    /// [`Error::NoMount`]; else the machine's or the connection's.
+    pub fn remove_mount(&self, target: &str) -> Result<(), Error> {
+        self.send(&ControlRequest::RemoveMount(target.to_owned()))?;
+        self.mount_done(target)
+    }
+
+    /// What was mounted while the sandbox ran.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn mounts(&self) -> Result<Vec<LiveMount>, Error> {
+        self.send(&ControlRequest::Mounts)?;
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Mounts(mounts), _)) => return Ok(mounts),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    fn mount_done(&self, target: &str) -> Result<(), Error> {
+        let name = || self.name.clone();
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
+                Some((ControlReply::Conflict(Conflict::Paused), _)) => {
+                    return Err(Error::Paused { name: name(), before: "mount" });
+                }
+                Some((ControlReply::Conflict(Conflict::NoMount), _)) => {
+                    return Err(Error::NoMount { name: name(), target: target.to_owned() });
+                }
+                Some((ControlReply::Refused(problem), _)) => return Err(Error::MountFailed(problem)),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
     /// The use of resources. A part whose source does not answer is missing.
     ///
     /// # Errors
@@ -195,11 +252,15 @@ impl ControlClient {
         }
     }
 
-    fn send(&self, request: &ControlRequest) -> Result<(), Error> {
+    pub(super) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    pub(super) fn send(&self, request: &ControlRequest) -> Result<(), Error> {
         wire::send(&self.socket, request, None, SendFlags::empty()).map_err(|error| self.failed(&error))
     }
 
-    fn receive(&self) -> Result<Option<(ControlReply, Option<OwnedFd>)>, Error> {
+    pub(super) fn receive(&self) -> Result<Option<(ControlReply, Option<OwnedFd>)>, Error> {
         match wire::receive(&self.socket, RecvFlags::empty()) {
             Ok(Received::Message(reply, descriptor)) => Ok(Some((reply, descriptor))),
             Ok(Received::Closed | Received::Nothing) => Ok(None),
@@ -208,7 +269,7 @@ impl ControlClient {
     }
 
     /// A reply to something else is passed over; a refusal and the connection's end are errors.
-    fn unexpected(&self, reply: Option<ControlReply>) -> Result<(), Error> {
+    pub(super) fn unexpected(&self, reply: Option<ControlReply>) -> Result<(), Error> {
         match reply {
             Some(ControlReply::Refused(problem)) => Err(Error::Control { name: self.name.clone(), problem }),
             Some(ControlReply::Conflict(conflict)) => Err(self.conflict(conflict)),
@@ -224,6 +285,8 @@ impl ControlClient {
             Conflict::AlreadyPaused => Error::AlreadyPaused(name),
             Conflict::NotPaused => Error::NotPaused(name),
             Conflict::Stopping => Error::Stopping(name),
+            Conflict::FixedMounts => Error::FixedMounts(name),
+            Conflict::NoMount => Error::NoMount { name, target: String::new() },
         }
     }
 
@@ -247,7 +310,8 @@ pub struct RemoteCommand {
 
 impl RemoteCommand {
     /// Waits for the command's end and meanwhile passes signals on, as
-    /// [`run_to_end`](crate::session::run_to_end) does.
+    /// [`run_to_end`](crate::session::run_to_end) does. When `leave` says that the detach keys were typed, the command is
+    /// left to itself.
     ///
     /// # Errors
     /// [`SessionError::Exec`] when the command could not be started; [`SessionError::Lost`] when the sandbox ended
@@ -256,6 +320,7 @@ impl RemoteCommand {
         mut self,
         signals: &Signals,
         terminal: Option<Terminal<'_>>,
+        leave: Option<&LeaveEvent>,
     ) -> Result<Outcome, SessionError> {
         let mut asked = false;
         let mut connected = true;
@@ -284,12 +349,37 @@ impl RemoteCommand {
             if connected {
                 fds.push(PollFd::new(&self.client.socket, PollFlags::IN));
             }
+            // Looked at last: what came before the keys counts.
+            fds.extend(leave.map(|leave| PollFd::from_borrowed_fd(leave.as_fd(), PollFlags::IN)));
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(SessionError::io("waiting for the command", error)),
             }
-            if fds.get(2).is_some_and(|socket| !socket.revents().is_empty()) {
+            let readable = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+            let (replied, left) =
+                (connected && readable(2), leave.is_some() && readable(2 + usize::from(connected)));
+            if replied {
                 connected = self.take_reply()?;
+            }
+            if left {
+                return self.leave();
+            }
+        }
+    }
+
+    /// Has the supervisor leave the command to itself, and waits until it is.
+    fn leave(self) -> Result<Outcome, SessionError> {
+        self.tell(&ControlRequest::Leave);
+        loop {
+            let received = wire::receive::<ControlReply>(&self.client.socket, RecvFlags::empty());
+            match received.map_err(|error| SessionError::io("asking the sandbox", error))? {
+                Received::Message(ControlReply::Done, _) => return Ok(Outcome::Left),
+                Received::Message(ControlReply::Exited(status), _) => return Ok(Outcome::Exited(status)),
+                Received::Message(ControlReply::Refused(problem), _) => {
+                    return Err(SessionError::Refused(problem));
+                }
+                Received::Message(_, _) => {}
+                Received::Closed | Received::Nothing => return Err(SessionError::Lost),
             }
         }
     }

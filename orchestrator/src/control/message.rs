@@ -23,6 +23,11 @@ pub(crate) enum ControlRequest {
         /// The time from the signal to SIGKILL instead of the sandbox's own, milliseconds.
         grace_ms: Option<u64>,
     },
+    /// Leave the command of this connection to itself: it goes on when the connection ends.
+    Leave,
+    /// Pass on what writes to the main command's standard input, if that is open: [`ControlReply::Stream`], then
+    /// [`ControlReply::Done`].
+    Attach,
     /// Tell when the command has ended, by [`ControlReply::Ended`], also where it is started again.
     Wait,
     /// The use of resources. The reply is [`ControlReply::Stats`].
@@ -31,6 +36,12 @@ pub(crate) enum ControlRequest {
     Pause,
     /// Let a paused machine go on. The reply is [`ControlReply::Done`].
     Unpause,
+    /// Mount what the descriptor attached leads to. The reply is [`ControlReply::Done`].
+    AddMount(Box<LiveMountCall>),
+    /// Unmount what was mounted there by [`Self::AddMount`]. The reply is [`ControlReply::Done`].
+    RemoveMount(String),
+    /// List what was mounted by [`Self::AddMount`]. The reply is [`ControlReply::Mounts`].
+    Mounts,
     /// Tell when a condition holds, by [`ControlReply::Reached`]; or by [`ControlReply::Unhealthy`] or
     /// [`ControlReply::Ended`] that it does not.
     WaitFor(Condition),
@@ -118,6 +129,32 @@ pub(crate) enum Conflict {
     NotPaused,
     /// It is being stopped.
     Stopping,
+    /// It takes no mounts while it runs.
+    FixedMounts,
+    /// Nothing was mounted there while it ran.
+    NoMount,
+}
+
+/// Something that was mounted while the sandbox ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveMount {
+    /// The host's path or the volume's name, to show.
+    pub source: String,
+    /// Where it is in the guest.
+    pub target: String,
+    /// The guest cannot write to it.
+    pub read_only: bool,
+}
+
+/// A wish to mount something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LiveMountCall {
+    /// What and where.
+    pub(crate) mount: LiveMount,
+    /// The source is a regular file, not a directory.
+    pub(crate) is_file: bool,
+    /// An empty source starts with what the image has at the target.
+    pub(crate) populate: bool,
 }
 
 /// A running sandbox's use of resources.
@@ -127,6 +164,8 @@ pub struct SandboxStats {
     pub guest: Option<Stats>,
     /// What the machine's process says, unless it does not answer.
     pub machine: Option<MachineCounters>,
+    /// Memory of this host that the machine's process uses, the guest's included, bytes.
+    pub machine_memory_bytes: Option<u64>,
 }
 
 /// What a supervisor says.
@@ -161,6 +200,8 @@ pub(crate) enum ControlReply {
     Refused(String),
     /// It cannot be done as the sandbox is.
     Conflict(Conflict),
+    /// What was mounted while the sandbox ran.
+    Mounts(Vec<LiveMount>),
     /// The condition holds.
     Reached,
     /// The sandbox is unhealthy.

@@ -35,6 +35,11 @@ impl ControlPeer {
         self.send(reply, None);
     }
 
+    /// Says something and passes a descriptor on.
+    pub(crate) fn pass(&self, reply: &ControlReply, descriptor: BorrowedFd<'_>) {
+        self.send(reply, Some(descriptor));
+    }
+
     fn send(&self, reply: &ControlReply, descriptor: Option<BorrowedFd<'_>>) {
         if let Err(error) = wire::send(&self.0, reply, descriptor, SendFlags::DONTWAIT) {
             tracing::debug!(%error, "a client is cut off");

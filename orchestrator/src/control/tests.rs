@@ -2,7 +2,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
-use monocore_protocol::{ExitStatus, Stdio, Stream};
+use monocore_protocol::{ExitStatus, Stream};
 use proptest::prelude::*;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 
@@ -16,16 +16,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
 }
 
 fn call(argument: String) -> ControlRequest {
-    ControlRequest::Exec(Box::new(ExecCall {
-        argv: vec![argument.into_bytes().into()],
-        env: Vec::new(),
-        workdir: None,
-        user: None,
-        stdio: Stdio::Null,
-        detach: false,
-        privileged: false,
-        tool: None,
-    }))
+    ControlRequest::Exec(Box::new(ExecCall::new(vec![argument.into_bytes().into()])))
 }
 
 proptest! {

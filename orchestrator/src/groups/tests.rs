@@ -50,6 +50,18 @@ fn members_have_addresses_of_their_own_and_names() {
 }
 
 #[test]
+fn a_link_is_a_name_for_one_member_alone() {
+    let (_dir, home) = home();
+    let db = claim(&home, "db", &[GroupMembership::new("g")]).unwrap();
+    let links = BTreeMap::from([("mysql".to_owned(), "db".to_owned())]);
+    let web = claim(&home, "web", &[GroupMembership { links, ..GroupMembership::new("g") }]).unwrap();
+    let address = db.record().groups[0].address;
+    assert_eq!(resolve(&home, &web.record().groups, "mysql"), Some(vec![address]));
+    assert_eq!(resolve(&home, &web.record().groups, "db"), Some(vec![address]));
+    assert_eq!(resolve(&home, &db.record().groups, "mysql"), None);
+}
+
+#[test]
 fn one_name_may_be_several_members() {
     let (_dir, home) = home();
     let all = ["a", "b", "c"].map(|name| claim(&home, name, &[aliased("g", "worker")]).unwrap());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -50,6 +50,32 @@ impl LogReader {
             reader.add(age).map_err(Error::file("open", &reader.dir))?;
         }
         Ok(reader)
+    }
+
+    /// Opens the log of `kept` behind its last entry and follows it until the sandbox ends. Without a sandbox that runs
+    /// nothing is followed.
+    ///
+    /// # Errors
+    /// A file cannot be opened or watched.
+    pub fn open_at_end(home: &Home, kept: &KeptSandbox) -> Result<Self, Error> {
+        let dir = kept.log();
+        let follow = Follow::new(home, kept)?;
+        let mut reader = Self { dir, files: VecDeque::new(), line: Vec::new(), follow };
+        let at_end = reader.add(0).and_then(|_| match reader.files.front_mut() {
+            Some(file) => file.seek(io::SeekFrom::End(0)).map(drop),
+            None => Ok(()),
+        });
+        at_end.map_err(Error::file("open", &reader.dir))?;
+        Ok(reader)
+    }
+
+    /// Follows a log that was opened before its sandbox was started.
+    ///
+    /// # Errors
+    /// The log cannot be watched.
+    pub fn follow(&mut self, home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
+        self.follow = Follow::new(home, kept)?;
+        Ok(())
     }
 
     /// Stops to wait for more entries once `interrupt` is readable or its other end is closed.

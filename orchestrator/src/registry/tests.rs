@@ -117,3 +117,28 @@ fn a_record_that_is_damaged_is_told_and_names_the_file() {
     let error = find(&world.home, "web").unwrap_err().to_string();
     assert!(error.contains("sandbox.json"), "{error}");
 }
+
+#[test]
+fn a_new_name_replaces_the_old_one() {
+    let world = World::new();
+    let (web, _db) = (world.create(Some("web")).unwrap(), world.create(Some("db")).unwrap());
+    assert!(matches!(rename(&world.home, &web, "db"), Err(Error::NameInUse { .. })));
+    rename(&world.home, &web, "site").unwrap();
+    assert_eq!(find(&world.home, "site").unwrap().id, web.record().id);
+    assert!(matches!(find(&world.home, "web"), Err(Error::NoSandbox(_))));
+    world.create(Some("web")).unwrap();
+    // Whoever still knows it by its old name removes it all the same, and nothing of the other.
+    remove(&world.home, &web).unwrap();
+    assert!(find(&world.home, "web").is_ok());
+    assert!(!world.home.names().join("site").is_symlink());
+}
+
+#[test]
+fn an_update_changes_the_description_and_nothing_else() {
+    let world = World::new();
+    let web = world.create(Some("web")).unwrap();
+    update(&world.home, &web, |spec| spec.machine.ram_mib = 777).unwrap();
+    let now = find(&world.home, "web").unwrap().kept.unwrap();
+    assert_eq!(now.record().spec.machine.ram_mib, 777);
+    assert_eq!(now.record().created_ms, web.record().created_ms);
+}

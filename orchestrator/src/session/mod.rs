@@ -14,6 +14,7 @@ mod complaints;
 mod connections;
 mod driver;
 mod error;
+mod keys;
 mod opening;
 mod process;
 mod pump;
@@ -40,6 +41,7 @@ use rustix::fd::OwnedFd;
 pub(crate) use complaints::printable;
 pub use connections::{Connections, Handoff, Listener};
 pub use error::SessionError;
+pub use keys::{DetachKeys, KeyedInput, LeaveEvent};
 pub use process::{Process, Waited};
 pub use signals::{Outcome, Signals, Terminal, run_to_end};
 pub use streams::{Input, Output, Remote, Streams};
@@ -235,6 +237,15 @@ impl Session {
     /// The guest's, or it said nothing within `timeout`.
     pub fn add_mount(&self, mount: Mount, timeout: Duration) -> Result<(), SessionError> {
         self.ask(timeout, |id| Request::AddMount { id, mount }).map(drop)
+    }
+
+    /// Leaves a command to itself: its input stays open, its output is discarded from here on.
+    ///
+    /// # Errors
+    /// The guest's, or it said nothing within `timeout`.
+    pub fn leave(&self, process: &Process, timeout: Duration) -> Result<(), SessionError> {
+        let exec = process.id();
+        self.ask(timeout, |id| Request::Leave { id, exec }).map(drop)
     }
 
     /// Unmounts what is at `target` in the guest.

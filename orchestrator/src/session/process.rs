@@ -36,6 +36,11 @@ impl Process {
         Self { id, progress, link }
     }
 
+    /// Its name in the session.
+    pub(super) fn id(&self) -> ExecId {
+        self.id
+    }
+
     /// Its process in the guest's numbering, once it runs.
     pub fn pid(&self) -> Option<u32> {
         self.progress.state().pid

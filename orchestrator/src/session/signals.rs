@@ -1,9 +1,10 @@
 //! Signals to this process, passed on to a command in the guest.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use monocore_protocol::{ExitStatus, TermSize};
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::SessionError;
 use super::process::{Process, Waited};
@@ -16,7 +17,14 @@ use super::sys::{self, SignalKind};
 /// Made before any other thread, else a thread that does not block them gets them. Child processes spawned by
 /// `std::process::Command` start with nothing blocked.
 #[derive(Debug)]
-pub struct Signals(sys::SignalFd);
+pub struct Signals(Source);
+
+#[derive(Debug)]
+enum Source {
+    Taken(sys::SignalFd),
+    /// Never readable.
+    Never(OwnedFd),
+}
 
 impl Signals {
     /// Takes the signals from here on, until it is dropped.
@@ -24,18 +32,36 @@ impl Signals {
     /// # Errors
     /// No descriptor is to be had.
     pub fn block() -> Result<Self, SessionError> {
-        sys::SignalFd::block().map(Self).map_err(|error| SessionError::io("taking over signals", error))
+        sys::SignalFd::block()
+            .map(|fd| Self(Source::Taken(fd)))
+            .map_err(|error| SessionError::io("taking over signals", error))
+    }
+
+    /// No signals, for a program that deals with its signals itself.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn none() -> Result<Self, SessionError> {
+        let never = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let never = never.map_err(|error| SessionError::io("making an event", error))?;
+        Ok(Self(Source::Never(never)))
     }
 
     /// The number of a signal that has arrived, if one has.
     pub fn take(&self) -> Option<u8> {
-        self.0.take()
+        match &self.0 {
+            Source::Taken(fd) => fd.take(),
+            Source::Never(_) => None,
+        }
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        match &self.0 {
+            Source::Taken(fd) => fd.as_fd(),
+            Source::Never(fd) => fd.as_fd(),
+        }
     }
 }
 
@@ -65,6 +91,8 @@ pub enum Outcome {
     Insisted(u8),
     /// The deadline passed; the command may still run.
     TimedOut,
+    /// The user left it to itself by the detach keys; it runs on.
+    Left,
 }
 
 /// Waits for a command's end and meanwhile passes signals on as they are. With a terminal, a change of its size becomes

@@ -58,6 +58,14 @@ fn the_child_gets_its_spec_and_files_and_nothing_else() {
 }
 
 #[test]
+fn a_machines_memory_is_told_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let vmm = VmmProcess::start(&program(dir.path(), "read gone <&$3"), &spec(), &[]).unwrap();
+    assert!(vmm.resident_bytes().unwrap() > 64 << 10);
+    vmm.end();
+}
+
+#[test]
 fn a_machine_ends_when_its_lifeline_is_cut() {
     let dir = tempfile::tempdir().unwrap();
     let program = program(dir.path(), "cat <&$3 >/dev/null");

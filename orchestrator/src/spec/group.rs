@@ -1,5 +1,6 @@
 //! Membership in groups of sandboxes.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct GroupMembership {
     /// Names for the sandbox in this group, beside the sandbox's own. Several members may have the same one.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Names by which this sandbox alone reaches others of the group: from name to name.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
     /// An address of the group's subnet instead of the next free one.
     #[serde(default)]
     pub address: Option<Ipv4Addr>,
@@ -27,7 +31,13 @@ impl GroupMembership {
     /// Membership in the group `group` without a project.
     #[must_use]
     pub fn new(group: impl Into<String>) -> Self {
-        Self { project: None, group: group.into(), aliases: Vec::new(), address: None }
+        Self {
+            project: None,
+            group: group.into(),
+            aliases: Vec::new(),
+            links: BTreeMap::new(),
+            address: None,
+        }
     }
 }
 

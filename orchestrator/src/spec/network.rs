@@ -27,6 +27,12 @@ pub struct NetworkSpec {
     pub dns: Vec<IpAddr>,
     /// Domains to look names up in.
     pub dns_search: Vec<String>,
+    /// Words of the `options` line of the guest's `/etc/resolv.conf`.
+    #[serde(default)]
+    pub dns_options: Vec<String>,
+    /// Ports beside the image's that `publish_exposed` publishes, as `80/tcp` or `7000-7009/udp`.
+    #[serde(default)]
+    pub expose: Vec<String>,
     /// A file to which decisions are appended, one JSON object a line.
     pub log: Option<PathBuf>,
     /// Length at which that file is emptied, bytes; nothing for no limit.
@@ -72,7 +78,12 @@ const MAX_INTERFACE: usize = 15;
 pub fn parse_network(text: &str) -> Result<NetworkMode, ParseError> {
     match text.split_once(':').unwrap_or((text, "")) {
         ("none", "") => Ok(NetworkMode::None),
-        ("nat", "") => Ok(NetworkMode::Nat),
+        // Docker's names for a network of the sandbox's own.
+        ("nat" | "bridge" | "default", "") => Ok(NetworkMode::Nat),
+        ("host", "") => Err(ParseError::new(
+            text,
+            "a sandbox is not on the host's network; publish its ports with -p, and let it reach this machine with --allow-host",
+        )),
         ("tsi", "") => Ok(NetworkMode::Tsi),
         ("tap", name) if !name.is_empty() && name.len() <= MAX_INTERFACE => {
             Ok(NetworkMode::Tap(name.to_owned()))

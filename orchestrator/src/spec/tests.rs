@@ -64,6 +64,7 @@ prop_compose! {
         user in any::<Option<String>>(),
         (tty, stdin) in any::<(bool, bool)>(),
         nofile in any::<Option<(u64, u64)>>(),
+        (groups, capabilities, no_new_privileges) in any::<(Vec<String>, Option<u64>, bool)>(),
     ) -> ProcessSpec {
         let ulimits = nofile.map(|(soft, hard)| {
             Rlimit { resource: monocore_protocol::Resource::Nofile, soft, hard }
@@ -77,6 +78,9 @@ prop_compose! {
             tty,
             stdin,
             ulimits: ulimits.into_iter().collect(),
+            groups,
+            capabilities,
+            no_new_privileges,
         }
     }
 }
@@ -103,7 +107,13 @@ prop_compose! {
             dns_search,
             log: log.map(Into::into),
             groups: group
-                .map(|(project, group, aliases, address)| GroupMembership { project, group, aliases, address })
+                .map(|(project, group, aliases, address)| GroupMembership {
+                    project,
+                    group: group.clone(),
+                    aliases,
+                    links: BTreeMap::from([(group, String::new())]),
+                    address,
+                })
                 .into_iter()
                 .collect(),
             ..NetworkSpec::default()

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monocore_protocol::{ByteString, Exec, Purpose};
-use rustix::fd::{AsFd, BorrowedFd};
+use monocore_protocol::{ByteString, Exec, Purpose, Stream};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::jobs::Jobs;
 use crate::control::wire::Received;
@@ -13,9 +13,11 @@ use crate::control::{
 };
 use crate::events::Journal;
 use crate::health::HealthStatus;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Attached, Sandbox};
 use crate::session::{Process, SessionError, Streams};
 
+/// How long the guest's agent may take to let a command go on without its client.
+const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// Most clients at a time; the next one waits.
 const MAX_CLIENTS: usize = 512;
 /// How long the socket is left alone when no descriptor is free.
@@ -278,7 +280,7 @@ impl Client {
                         line.take_link(&link, end.as_fd());
                     }
                 }
-                Received::Message(request, _) => self.request(request, desk),
+                Received::Message(request, descriptor) => self.request(request, descriptor, desk),
                 Received::Closed => {
                     self.gone = true;
                     let attached = self.command.as_ref().filter(|command| !command.is_detached);
@@ -292,7 +294,7 @@ impl Client {
         }
     }
 
-    fn request(&mut self, request: ControlRequest, desk: &mut Desk<'_>) {
+    fn request(&mut self, request: ControlRequest, descriptor: Option<OwnedFd>, desk: &mut Desk<'_>) {
         let sandbox = desk.sandbox;
         let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
         match request {
@@ -312,13 +314,31 @@ impl Client {
                 self.awaits = Awaits::End;
                 desk.served.stops.push(StopRequest { signal, grace_ms });
             }
+            ControlRequest::Leave => self.leave(sandbox),
+            ControlRequest::Attach => self.attach(sandbox),
             // Served with its descriptor.
             ControlRequest::PeerLink(_) => {}
             ControlRequest::Wait => self.awaits = Awaits::Exit,
             ControlRequest::WaitFor(condition) => self.awaits = Awaits::Condition(condition),
             ControlRequest::Pause => desk.jobs.pause(Arc::clone(&self.peer)),
             ControlRequest::Unpause => desk.jobs.resume(Some(Arc::clone(&self.peer))),
-            ControlRequest::Stats => desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session),
+            ControlRequest::Stats => {
+                desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session, sandbox.vmm.resident_bytes());
+            }
+            ControlRequest::Mounts => self.peer.reply(&ControlReply::Mounts(desk.jobs.mounts())),
+            ControlRequest::AddMount(_) | ControlRequest::RemoveMount(_) if desk.jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
+            ControlRequest::AddMount(_) if !sandbox.live_mounts => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::FixedMounts));
+            }
+            ControlRequest::AddMount(call) => match descriptor {
+                Some(root) => desk.jobs.add_mount(Arc::clone(&self.peer), *call, &root),
+                None => self.peer.reply(&ControlReply::Refused("nothing to mount came along".to_owned())),
+            },
+            ControlRequest::RemoveMount(target) => {
+                desk.jobs.remove_mount(Arc::clone(&self.peer), &target, &sandbox.session);
+            }
         }
     }
 
@@ -361,6 +381,29 @@ impl Client {
         match desk.sandbox.session.exec(beside(&desk.sandbox.main, call), streams) {
             Ok(process) => self.command = Some(Command { process, id, is_detached, has_ended: false }),
             Err(error) => self.answer(Err(error)),
+        }
+    }
+
+    fn leave(&mut self, sandbox: &Sandbox) {
+        let Some(command) = &mut self.command else {
+            return self.peer.reply(&ControlReply::Refused("there is no command to leave".to_owned()));
+        };
+        let left = sandbox.session.leave(&command.process, LEAVE_GRACE);
+        command.is_detached |= left.is_ok();
+        self.answer(left);
+    }
+
+    fn attach(&self, sandbox: &Sandbox) {
+        match &sandbox.attached {
+            None => self.peer.reply(&ControlReply::Refused(
+                "it runs in the foreground: its input and output are where it was started".to_owned(),
+            )),
+            Some(Attached { stdin }) => {
+                if let Some(stdin) = stdin {
+                    self.peer.pass(&ControlReply::Stream(Stream::Stdin), stdin.as_fd());
+                }
+                self.peer.reply(&ControlReply::Done);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Clients' requests that wait for the guest's agent or for the machine's process. Nothing here blocks: each job is
 //! advanced by what arrives, and given up at its deadline.
 
+mod mounts;
 mod power;
 mod stats;
 mod traffic;
@@ -13,12 +14,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use monocore_channel::{Asked, Asker, MachineCounters, MachineReply, MachineRequest};
-use monocore_protocol::{Request, RequestId};
+use monocore_protocol::{ByteString, Mount, Request, RequestId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::Error;
 use crate::control::{ControlPeer, ControlReply};
 use crate::session::{Reply, Session};
+use mounts::{LiveMounts, MountWork};
 pub(crate) use power::PAUSED;
 use power::{Power, PowerWork};
 use stats::StatsWork;
@@ -36,6 +38,9 @@ pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
     next: JobId,
     power: Power,
+    mounts: LiveMounts,
+    /// What the guest is still to be asked.
+    asks: Vec<(JobId, GuestAsk)>,
     /// Counters that the supervisor asked for, and whether they came.
     traffic: Option<Option<MachineCounters>>,
 }
@@ -53,6 +58,7 @@ struct Job {
 enum Work {
     Stats(StatsWork),
     Power(PowerWork),
+    Mount(MountWork),
     Traffic,
 }
 
@@ -69,7 +75,26 @@ enum News {
 #[derive(Debug)]
 enum Next {
     Wait(Work),
+    AskGuest(Work, GuestAsk),
+    /// In at most this time.
+    AskMachine(Work, MachineRequest, Duration),
     Done(ControlReply),
+}
+
+/// A request to the guest.
+#[derive(Debug)]
+enum GuestAsk {
+    Mount(Mount),
+    Unmount(ByteString),
+}
+
+impl GuestAsk {
+    fn request(self, id: RequestId) -> Request {
+        match self {
+            Self::Mount(mount) => Request::AddMount { id, mount },
+            Self::Unmount(target) => Request::RemoveMount { id, target },
+        }
+    }
 }
 
 impl Jobs {
@@ -89,6 +114,8 @@ impl Jobs {
             running: BTreeMap::new(),
             next: 0,
             power: Power::new(run_dir),
+            mounts: LiveMounts::default(),
+            asks: Vec::new(),
             traffic: None,
         })
     }
@@ -104,7 +131,7 @@ impl Jobs {
     }
 
     /// Advances every job for which something has arrived.
-    pub(super) fn advance(&mut self) {
+    pub(super) fn advance(&mut self, session: &Session) {
         // A failure to clear costs another look.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         while let Ok((id, reply)) = self.answers.try_recv() {
@@ -128,6 +155,16 @@ impl Jobs {
                 machine.give_up(|waiting| *waiting == id);
             }
             self.news(id, News::Late);
+        }
+        while let Some((id, ask)) = self.asks.pop() {
+            self.ask_guest(id, session, |id| ask.request(id));
+        }
+    }
+
+    /// The machine is to end: whoever still waits is told so.
+    pub(super) fn end(self) {
+        for peer in self.running.into_values().filter_map(|job| job.peer) {
+            peer.reply(&ControlReply::Refused(GONE.to_owned()));
         }
     }
 
@@ -176,11 +213,21 @@ impl Jobs {
         let next = match work {
             Work::Stats(work) => work.next(news),
             Work::Power(work) => self.power_next(work, news),
+            Work::Mount(work) => self.mount_next(work, news),
             Work::Traffic => return self.traffic_came(news),
         };
         match next {
             Next::Wait(work) => {
                 self.running.insert(id, Job { peer, deadline, work });
+            }
+            Next::AskGuest(work, ask) => {
+                self.running.insert(id, Job { peer, deadline, work });
+                self.asks.push((id, ask));
+            }
+            Next::AskMachine(work, request, grace) => {
+                let deadline = Instant::now().checked_add(grace);
+                self.running.insert(id, Job { peer, deadline, work });
+                self.ask_machine(id, &request, &[]);
             }
             Next::Done(reply) => {
                 if let Some(peer) = peer {

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use monocore_api::{CreateSandbox, HealthCheck, Network, PullPolicy, TextOrNumber};
 use monocore_orchestrator::spec::{
-    self, EnvVar, HealthSpec, HealthTest, ImageSpec, LimitsSpec, MachineSpec, MountSource, MountSpec,
-    NetworkMode, NetworkSpec, ProcessSpec, RestartPolicy, RootSource, RootSpec, SandboxSpec, SpecVersion,
-    StopSpec,
+    self, EnvVar, GroupMembership, HealthSpec, HealthTest, ImageSpec, LimitsSpec, MachineSpec, MountSource,
+    MountSpec, NetworkMode, NetworkSpec, ProcessSpec, RestartPolicy, RootSource, RootSpec, SandboxSpec,
+    SpecVersion, StopSpec,
 };
 use monocore_spec::{Action, Direction, NetLimits, NetRule, NetTarget, PolicySpec, PublishedPort};
 
@@ -115,6 +115,7 @@ fn process(wanted: &CreateSandbox) -> Result<ProcessSpec, ApiError> {
         tty: wanted.tty,
         stdin: false,
         ulimits: each("ulimits", &wanted.ulimits, spec::parse_ulimit)?,
+        ..ProcessSpec::default()
     })
 }
 
@@ -173,6 +174,16 @@ fn network(network: Network, ports: &[TextOrNumber], publish_all: bool) -> Resul
     if !mode.is_ours() && (publish_all || !publish.is_empty()) {
         return Err(ApiError::value("ports", "ports are published with the networks nat and tsi only"));
     }
+    let groups = each("network.groups", &network.groups, spec::parse_group)?;
+    if !mode.is_ours() && !groups.is_empty() {
+        return Err(ApiError::value("network.groups", "members of groups have the network nat or tsi"));
+    }
+    for (index, group) in groups.iter().enumerate() {
+        let same = |other: &GroupMembership| (&other.project, &other.group) == (&group.project, &group.group);
+        if groups[..index].iter().any(same) {
+            return Err(ApiError::value("network.groups", format!("group {} is named twice", group.group)));
+        }
+    }
     check_ports(&publish)?;
     let host = NetRule {
         action: Action::Allow,
@@ -188,12 +199,13 @@ fn network(network: Network, ports: &[TextOrNumber], publish_all: bool) -> Resul
         policy: PolicySpec { reach, rules },
         publish,
         publish_exposed: publish_all,
+        groups,
         dns: each("network.dns", &network.dns, |text| text.parse())?,
         dns_search: network.dns_search,
         log: None,
         log_max_bytes: None,
         limits: NetLimits::default(),
-        groups: Vec::new(),
+        ..NetworkSpec::default()
     })
 }
 

@@ -340,7 +340,8 @@ function theme() {
 async function about() {
   const [version, host] = await Promise.all([get("/v1/version"), get("/v1/info")]);
   const bad = host.checks.find((check) => check.verdict === "bad");
-  $("host").textContent = bad ? `cannot run sandboxes: ${bad.detail}` : `${version.monocore} on ${version.platform}`;
+  $("host").textContent = bad ? `no sandboxes here: ${bad.name}` : `${version.monocore} on ${version.platform}`;
+  $("host").title = bad?.detail || "";
 }
 
 const stored = localStorage.getItem("theme");

@@ -44,7 +44,7 @@ fn a_life_has_a_longest_duration_across_restarts() {
 
 #[test]
 fn a_run_has_a_longest_duration_each_time() {
-    let flags = ["--timeout", "1s", "--restart", "on-failure:1"];
+    let flags = ["--timeout", "20s", "--restart", "on-failure:1"];
     let sandbox = Background::run("limits-run", &flags, "sleep 1000");
     until("the end", || sandbox.inspect()["state"]["status"] == "exited");
     let state = sandbox.inspect()["state"].clone();

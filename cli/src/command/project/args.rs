@@ -65,7 +65,7 @@ pub(in crate::command) struct UpFlags {
     #[arg(short, long, value_name = "GROUP")]
     pub(super) group: Vec<String>,
     /// How the steps are written
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "FORMAT", default_value_t)]
     pub(super) format: Format,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
@@ -94,7 +94,7 @@ pub(in crate::command) struct DownFlags {
     #[arg(short, long, value_name = "GROUP")]
     pub(super) group: Vec<String>,
     /// How the steps are written
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "FORMAT", default_value_t)]
     pub(super) format: Format,
     /// Only these services
     #[arg(value_name = "SERVICE")]

@@ -13,6 +13,7 @@ use monocore_orchestrator::{Home, Images};
 use monocore_protocol::Rlimit;
 use monocore_spec::{NetRate, NetRule, PublishedPort, Reach};
 
+use super::foreign::ForeignArgs;
 use super::life::LifeArgs;
 use crate::command::args::{JailArg, RegistryArgs};
 use crate::command::store;
@@ -24,6 +25,7 @@ const MAX_CONNECTIONS: i64 = 1 << 18;
 #[derive(Debug, Args)]
 #[command(
     args_override_self = true,
+    disable_help_flag = true,
     override_usage = "monocore run [OPTIONS] IMAGE [COMMAND [ARG…]]\n       \
                             monocore run [OPTIONS] --rootfs DIR COMMAND [ARG…]"
 )]
@@ -41,7 +43,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(in crate::command) rm: bool,
     /// Write the sandbox's ID to a new file
-    #[arg(long, value_name = "FILE", requires = "detach")]
+    #[arg(long, value_name = "FILE")]
     pub(in crate::command) cidfile: Option<PathBuf>,
     /// Accepted for Docker's sake: the guest always has an init process
     #[arg(long)]
@@ -50,12 +52,29 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
 
+    /// Remove the sandbox that has the name of --name first, running or not
+    #[arg(long, requires = "name")]
+    pub(in crate::command) replace: bool,
     /// Name the sandbox
     #[arg(long, value_parser = spec::parse_name)]
     pub(super) name: Option<String>,
     /// Describe the sandbox
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = spec::parse_label)]
     pub(super) label: Vec<(String, String)>,
+    /// Read labels from a file, one KEY=VALUE a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) label_file: Vec<PathBuf>,
+    /// In the foreground, connect only these: stdin, stdout, stderr
+    #[arg(short, long, value_name = "STREAM", value_parser = ["stdin", "stdout", "stderr"], conflicts_with = "detach",
+          ignore_case = true)]
+    pub(super) attach: Vec<String>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub(super) help: Option<bool>,
+    #[command(flatten)]
+    pub(super) rights: RightsArgs,
+    #[command(flatten)]
+    pub(super) foreign: ForeignArgs,
 
     /// Set an environment variable, or pass the caller's
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Command")]
@@ -103,6 +122,12 @@ pub(crate) struct RunArgs {
     /// The same as --volume, by keys: type=bind|volume|tmpfs,source=…,target=…,readonly
     #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Storage", value_parser = spec::parse_mount)]
     pub(super) mount: Vec<MountSpec>,
+    /// Use the mounts of another sandbox that is kept, too
+    #[arg(long, value_name = "SANDBOX[:ro]", help_heading = "Storage")]
+    pub(in crate::command) volumes_from: Vec<String>,
+    /// Docker's form of --root-disk: size=SIZE
+    #[arg(long, value_name = "size=SIZE", help_heading = "Storage", value_parser = parse_storage)]
+    pub(super) storage_opt: Option<u64>,
     /// A file system in memory
     #[arg(long, value_name = "TARGET[:size=…,mode=…]", help_heading = "Storage", value_parser = spec::parse_tmpfs)]
     pub(super) tmpfs: Vec<MountSpec>,
@@ -123,11 +148,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Machine", value_parser = spec::parse_cpus)]
     pub(super) cpus: u8,
     /// Memory: 512m, 2g, or a plain number of bytes (below 1048576: of MiB) [default: 512m]
-    #[arg(short, long, alias = "ram", value_name = "SIZE", help_heading = "Machine", value_parser = spec::parse_ram_mib)]
+    #[arg(short, long, aliases = ["ram", "mem"], value_name = "SIZE", help_heading = "Machine", value_parser = spec::parse_ram_mib)]
     pub(super) memory: Option<u32>,
     /// Boot another kernel: an ELF vmlinux with a PVH note
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub(super) kernel: Option<PathBuf>,
+    /// Allow `monocore mount add` while it runs, at the price of one thread that Landlock does not hold
+    #[arg(long, help_heading = "Machine")]
+    pub(super) live_mounts: bool,
     /// What to do where this machine's kernel lacks a part of the jail of the sandbox's process: refuse to run, or warn and
     /// run with the parts there are; `monocore doctor` names them
     #[arg(long, value_enum, value_name = "MODE", default_value_t, help_heading = "Machine")]
@@ -216,8 +244,17 @@ pub(super) struct NetworkArgs {
     /// A domain to look names up in
     #[arg(long, value_name = "DOMAIN")]
     pub(super) dns_search: Vec<String>,
+    /// An option of its resolver, such as ndots:2
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    pub(super) dns_option: Vec<String>,
+    /// A port that --publish-all publishes as if the image exposed it
+    #[arg(long, value_name = "PORT[-PORT][/PROTO]", value_parser = parse_expose)]
+    pub(super) expose: Vec<String>,
+    /// Its NIS domain name
+    #[arg(long, value_name = "NAME", value_parser = parse_hostname)]
+    pub(super) domainname: Option<String>,
     /// Its host name
-    #[arg(long, value_parser = parse_hostname)]
+    #[arg(short = 'h', long, value_parser = parse_hostname)]
     pub(super) hostname: Option<String>,
     /// A line for its /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = spec::parse_host_entry)]
@@ -251,6 +288,88 @@ fn parse_network(text: &str) -> Result<NetworkArg, String> {
     group.map(NetworkArg::Group).map_err(|_| {
         "a network is nat, tsi, none, tap:INTERFACE, passt:SOCKET, or a network's name".to_owned()
     })
+}
+
+/// The flags about what the command may do in its machine.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Rights")]
+pub(super) struct RightsArgs {
+    /// Give the command a capability that --cap-drop takes
+    #[arg(long, value_name = "NAME", value_parser = spec::parse_capability)]
+    pub(super) cap_add: Vec<u64>,
+    /// Take a capability from the command, or ALL; without this it has all of them in its own machine
+    #[arg(long, value_name = "NAME", value_parser = spec::parse_capability)]
+    pub(super) cap_drop: Vec<u64>,
+    /// Give the command every capability, whatever --cap-drop says; devices of this machine are never given
+    #[arg(long)]
+    pub(super) privileged: bool,
+    /// no-new-privileges: no program gives the command more rights. Profiles (seccomp, apparmor, label) have no meaning in a
+    /// machine of its own
+    #[arg(long, value_name = "OPTION", value_parser = parse_security)]
+    pub(super) security_opt: Vec<Security>,
+    /// One more group for the command
+    #[arg(long, value_name = "NAME|GID")]
+    pub(super) group_add: Vec<String>,
+    /// Set a kernel parameter of the guest, such as net.ipv4.ip_forward=1
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_sysctl)]
+    pub(super) sysctl: Vec<(String, String)>,
+    /// Most processes and threads of the commands; -1 for no limit
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_pids)]
+    pub(super) pids_limit: Option<Option<u64>>,
+}
+
+/// A security option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Security {
+    NoNewPrivileges(bool),
+    /// A profile that Docker would put around a container.
+    Profile,
+}
+
+fn parse_security(text: &str) -> Result<Security, String> {
+    match text {
+        "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true" => {
+            Ok(Security::NoNewPrivileges(true))
+        }
+        "no-new-privileges:false" | "no-new-privileges=false" => Ok(Security::NoNewPrivileges(false)),
+        "systempaths=unconfined" | "seccomp=unconfined" | "seccomp=builtin" => Ok(Security::Profile),
+        _ if ["apparmor=", "apparmor:", "label=", "label:"].iter().any(|known| text.starts_with(known)) => {
+            Ok(Security::Profile)
+        }
+        _ if text.starts_with("seccomp") => {
+            Err("seccomp profiles are not applied in a sandbox; use --cap-drop and no-new-privileges"
+                .to_owned())
+        }
+        _ => Err("give no-new-privileges".to_owned()),
+    }
+}
+
+fn parse_sysctl(text: &str) -> Result<(String, String), String> {
+    let sane = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && name.chars().all(sane) && !name.contains("..") => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("give NAME=VALUE, for instance net.ipv4.ip_forward=1".to_owned()),
+    }
+}
+
+/// 0 and -1 stand for no limit.
+fn parse_pids(text: &str) -> Result<Option<u64>, String> {
+    match text.parse::<i64>() {
+        Ok(-1 | 0) => Ok(None),
+        Ok(most) => u64::try_from(most).map(Some).map_err(|_| "give a number, or -1 for no limit".to_owned()),
+        Err(_) => Err("give a number, or -1 for no limit".to_owned()),
+    }
+}
+
+fn parse_storage(text: &str) -> Result<u64, String> {
+    let size = text.strip_prefix("size=").ok_or("only size=SIZE is known")?;
+    spec::parse_disk_size(size).map_err(|error| error.to_string())
+}
+
+fn parse_expose(text: &str) -> Result<String, String> {
+    spec::parse_guest_ports(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// When to ask the registry.

@@ -1,17 +1,18 @@
 //! Flags to a [`SandboxSpec`]: the one place where they are judged together.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
     DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec,
     MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource,
-    RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_env, read_env_file,
+    RootSpec, SandboxSpec, SpecVersion, StopSpec, capabilities, parse_env, parse_label, read_env_file,
 };
 
 use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};
 
-use super::args::{NetworkArg, NetworkArgs, Pull, RunArgs};
+use super::args::{NetworkArg, NetworkArgs, Pull, RunArgs, Security};
 
 /// The variable that names an ssh-agent's socket (ssh-agent(1)).
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
@@ -29,6 +30,7 @@ impl RunArgs {
     ) -> anyhow::Result<SandboxSpec> {
         let agent = self.ssh_agent.then(|| host(OsStr::new(AGENT_VARIABLE))).map(agent_mount).transpose()?;
         let env = self.environment(host)?;
+        let labels = self.labels()?;
         let (source, args) = self.root_and_args()?;
         let entrypoint =
             self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] });
@@ -43,7 +45,11 @@ impl RunArgs {
         Ok(SandboxSpec {
             version: SpecVersion,
             name: self.name,
-            root: RootSpec { source, read_only: self.read_only, disk_bytes: self.root_disk },
+            root: RootSpec {
+                source,
+                read_only: self.read_only,
+                disk_bytes: self.root_disk.or(self.storage_opt),
+            },
             process: ProcessSpec {
                 entrypoint,
                 args,
@@ -53,6 +59,18 @@ impl RunArgs {
                 tty: self.tty,
                 stdin: self.interactive,
                 ulimits: self.ulimit,
+                groups: self.rights.group_add,
+                capabilities: capabilities(
+                    &self.rights.cap_add,
+                    &self.rights.cap_drop,
+                    self.rights.privileged,
+                ),
+                no_new_privileges: self
+                    .rights
+                    .security_opt
+                    .iter()
+                    .rev()
+                    .any(|option| *option == Security::NoNewPrivileges(true)),
             },
             machine: MachineSpec {
                 vcpus: self.cpus,
@@ -61,13 +79,17 @@ impl RunArgs {
                 kernel: self.kernel,
                 timeline: self.timeline,
                 jail: self.jail.into(),
+                live_mounts: self.live_mounts,
+                sysctls: self.rights.sysctl.into_iter().collect(),
+                pids_limit: self.rights.pids_limit.flatten(),
+                domainname: self.network.domainname.take(),
             },
             mounts,
             publish_sockets: self.publish_socket,
             hostname: self.network.hostname.take(),
             hosts: std::mem::take(&mut self.network.add_host),
             network: self.network.into_spec()?,
-            labels: self.label.into_iter().collect(),
+            labels,
             stop: StopSpec {
                 signal: self.stop_signal,
                 grace: self.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
@@ -77,6 +99,22 @@ impl RunArgs {
             health,
             limits: self.life.limits(),
         })
+    }
+
+    /// Files first, then flags.
+    fn labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut labels = BTreeMap::new();
+        for path in &self.label_file {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("--label-file {}", path.display()))?;
+            for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+            {
+                let (key, value) = parse_label(line).context("--label-file")?;
+                labels.insert(key, value);
+            }
+        }
+        labels.extend(self.label.iter().cloned());
+        Ok(labels)
     }
 
     /// Files first, then flags, as Docker orders them: what is said last counts.
@@ -186,6 +224,8 @@ impl NetworkArgs {
             publish_exposed: self.publish_all,
             dns: self.dns,
             dns_search: self.dns_search,
+            dns_options: self.dns_option,
+            expose: self.expose,
             log: self.net_log,
             log_max_bytes: (self.net_log_size > 0).then_some(self.net_log_size),
             limits: NetLimits { connections, rates },

@@ -57,6 +57,8 @@ pub(crate) struct Tcp {
     timers: Timers,
     /// This kernel cannot peek from an offset: what is in flight is read again, into here.
     rereads: Option<Vec<u8>>,
+    /// Where bytes go that the guest has acknowledged.
+    discarded: Vec<u8>,
 }
 
 impl Tcp {

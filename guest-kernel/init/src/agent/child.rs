@@ -18,7 +18,7 @@ use super::tools::{self, Layers};
 use crate::environment;
 use crate::identity::{self, Identity};
 use crate::log::complain;
-use crate::setup::System;
+use crate::setup::{self, System};
 use crate::sys::{self, Forked};
 
 /// Exit codes as a shell and Docker use them.
@@ -82,6 +82,7 @@ struct Plan {
     rlimits: Vec<Rlimit>,
     capabilities: Option<u64>,
     no_new_privileges: bool,
+    joins_cgroup: bool,
     streams: ChildStreams,
     tool: Option<(Tool, Layers)>,
 }
@@ -120,6 +121,7 @@ pub(crate) fn start(exec: &Exec, system: &System) -> Result<Started, Failure> {
         rlimits: exec.rlimits.clone(),
         capabilities: exec.capabilities,
         no_new_privileges: exec.no_new_privileges,
+        joins_cgroup: system.has_cgroup,
         streams,
         tool: None,
     };
@@ -142,6 +144,7 @@ fn start_tool(tool: &Tool, exec: &Exec, identity: Identity, system: &System) -> 
         rlimits: Vec::new(),
         capabilities: None,
         no_new_privileges: false,
+        joins_cgroup: false,
         streams,
         tool: Some((tool.clone(), layers)),
     };
@@ -341,6 +344,9 @@ fn prepare(plan: &Plan) -> Result<(), (&'static str, Errno)> {
     debug_assert!(input.as_raw_fd() > 2, "the standard streams are always taken");
     for limit in &plan.rlimits {
         sys::set_limit(limit).map_err(|errno| ("cannot set a limit", errno))?;
+    }
+    if plan.joins_cgroup {
+        setup::join_cgroup().map_err(|errno| ("cannot join the control group", errno))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if plan.make_cwd {

@@ -20,6 +20,8 @@ pub(crate) struct Command {
     pub(crate) ended: Option<Instant>,
     /// The host's side of its terminal, if it has one.
     pub(crate) terminal: Option<OwnedFd>,
+    /// What keeps its input open after its client has left.
+    pub(crate) held: Vec<OwnedFd>,
 }
 
 impl Command {

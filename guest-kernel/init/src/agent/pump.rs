@@ -5,12 +5,13 @@
 //! a pipe and a socket the kernel moves the bytes (one copy); a terminal's pass through a buffer.
 
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
 use rustix::net::{Shutdown, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 
 use super::poller::{Poller, Readiness, Token};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 
 const SPLICE_BYTES: usize = 1 << 20;
 const BUFFER_BYTES: usize = 16 << 10;
@@ -119,6 +120,23 @@ impl Pump {
         poller.forget(&self.sink);
         self.finish();
         Progress::Over
+    }
+
+    /// From here on what comes goes nowhere.
+    pub(crate) fn discard(&mut self, index: usize, poller: &Poller) -> Result<(), Error> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let nowhere = open("/dev/null", flags, Mode::empty()).doing("open", "/dev/null")?;
+        self.wait_for(End::Source, index, poller)?;
+        self.finish();
+        self.sink = nowhere;
+        Ok(())
+    }
+
+    /// Gives up and keeps the sink open.
+    pub(crate) fn into_sink(self, poller: &Poller) -> OwnedFd {
+        poller.forget(&self.source);
+        poller.forget(&self.sink);
+        self.sink
     }
 
     /// Tells the sink that nothing more comes.

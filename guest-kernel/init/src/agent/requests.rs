@@ -1,8 +1,8 @@
 //! What the host asks for.
 
 use monocore_protocol::{
-    Answer, Configure, ConnectionId, Event, Exec, FileKind, FileStat, Mount, MountSource, Opening, Purpose,
-    Request, RequestId, Root, StreamId, VERSION,
+    Answer, Configure, ConnectionId, Event, Exec, ExecId, FileKind, FileStat, Mount, MountSource, Opening,
+    Purpose, Request, RequestId, Root, StreamId, VERSION,
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
@@ -50,6 +50,10 @@ impl Agent {
                 }
             }
             Request::CloseStdin { exec } => self.slots.close_inputs(exec),
+            Request::Leave { id, exec } => {
+                let result = self.leave(exec);
+                self.answer(id, result.map(done));
+            }
             Request::Ping(id) => self.answer(id, Ok(Answer::Done)),
             Request::Stats(id) => self.answer(id, Ok(Answer::Stats(stats::read()))),
             Request::SetTime { id, unix_time_ns } => {
@@ -160,7 +164,8 @@ impl Agent {
         }
         let Started { pid, streams, terminal } = child::start(exec, system)?;
         let lives_for_guest = exec.purpose == Purpose::Main;
-        self.commands.insert(exec.id, Command { pid, lives_for_guest, ended: None, terminal });
+        let command = Command { pid, lives_for_guest, ended: None, terminal, held: Vec::new() };
+        self.commands.insert(exec.id, command);
         for ends in streams {
             let plan = Plan { exec: exec.id, ends };
             // A stream the host does not take is a closed pipe to the command, which runs already.
@@ -170,6 +175,14 @@ impl Agent {
             }
         }
         Ok(pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    fn leave(&mut self, exec: ExecId) -> Result<(), Error> {
+        let held = self.slots.leave(exec, &self.poller)?;
+        if let Some(command) = self.commands.get_mut(&exec) {
+            command.held.extend(held);
+        }
+        Ok(())
     }
 
     fn answer(&mut self, id: RequestId, result: Result<Answer, Error>) {

@@ -231,6 +231,23 @@ impl Slots {
         Ok(())
     }
 
+    /// Discards a command's output from here on; gives back what keeps its input open.
+    pub(crate) fn leave(&mut self, exec: ExecId, poller: &Poller) -> Result<Vec<OwnedFd>, Error> {
+        let mut held = Vec::new();
+        for (index, place) in self.all.iter_mut().enumerate() {
+            let Some(Slot::Pumping { exec: of, direction, pump }) = place else { continue };
+            if *of != exec {
+                continue;
+            }
+            if *direction == Direction::ToHost {
+                pump.discard(index, poller)?;
+            } else if let Some(Slot::Pumping { pump, .. }) = place.take() {
+                held.push(pump.into_sink(poller));
+            }
+        }
+        Ok(held)
+    }
+
     /// Whether output of a command is still under way.
     pub(crate) fn has_outputs(&self, exec: ExecId) -> bool {
         self.all.iter().flatten().any(|slot| match slot {

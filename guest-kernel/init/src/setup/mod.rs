@@ -4,6 +4,7 @@
 //! new root covers it; what an image can bend with symbolic links (every mount's target) comes after, when links
 //! resolve beneath the new root.
 
+mod cgroup;
 mod copy;
 mod disks;
 mod files;
@@ -20,6 +21,7 @@ mod target;
 use monocore_protocol::{Configure, Root};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
+pub(crate) use cgroup::join as join_cgroup;
 pub(crate) use mounts::{make_sockets, mount, unmount};
 pub(crate) use root::Scratch;
 pub(crate) use shares::Shares;
@@ -35,6 +37,8 @@ pub(crate) struct System {
     pub(crate) hostname: Vec<u8>,
     pub(crate) shares: Shares,
     pub(crate) sockets: Sockets,
+    /// Commands have a control group of their own.
+    pub(crate) has_cgroup: bool,
     /// Where writes go that the root does not take.
     pub(crate) scratch: Scratch,
 }
@@ -49,6 +53,10 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
         set_time(now)?;
     }
     rustix::system::sethostname(&system.hostname).doing("set the host name to", &configure.hostname)?;
+    if !configure.domainname.is_empty() {
+        rustix::system::setdomainname(configure.domainname.as_bytes())
+            .doing("set the domain name to", &configure.domainname)?;
+    }
     if configure.root == Root::Current {
         return Ok(system);
     }
@@ -58,6 +66,10 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     let generated = files::generate(configure)?;
     root::switch()?;
     standard::mount(early, configure.shm_bytes)?;
+    if let Some(most) = configure.pids_max {
+        cgroup::limit_processes(most)?;
+        system.has_cgroup = true;
+    }
     for wanted in &configure.mounts {
         mounts::mount(wanted, &mut system)?;
     }

@@ -356,8 +356,8 @@ fn a_link_is_a_name_and_a_need() {
         "services: {web: {image: a, links: ['db:database', cache]}, db: {image: a}, cache: {image: a}}";
     let project = loaded(&[("compose.yaml", text)]);
     assert_eq!(service(&project, "web").depends_on.len(), 2);
-    let groups = service(&project, "db").sandbox_spec(&project).unwrap().network.groups;
-    assert_eq!(groups[0].aliases, ["db", "database"]);
+    let groups = service(&project, "web").sandbox_spec(&project).unwrap().network.groups;
+    assert_eq!(groups[0].links, BTreeMap::from([("database".into(), "db".into())]));
 }
 
 #[test]

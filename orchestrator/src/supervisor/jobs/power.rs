@@ -12,7 +12,7 @@ use super::{Jobs, News, Next, Work};
 use crate::control::{Conflict, ControlPeer, ControlReply};
 
 /// How long the machine may take to pause or to go on. A device that waits for a slow disk has to finish first.
-const POWER_GRACE: Duration = Duration::from_secs(10);
+const POWER_GRACE: Duration = Duration::from_secs(30);
 /// A file in the run directory of a sandbox that is paused.
 pub(crate) const PAUSED: &str = "paused";
 

@@ -22,9 +22,15 @@ pub(super) struct StatsWork {
 
 impl Jobs {
     /// Tells `peer` what guest and machine use. A guest that is paused is not asked.
-    pub(in crate::supervisor) fn stats(&mut self, peer: Arc<ControlPeer>, session: &Session) {
+    pub(in crate::supervisor) fn stats(
+        &mut self,
+        peer: Arc<ControlPeer>,
+        session: &Session,
+        machine_memory_bytes: Option<u64>,
+    ) {
         let paused = self.is_paused();
-        let work = StatsWork { stats: SandboxStats::default(), missing: if paused { 1 } else { 2 } };
+        let stats = SandboxStats { machine_memory_bytes, ..SandboxStats::default() };
+        let work = StatsWork { stats, missing: if paused { 1 } else { 2 } };
         let id = self.begin(Some(peer), STATS_GRACE, Work::Stats(work));
         if !paused {
             self.ask_guest(id, session, Request::Stats);
@@ -44,7 +50,7 @@ impl StatsWork {
             News::Late => self.missing = 0,
         }
         match self.missing {
-            0 if self.stats == SandboxStats::default() => {
+            0 if self.stats.guest.is_none() && self.stats.machine.is_none() => {
                 Next::Done(ControlReply::Refused(SessionError::Timeout.to_string()))
             }
             0 => Next::Done(ControlReply::Stats(Box::new(self.stats))),

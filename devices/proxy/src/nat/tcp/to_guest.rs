@@ -22,6 +22,8 @@ const TURN_FRAMES: usize = 16;
 const MAX_PAYLOAD: usize = 65535 - 60;
 /// What a connection's next bytes are taken for at least: each buffer of the guest's that is taken for nothing costs.
 pub(super) const LEAST_GUESS: usize = 4096;
+/// Bytes taken out of a socket pair at once.
+const DISCARD_BYTES: usize = 64 << 10;
 /// When to look again at a socket that says it has room and has too little.
 const RECHECK: Duration = Duration::from_millis(20);
 
@@ -71,7 +73,7 @@ impl Tcp {
     /// The guest acknowledged `bytes`: they leave the socket.
     pub(super) fn discard(&mut self, id: Id, bytes: usize) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
-        bytes == 0 || discard(&connection.socket, connection.carrier, bytes)
+        bytes == 0 || discard(&connection.socket, connection.carrier, bytes, &mut self.discarded)
     }
 
     /// Sends again from the first byte that is not acknowledged.
@@ -266,14 +268,15 @@ fn look(
 }
 
 /// Takes bytes out of a socket that were looked at before.
-fn discard(socket: &OwnedFd, carrier: Carrier, bytes: usize) -> bool {
+fn discard(socket: &OwnedFd, carrier: Carrier, bytes: usize, scratch: &mut Vec<u8>) -> bool {
     let mut left = bytes;
-    let mut scratch = [0; 2048];
     while left > 0 {
         let count = match carrier {
             Carrier::Tcp => sys::discard(socket, left).ok(),
             Carrier::Pair => {
-                let most = left.min(scratch.len());
+                // Only TCP drops bytes without a copy. Made for the first pair.
+                scratch.resize(DISCARD_BYTES, 0);
+                let most = left.min(DISCARD_BYTES);
                 recv(socket, &mut scratch[..most], RecvFlags::DONTWAIT).ok().map(|(count, _)| count)
             }
         };

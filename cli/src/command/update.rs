@@ -1,0 +1,35 @@
+//! `update`: memory, processors and restart policy of sandboxes that exist.
+
+use anyhow::{Context, bail};
+use monocore_orchestrator::{Home, registry};
+
+use super::args::UpdateArgs;
+use super::{end, output};
+
+pub(super) fn main(args: &UpdateArgs) -> anyhow::Result<()> {
+    if args.memory.is_none() && args.cpus.is_none() && args.restart.is_none() {
+        bail!("you must provide one or more flags when using this command");
+    }
+    let home = Home::locate()?;
+    end::each(&args.sandboxes, |wanted| {
+        let entry = registry::find(&home, wanted)?;
+        let kept = entry.kept.as_ref().with_context(|| {
+            format!("sandbox {} runs in the foreground: it ends with its command", entry.name)
+        })?;
+        if kept.record().auto_remove && args.restart.is_some_and(|policy| policy.name() != "no") {
+            bail!("restart policy cannot be updated because AutoRemove is enabled for the sandbox");
+        }
+        registry::update(&home, kept, |spec| {
+            spec.machine.ram_mib = args.memory.unwrap_or(spec.machine.ram_mib);
+            spec.machine.vcpus = args.cpus.unwrap_or(spec.machine.vcpus);
+            spec.restart = args.restart.unwrap_or(spec.restart);
+        })?;
+        if entry.running.is_some() && (args.memory.is_some() || args.cpus.is_some()) {
+            output::warning(&format!(
+                "sandbox {} is running: its memory and processors change at its next start",
+                entry.name
+            ));
+        }
+        output::print(&format!("{wanted}\n"))
+    })
+}

@@ -1,0 +1,121 @@
+//! Commands over the API: at once, and with streams.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tungstenite::{Message, WebSocket};
+
+use crate::client::{Server, eventually};
+
+type Socket = WebSocket<std::os::unix::net::UnixStream>;
+
+fn open(server: &Server, name: &str, start: &Value) -> Socket {
+    let address = format!("ws://x/v1/sandboxes/{name}/exec/ws");
+    let (mut socket, _) = tungstenite::client(address, server.connect()).unwrap();
+    socket.send(Message::text(start.to_string())).unwrap();
+    socket
+}
+
+/// Output, diagnostics and the last message.
+fn drain(socket: &mut Socket) -> (Vec<u8>, Vec<u8>, Value) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    loop {
+        match socket.read().unwrap() {
+            Message::Binary(bytes) if bytes[0] == 1 => out.extend_from_slice(&bytes[1..]),
+            Message::Binary(bytes) => err.extend_from_slice(&bytes[1..]),
+            Message::Text(text) => return (out, err, serde_json::from_str(text.as_str()).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn commands_answer_with_their_output() {
+    let server = Server::start("exec");
+    server.create("serve-exec", "exec sleep 1000");
+    let path = "/v1/sandboxes/serve-exec/exec";
+    let ran = server.exec("serve-exec", "echo out; echo err >&2; exit 3");
+    assert_eq!(
+        ran,
+        json!({
+            "exit_code": 3, "stdout": "out\n", "stderr": "err\n", "truncated": false, "timed_out": false
+        })
+    );
+    let raw = STANDARD.encode([0xff, 0, 1]);
+    let ran = server.json("POST", path, &json!({"command": ["cat"], "stdin_base64": raw}));
+    assert_eq!(ran["stdout_base64"], raw);
+    let ran = server.json("POST", path, &json!({
+        "command": ["sh", "-c", "pwd; echo $A; id -u"], "env": {"A": "b c"}, "workdir": "/tmp", "user": "1:1"
+    }));
+    assert_eq!(ran["stdout"], "/tmp\nb c\n1\n", "{ran}");
+    let ran = server.json("POST", path, &json!({"command": ["yes"], "timeout": "2s", "max_output_bytes": 6}));
+    assert_eq!((&ran["exit_code"], &ran["stdout"]), (&json!(124), &json!("y\ny\ny\n")));
+    assert_eq!((&ran["truncated"], &ran["timed_out"]), (&json!(true), &json!(true)));
+    let tar = "/v1/sandboxes/serve-exec/files?path=/tmp";
+    server.exec("serve-exec", "mkdir /tmp/d; echo content > /tmp/d/file");
+    let (status, archive) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/tmp/d", &Value::Null);
+    assert!(status == 200 && archive.contains("d/file") && archive.contains("content"), "{status}");
+    let (status, text) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/missing", &Value::Null);
+    assert!(status == 422 && text.contains("copy_failed"), "{status} {text}");
+    server.exec("serve-exec", "rm -r /tmp/d");
+    assert_eq!(server.put(tar, archive.as_bytes()), 204);
+    assert_eq!(server.exec("serve-exec", "cat /tmp/d/file")["stdout"], "content\n");
+    let (status, text) = server.ask("POST", path, &json!({"command": ["/nope"]}));
+    assert!(status == 422 && text.contains("command_not_started"), "{text}");
+    let ran = server.json("POST", path, &json!({"command": ["sleep", "999"], "detach": true}));
+    assert!(ran["pid"].as_u64().unwrap() > 1, "{ran}");
+    // A client that goes away takes its command along; the detached one stays.
+    drop(server.send("POST", path, &json!({"command": ["sleep", "998"]})));
+    let count = |seconds: &str| {
+        let script = format!("ps | grep '[s]leep {seconds}' | wc -l");
+        server.exec("serve-exec", &script)["stdout"].as_str().unwrap().trim().to_owned()
+    };
+    eventually("the command of the client that went away is killed", || count("998") == "0");
+    assert_eq!(count("999"), "1");
+    server.json("DELETE", "/v1/sandboxes/serve-exec?force=true", &Value::Null);
+}
+
+#[test]
+fn streams_lose_nothing_and_signals_arrive() {
+    let server = Server::start("streams");
+    server.create("serve-streams", "exec sleep 1000");
+    let mut socket = open(&server, "serve-streams", &json!({"command": ["cat"], "stdin": true}));
+    let sent: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
+    let mut writer = tungstenite::WebSocket::from_raw_socket(
+        socket.get_ref().try_clone().unwrap(),
+        tungstenite::protocol::Role::Client,
+        None,
+    );
+    let (out, _, last) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for part in sent.chunks(50_000) {
+                writer.send(Message::binary([&[0], part].concat())).unwrap();
+            }
+            writer.send(Message::text(r#"{"type":"stdin_end"}"#)).unwrap();
+        });
+        drain(&mut socket)
+    });
+    assert_eq!(last, json!({"type": "exit", "exit_code": 0}));
+    assert!(out == sent, "{} of {} bytes", out.len(), sent.len());
+    let start = json!({
+        "command": ["sh", "-c", "trap 'stty size; exit 9' INT; echo ready; while :; do sleep 0.1; done"],
+        "stdin": true, "terminal": {"rows": 24, "columns": 80}
+    });
+    let mut socket = open(&server, "serve-streams", &start);
+    let Message::Binary(first) = socket.read().unwrap() else { panic!("output comes first") };
+    assert_eq!(&first[..], b"\x01ready\r\n");
+    socket.send(Message::text(r#"{"type":"resize","rows":30,"columns":100}"#)).unwrap();
+    socket.send(Message::text(r#"{"type":"signal","signal":"INT"}"#)).unwrap();
+    let (out, _, last) = drain(&mut socket);
+    assert_eq!((String::from_utf8(out).unwrap().trim(), &last["exit_code"]), ("30 100", &json!(9)));
+    for nonsense in
+        [Message::binary(vec![7, 7]), Message::text("{}"), Message::text(r#"{"type":"signal","signal":"X"}"#)]
+    {
+        let mut socket = open(&server, "serve-streams", &json!({"command": ["cat"], "stdin": true}));
+        socket.send(nonsense).unwrap();
+        assert_eq!(drain(&mut socket).2["type"], "error");
+    }
+    let left = server.exec("serve-streams", "sleep 1; ps | grep -c '[c]at$'; true");
+    assert_eq!(left["stdout"], "0\n", "commands of broken conversations are killed");
+    server.json("DELETE", "/v1/sandboxes/serve-streams?force=true", &Value::Null);
+}
