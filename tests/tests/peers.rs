@@ -1,11 +1,6 @@
 //! Groups of sandboxes, as their users find them: names, connections of all kinds, and nobody else.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
-/// The network's tests have tests in each mode; these have pairs of modes.
-macro_rules! in_each_mode {
-    ($($any:tt)*) => {};
-}
-
 #[path = "net/ground.rs"]
 #[allow(dead_code, reason = "the network's tests use the rest of it")]
 mod ground;
