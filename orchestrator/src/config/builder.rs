@@ -205,7 +205,7 @@ impl ServiceBuilder {
         dns_search;
         /// Adds names by which the members of its groups reach the service.
         aliases;
-        /// Adds `SERVICE[:ALIAS]` names for this service alone.
+        /// Adds `SERVICE[:ALIAS]` names, for this service alone, of services that share a group with it.
         links;
         /// Adds resource limits: `nofile=1024:4096`.
         ulimits;

@@ -131,9 +131,6 @@ fn named(kind: &str, node: Node, errors: &mut Vec<ConfigError>) -> Vec<(String, 
         }
         Value::Table(table) => {
             for Entry { key, at, node } in table {
-                if key.starts_with("x-") {
-                    continue;
-                }
                 match node.value {
                     Value::Table(table) => all.push((key, at, table)),
                     Value::Scalar(Scalar::Null, _) => all.push((key, at, Table::default())),

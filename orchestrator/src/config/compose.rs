@@ -146,7 +146,6 @@ impl Translation {
                 for Entry { key, at, node } in section {
                     let joins = node.joins;
                     let table = match node.value {
-                        _ if key.starts_with("x-") => continue,
                         Value::Table(table) => table,
                         _ if node.is_null() => Table::default(),
                         _ => {

@@ -32,6 +32,7 @@ pub(super) fn read(root: &Table) -> Reading {
         let service = service::read(&mut reading, entry);
         reading.config.services.push(service);
     }
+    need_links(&mut reading.config.services);
     for entry in tables(root, "group") {
         let group = group(&mut reading, entry);
         reading.config.groups.push(group);
@@ -96,6 +97,19 @@ fn is_open(service: &Service) -> bool {
         names_an_address(text)
             && parse_publish(text).is_ok_and(|ports| ports.iter().any(|port| !port.address.is_loopback()))
     })
+}
+
+/// A link says that the other service is needed, as in Compose.
+fn need_links(services: &mut [Service]) {
+    let names: BTreeSet<String> = services.iter().map(|service| service.name.clone()).collect();
+    for service in services {
+        for link in &service.links {
+            let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
+            if names.contains(name) {
+                service.depends_on.entry(name.to_owned()).or_default();
+            }
+        }
+    }
 }
 
 /// The named tables of a kind.

@@ -116,7 +116,7 @@ impl Service {
         }
     }
 
-    /// Its groups, in each of which it has the service's name and its aliases.
+    /// Its groups, in each of which it has the service's name, its aliases, and links of its own.
     fn memberships(&self, project: &Project) -> Vec<GroupMembership> {
         let names = std::iter::once(&self.name).chain(&self.aliases);
         let aliases: Vec<String> = names.filter_map(|name| parse_alias(name).ok()).collect();

@@ -106,7 +106,7 @@ pub struct Service {
     /// Further names by which its groups' members reach it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// `SERVICE[:ALIAS]`: names by which this service alone reaches others.
+    /// `SERVICE[:ALIAS]`: names for this service alone of services that share a group with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
     /// The sandbox's name, instead of `<project>-<service>-<n>`.

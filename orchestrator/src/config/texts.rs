@@ -155,6 +155,12 @@ impl Reader<'_> {
                 self.fail(&field, name, "a host name has letters, digits, '-' and '.', at most 63 in a row");
             }
         }
+        let linked = |link: &str| {
+            let alias = link.split_once(':').map_or(link, |(_, alias)| alias);
+            let problem = || ParseError::new(link, "give SERVICE or SERVICE:ALIAS, the alias a host name");
+            is_host_name(alias).then_some(()).ok_or_else(problem)
+        };
+        self.list("links", &service.links, linked);
         self.one("container_name", service.container_name.as_deref(), parse_name);
         self.list("profiles", &service.profiles, parse_name);
         for name in service.scripts.keys() {

@@ -152,8 +152,14 @@ impl Monocore {
         }
         for (index, link) in service.links.iter().enumerate() {
             let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
-            if self.service(name).is_none() {
-                errors.push(unknown(key(format!("links[{index}]")), "service", name, services()));
+            let key = key(format!("links[{index}]"));
+            match self.service(name) {
+                None => errors.push(unknown(key, "service", name, services())),
+                Some(other) if !other.groups.iter().any(|group| service.groups.contains(group)) => {
+                    let error = ConfigError::new(key, "the two services share no group").text(link);
+                    errors.push(error.suggest("set the same `group` in both"));
+                }
+                Some(_) => {}
             }
         }
         for (index, secret) in service.secrets.iter().enumerate() {

@@ -181,7 +181,7 @@ impl<'a> Fields<'a> {
             self.expected(name, node, "a table");
             return Vec::new();
         };
-        let entries: Vec<&Entry> = table.iter().filter(|entry| !entry.key.starts_with("x-")).collect();
+        let entries: Vec<&Entry> = table.iter().collect();
         for entry in &entries {
             let path = format!("{}.{}", self.path(name), entry.key);
             self.reading.note(path, &entry.at);

@@ -344,6 +344,23 @@ services:
 }
 
 #[test]
+fn names_that_begin_like_the_users_own_keys_are_names() {
+    let text = "services: {x-web: {image: a, labels: {x-label: b}, x-note: 1}}";
+    let project = loaded(&[("compose.yaml", text)]);
+    assert_eq!(service(&project, "x-web").labels["x-label"], "b");
+}
+
+#[test]
+fn a_link_is_a_name_and_a_need() {
+    let text =
+        "services: {web: {image: a, links: ['db:database', cache]}, db: {image: a}, cache: {image: a}}";
+    let project = loaded(&[("compose.yaml", text)]);
+    assert_eq!(service(&project, "web").depends_on.len(), 2);
+    let groups = service(&project, "web").sandbox_spec(&project).unwrap().network.groups;
+    assert_eq!(groups[0].links, BTreeMap::from([("database".into(), "db".into())]));
+}
+
+#[test]
 fn what_is_passed_over_is_said() {
     let text = "
 services:

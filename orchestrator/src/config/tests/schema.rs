@@ -57,6 +57,7 @@ pub(super) fn full() -> Monocore {
         [[service]]
         name = "db"
         base = "b"
+        group = "g"
         command = "/bin/db"
         [[group]]
         name = "g"
