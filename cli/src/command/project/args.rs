@@ -236,6 +236,9 @@ pub(in crate::command) struct ConfigFlags {
     /// Write the names of the services only
     #[arg(long)]
     pub(super) services: bool,
+    /// Write the JSON schema of monocore.toml, and read no file
+    #[arg(long)]
+    pub(super) schema: bool,
     /// How the project is written
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: ConfigFormat,

@@ -1,5 +1,7 @@
 //! `config`: the project as it was understood.
 
+use monocore_orchestrator::config;
+
 use super::args::{ConfigArgs, ConfigFlags, ConfigFormat};
 use super::{ProjectArgs, load};
 use crate::command::output;
@@ -13,6 +15,9 @@ pub(in crate::command) fn main(args: &ConfigArgs) -> anyhow::Result<()> {
 /// # Errors
 /// There is no file, or it has faults.
 pub(in crate::command) fn show(files: &ProjectArgs, args: &ConfigFlags) -> anyhow::Result<()> {
+    if args.schema {
+        return output::print(&format!("{}\n", serde_json::to_string_pretty(&config::json_schema())?));
+    }
     let project = load(files)?;
     if args.quiet {
         return Ok(());
@@ -23,7 +28,7 @@ pub(in crate::command) fn show(files: &ProjectArgs, args: &ConfigFlags) -> anyho
         return output::print(&names);
     }
     match args.format {
-        ConfigFormat::Toml => output::print(&toml::to_string_pretty(&project.config)?),
+        ConfigFormat::Toml => output::print(&project.config.to_toml()),
         ConfigFormat::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&project.config)?)),
     }
 }

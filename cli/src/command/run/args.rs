@@ -362,7 +362,9 @@ fn parse_sysctl(text: &str) -> Result<(String, String), String> {
 fn parse_pids(text: &str) -> Result<PidsLimit, String> {
     match text.parse::<i64>() {
         Ok(-1 | 0) => Ok(PidsLimit(None)),
-        Ok(most) => u64::try_from(most).map(|most| PidsLimit(Some(most))).map_err(|_| "give a number, or -1 for no limit".to_owned()),
+        Ok(most) => u64::try_from(most)
+            .map(|most| PidsLimit(Some(most)))
+            .map_err(|_| "give a number, or -1 for no limit".to_owned()),
         Err(_) => Err("give a number, or -1 for no limit".to_owned()),
     }
 }

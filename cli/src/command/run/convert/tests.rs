@@ -108,7 +108,10 @@ fn rights_arrive() {
     let spec = spec(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
     assert_eq!((spec.machine.pids_limit, spec.process.capabilities), (Some(30), Some(1)));
     assert!(spec.process.no_new_privileges && spec.machine.sysctls["a.b"] == "c");
-    assert_eq!((spec.process.groups, spec.machine.domainname.as_deref()), (vec!["77".into()], Some("d.example")));
+    assert_eq!(
+        (spec.process.groups, spec.machine.domainname.as_deref()),
+        (vec!["77".into()], Some("d.example"))
+    );
     assert_eq!((spec.root.disk_bytes, spec.network.dns_options), (Some(1 << 30), vec!["ndots:2".into()]));
 }
 
