@@ -81,6 +81,7 @@ pub fn main() -> ExitCode {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one line for each verb")]
 fn dispatch(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::main(*args),

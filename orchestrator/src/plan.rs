@@ -134,13 +134,7 @@ impl Plan {
                 devices.push(root_disk(image, &mut files)?);
                 Root::Image { upper: upper(place, spec, &mut devices, &mut files)? }
             }
-            RootFiles::Directory(path) => {
-                if mounts.share(home, ROOT_SHARE.into(), path, spec.root.read_only)? == Kind::File {
-                    return Err(Error::NoDirectory(path.to_path_buf()));
-                }
-                let upper = spec.root.read_only.then_some(Upper::ReadOnly);
-                Root::Share { name: ROOT_SHARE.into(), upper }
-            }
+            RootFiles::Directory(path) => shared_root(home, path, spec.root.read_only, &mut mounts)?,
         };
         let mut configure = configure(spec, run_dir, guest_root, &mut mounts)?;
         configure.workdir = exec.cwd.clone();
@@ -188,6 +182,14 @@ impl Plan {
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.files.iter().map(AsFd::as_fd).collect()
     }
+}
+
+/// A directory of the host as the guest's root.
+fn shared_root(home: &Home, path: &Path, read_only: bool, mounts: &mut Mounts) -> Result<Root, Error> {
+    if mounts.share(home, ROOT_SHARE.into(), path, read_only)? == Kind::File {
+        return Err(Error::NoDirectory(path.to_path_buf()));
+    }
+    Ok(Root::Share { name: ROOT_SHARE.into(), upper: read_only.then_some(Upper::ReadOnly) })
 }
 
 /// Files kept open because a spec names their descriptors.

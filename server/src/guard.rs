@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use monocore_api::ErrorCode;
 
 use crate::access::{Access, Peer, Scope};
-use crate::context::Context;
+use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::{tokens, work};
 
@@ -20,7 +20,7 @@ const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/docs", "/openapi.js
 const OPEN_DIRECTORY: &str = "/assets/";
 
 /// Judges a request, passes it on, and writes a line about it.
-pub(crate) async fn guard(State(context): State<Context>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(context): State<ApiServer>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -44,14 +44,14 @@ pub(crate) async fn guard(State(context): State<Context>, mut request: Request, 
     response
 }
 
-fn count(context: &Context, status: u16) {
+fn count(context: &ApiServer, status: u16) {
     let mut answered = context.requests.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     *answered.entry(status).or_default() += 1;
 }
 
 /// What the request may do.
 async fn judge(
-    context: &Context,
+    context: &ApiServer,
     peer: Peer,
     headers: &HeaderMap,
     method: &Method,
@@ -85,7 +85,7 @@ pub(crate) fn require(scope: Scope, needed: Scope) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::Forbidden, format!("the token's scope is {scope}, and {needed} is needed")))
 }
 
-async fn scope_of(context: &Context, peer: Peer, headers: &HeaderMap) -> Result<Scope, ApiError> {
+async fn scope_of(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<Scope, ApiError> {
     let unauthorized = |message| ApiError::new(ErrorCode::Unauthorized, message);
     match headers.get(header::AUTHORIZATION) {
         Some(value) => {

@@ -7,9 +7,9 @@
 //! Design: `docs/design/server.md`.
 
 mod access;
+mod api_server;
 mod body;
 mod connection;
-mod context;
 mod convert;
 mod error;
 mod guard;
@@ -25,7 +25,7 @@ mod unit;
 mod work;
 
 pub use access::Scope;
-pub use context::ServerHost;
+pub use api_server::ServerHost;
 pub use error::Error;
 pub use openapi::document;
 pub use serve::{ServerOptions, serve};

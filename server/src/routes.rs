@@ -23,13 +23,13 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::context::Context;
+use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::guard;
 use crate::openapi::Document;
 
 /// Everything the OpenAPI document describes.
-pub(crate) fn api() -> OpenApiRouter<Context> {
+pub(crate) fn api() -> OpenApiRouter<ApiServer> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sandboxes::list, sandboxes::create))
         .routes(routes!(sandboxes::inspect, sandboxes::remove))
@@ -64,7 +64,7 @@ pub(crate) fn api() -> OpenApiRouter<Context> {
 }
 
 /// The whole server without its sockets.
-pub(crate) fn router(context: Context) -> Router {
+pub(crate) fn router(context: ApiServer) -> Router {
     let (router, _) = api().split_for_parts();
     router
         .route("/openapi.json", get(dashboard::openapi))

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::api_server::{ApiServer, LONG_WORK, SHORT_WORK, ServerHost};
 use crate::connection::Life;
-use crate::context::{Context, LONG_WORK, SHORT_WORK, ServerHost};
 use crate::listen::Listener;
 use crate::{Error, connection, routes, sys, tls, tokens};
 
@@ -91,7 +91,7 @@ pub async fn run(
     mut stop: impl AsyncFnMut(),
 ) -> Result<(), Error> {
     let (end, ending) = watch::channel(false);
-    let context = Context::new(launcher, host, ending, options.require_token);
+    let context = ApiServer::new(launcher, host, ending, options.require_token);
     let (listeners, acceptor) = listeners(&context, options, inherited).await?;
     let places: Vec<String> = listeners.iter().map(|(_, place)| place.clone()).collect();
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -121,7 +121,7 @@ pub async fn run(
 type Listeners = Vec<(Listener, String)>;
 
 async fn listeners(
-    context: &Context,
+    context: &ApiServer,
     options: &ServerOptions,
     inherited: Vec<OwnedFd>,
 ) -> Result<(Listeners, Option<tokio_rustls::TlsAcceptor>), Error> {
@@ -155,7 +155,7 @@ async fn listeners(
 }
 
 /// Whoever can reach an address other than loopback is on the network: TLS and tokens.
-fn judge(context: &Context, address: SocketAddr, has_tls: bool) -> Result<(), Error> {
+fn judge(context: &ApiServer, address: SocketAddr, has_tls: bool) -> Result<(), Error> {
     if address.ip().to_canonical().is_loopback() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use futures::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::context::Context;
+use crate::api_server::ApiServer;
 
 /// Values on their way; more make the producer wait.
 const IN_FLIGHT: usize = 64;
@@ -75,7 +75,7 @@ impl Sender {
 
 /// A stream's two ends. `held` is dropped with the answer, which tells the producer that nobody
 /// reads.
-pub(crate) fn channel(context: &Context, framing: Framing, held: Option<UnixStream>) -> (Sender, Response) {
+pub(crate) fn channel(context: &ApiServer, framing: Framing, held: Option<UnixStream>) -> (Sender, Response) {
     let (to, from) = mpsc::channel(IN_FLIGHT);
     let values = stream::unfold((from, held), |(mut from, held)| async move {
         let bytes: Bytes = from.recv().await?;

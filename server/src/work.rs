@@ -7,13 +7,13 @@ use monocore_api::ErrorCode;
 use monocore_orchestrator::ControlHandle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::context::Context;
+use crate::api_server::ApiServer;
 use crate::error::ApiError;
 
 /// Does something short; waits for its turn.
 pub(crate) async fn short<T: Send + 'static>(
-    context: &Context,
-    work: impl FnOnce(&Context) -> Result<T, ApiError> + Send + 'static,
+    context: &ApiServer,
+    work: impl FnOnce(&ApiServer) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let permit = context.short.clone().acquire_owned().await.map_err(ApiError::internal)?;
     run(context, permit, work).await
@@ -21,15 +21,15 @@ pub(crate) async fn short<T: Send + 'static>(
 
 /// Does something that may take any time; refused when there is much of it already.
 pub(crate) async fn long<T: Send + 'static>(
-    context: &Context,
-    work: impl FnOnce(&Context) -> Result<T, ApiError> + Send + 'static,
+    context: &ApiServer,
+    work: impl FnOnce(&ApiServer) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let permit = long_permit(context)?;
     run(context, permit, work).await
 }
 
 /// The right to do something long.
-pub(crate) fn long_permit(context: &Context) -> Result<OwnedSemaphorePermit, ApiError> {
+pub(crate) fn long_permit(context: &ApiServer) -> Result<OwnedSemaphorePermit, ApiError> {
     context
         .long
         .clone()
@@ -39,9 +39,9 @@ pub(crate) fn long_permit(context: &Context) -> Result<OwnedSemaphorePermit, Api
 
 /// The permit is given back when the work has ended, also when nobody waits for it any more.
 async fn run<T: Send + 'static>(
-    context: &Context,
+    context: &ApiServer,
     permit: OwnedSemaphorePermit,
-    work: impl FnOnce(&Context) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&ApiServer) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let context = context.clone();
     let done = tokio::task::spawn_blocking(move || {

@@ -380,7 +380,7 @@ pub(super) enum MountCommand {
 pub(super) struct MountAddArgs {
     /// Name, ID, or unique ID prefix
     pub(super) sandbox: String,
-    /// What to mount and where, as for `run -v`: SOURCE:TARGET[:ro]
+    /// What to mount and where, as for `run -v`: SOURCE:TARGET, with :ro for read-only
     #[arg(value_name = "MOUNT", value_parser = spec::parse_volume)]
     pub(super) mount: spec::MountSpec,
 }

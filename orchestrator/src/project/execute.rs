@@ -99,7 +99,7 @@ impl ProjectRunner {
     ///
     /// # Errors
     /// A sandbox cannot be made or started, or what it needs is not ready. [`Error::Cancelled`] after
-    /// [`cancel`](Self::cancel).
+    /// [`interrupt`](Self::interrupt).
     pub fn up(&self, wanted: &[Instance], options: &UpOptions) -> Result<Vec<Member>, Error> {
         let _alone = lock::lock(&self.launcher.home, &self.project)?;
         let plan = self.plan(wanted, options)?;

@@ -7,8 +7,8 @@ use monocore_api::{ErrorBody, EventQuery, SandboxEvent};
 use monocore_orchestrator::events::{self, EventReader, EventStart};
 
 use super::logs::parse_since;
+use crate::api_server::ApiServer;
 use crate::body::Query;
-use crate::context::Context;
 use crate::error::ApiError;
 use crate::stream::{self, Framing};
 use crate::work;
@@ -23,7 +23,7 @@ use crate::work;
     )
 )]
 pub(super) async fn events(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -15,8 +15,8 @@ use monocore_orchestrator::{ControlClient, ExecCall, registry};
 use monocore_protocol::ByteString;
 
 use super::Name;
+use crate::api_server::ApiServer;
 use crate::body::Json;
-use crate::context::Context;
 use crate::convert;
 use crate::error::ApiError;
 use crate::work::{self, HangUp};
@@ -36,7 +36,7 @@ const TIMED_OUT: u8 = 124;
     responses((status = 200, body = ExecResult), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn exec(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Json(wanted): Json<ExecRequest>,
 ) -> Result<Json<ExecResult>, ApiError> {
@@ -70,7 +70,7 @@ pub(super) async fn exec(
 }
 
 /// A connection to the supervisor of a running sandbox.
-pub(super) async fn connect(context: &Context, name: String) -> Result<ControlClient, ApiError> {
+pub(super) async fn connect(context: &ApiServer, name: String) -> Result<ControlClient, ApiError> {
     let connected = work::short(context, move |context| {
         let record = registry::running(&context.home, &name)?;
         Ok(ControlClient::connect(&context.home, &record)?)

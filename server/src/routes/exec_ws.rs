@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{Name, exec};
 use crate::access::{Access, Scope};
-use crate::context::Context;
+use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::guard;
 use crate::work::{self, HangUp};
@@ -39,7 +39,7 @@ const CHUNK: usize = 64 << 10;
     responses((status = 101), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn exec_ws(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Extension(Access(scope)): Extension<Access>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -80,7 +80,7 @@ async fn first(source: &mut Source) -> Result<ExecStart, ApiError> {
 
 /// Carries the streams until the command ends, and gives its exit code.
 async fn converse(
-    context: &Context,
+    context: &ApiServer,
     client: monocore_orchestrator::ControlClient,
     start: ExecStart,
     sink: &mut Sink,

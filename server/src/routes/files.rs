@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use super::Name;
 use crate::access::{Access, Scope};
+use crate::api_server::ApiServer;
 use crate::body::Query;
-use crate::context::Context;
 use crate::error::ApiError;
 use crate::{guard, work};
 
@@ -41,7 +41,7 @@ type Copying = JoinHandle<Result<Copied, ApiError>>;
     )
 )]
 pub(super) async fn download(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Extension(Access(scope)): Extension<Access>,
     Name(name): Name,
     Query(query): Query<FilesQuery>,
@@ -81,7 +81,7 @@ pub(super) async fn download(
     responses((status = 204), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn upload(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Query(query): Query<FilesQuery>,
     body: Body,
@@ -118,7 +118,7 @@ pub(super) async fn upload(
 
 /// Starts a copy on a thread of its own.
 fn copy(
-    context: &Context,
+    context: &ApiServer,
     name: String,
     query: FilesQuery,
     what: impl FnOnce(&Copier<'_>, &FilesQuery) -> Result<Copied, monocore_orchestrator::Error> + Send + 'static,

@@ -3,14 +3,14 @@
 use axum::extract::State;
 use monocore_api::{ErrorBody, ErrorCode, HostReport, Readiness, VersionInfo};
 
+use crate::api_server::ApiServer;
 use crate::body::Json;
-use crate::context::Context;
 use crate::error::ApiError;
 use crate::work;
 
 /// Versions of the program and of the guest inside it.
 #[utoipa::path(get, path = "/v1/version", tag = "server", responses((status = 200, body = VersionInfo)))]
-pub(super) async fn version(State(context): State<Context>) -> Json<VersionInfo> {
+pub(super) async fn version(State(context): State<ApiServer>) -> Json<VersionInfo> {
     Json(context.host.version.clone())
 }
 
@@ -19,7 +19,7 @@ pub(super) async fn version(State(context): State<Context>) -> Json<VersionInfo>
     get, path = "/v1/info", tag = "server",
     responses((status = 200, body = HostReport), (status = "default", body = ErrorBody))
 )]
-pub(super) async fn info(State(context): State<Context>) -> Result<Json<HostReport>, ApiError> {
+pub(super) async fn info(State(context): State<ApiServer>) -> Result<Json<HostReport>, ApiError> {
     work::short(&context, |context| Ok((context.host.report)())).await.map(Json)
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn healthz() -> Json<Readiness> {
     get, path = "/readyz", tag = "server",
     responses((status = 200, body = Readiness), (status = 503, body = ErrorBody))
 )]
-pub(super) async fn readyz(State(context): State<Context>) -> Result<Json<Readiness>, ApiError> {
+pub(super) async fn readyz(State(context): State<ApiServer>) -> Result<Json<Readiness>, ApiError> {
     let looked = work::short(&context, |context| {
         std::fs::read_dir(context.home.root()).map(|_| ()).map_err(ApiError::internal)
     });

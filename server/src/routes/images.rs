@@ -19,8 +19,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::access::{Access, Scope};
+use crate::api_server::ApiServer;
 use crate::body::{Json, Query};
-use crate::context::Context;
 use crate::error::ApiError;
 use crate::stream::{self, Framing, Sender};
 use crate::{guard, work};
@@ -42,7 +42,7 @@ pub(super) struct ImageQuery {
     get, path = "/v1/images", tag = "images",
     responses((status = 200, body = ImageList), (status = "default", body = ErrorBody))
 )]
-pub(super) async fn list(State(context): State<Context>) -> Result<Json<ImageList>, ApiError> {
+pub(super) async fn list(State(context): State<ApiServer>) -> Result<Json<ImageList>, ApiError> {
     let images = work::short(&context, |context| {
         let mut images: Vec<Image> = open_store(&context.home)?.list()?.iter().map(image).collect();
         images.sort_by(|a, b| (&a.reference, &a.id).cmp(&(&b.reference, &b.id)));
@@ -57,7 +57,7 @@ pub(super) async fn list(State(context): State<Context>) -> Result<Json<ImageLis
     responses((status = 200, body = ImageDetails), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn inspect(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Query(query): Query<ImageQuery>,
 ) -> Result<Json<ImageDetails>, ApiError> {
     let found = work::short(&context, move |context| {
@@ -92,7 +92,7 @@ pub(super) async fn inspect(
     responses((status = 200, body = RemovedImage), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn remove(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Extension(Access(scope)): Extension<Access>,
     Query(query): Query<ImageQuery>,
 ) -> Result<Json<RemovedImage>, ApiError> {
@@ -122,7 +122,7 @@ pub(super) async fn remove(
     )
 )]
 pub(super) async fn pull(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     headers: HeaderMap,
     Json(wanted): Json<PullRequest>,
 ) -> Result<Response, ApiError> {
@@ -152,7 +152,7 @@ pub(super) async fn pull(
     get, path = "/v1/volumes", tag = "images",
     responses((status = 200, body = VolumeList), (status = "default", body = ErrorBody))
 )]
-pub(super) async fn volumes(State(context): State<Context>) -> Result<Json<VolumeList>, ApiError> {
+pub(super) async fn volumes(State(context): State<ApiServer>) -> Result<Json<VolumeList>, ApiError> {
     let volumes = work::short(&context, |context| {
         let entries = match std::fs::read_dir(context.home.volumes()) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

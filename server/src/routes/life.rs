@@ -9,8 +9,8 @@ use monocore_orchestrator::{
 };
 
 use super::Name;
+use crate::api_server::ApiServer;
 use crate::body::Json;
-use crate::context::Context;
 use crate::convert;
 use crate::error::ApiError;
 use crate::work::{self, HangUp};
@@ -24,7 +24,7 @@ const KILLED: u8 = 137;
     responses((status = 200, body = SandboxDetails), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn start(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
 ) -> Result<Json<SandboxDetails>, ApiError> {
     let details = work::long(&context, move |context| {
@@ -44,7 +44,7 @@ pub(super) async fn start(
     responses((status = 200, body = SandboxDetails), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn stop(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Json(how): Json<StopRequest>,
 ) -> Result<Json<SandboxDetails>, ApiError> {
@@ -64,7 +64,7 @@ pub(super) async fn stop(
     responses((status = 200, body = SandboxDetails), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn restart(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Json(how): Json<StopRequest>,
 ) -> Result<Json<SandboxDetails>, ApiError> {
@@ -87,7 +87,7 @@ pub(super) async fn restart(
     responses((status = 204), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn kill(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Json(how): Json<KillRequest>,
 ) -> Result<StatusCode, ApiError> {
@@ -110,7 +110,10 @@ pub(super) async fn kill(
     post, path = "/v1/sandboxes/{name}/pause", tag = "sandboxes", params(("name" = String, Path)),
     responses((status = 204), (status = "default", body = ErrorBody))
 )]
-pub(super) async fn pause(State(context): State<Context>, Name(name): Name) -> Result<StatusCode, ApiError> {
+pub(super) async fn pause(
+    State(context): State<ApiServer>,
+    Name(name): Name,
+) -> Result<StatusCode, ApiError> {
     ask(&context, name, ControlClient::pause).await
 }
 
@@ -120,14 +123,14 @@ pub(super) async fn pause(State(context): State<Context>, Name(name): Name) -> R
     responses((status = 204), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn unpause(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
 ) -> Result<StatusCode, ApiError> {
     ask(&context, name, ControlClient::unpause).await
 }
 
 async fn ask(
-    context: &Context,
+    context: &ApiServer,
     name: String,
     what: fn(&ControlClient) -> Result<(), Error>,
 ) -> Result<StatusCode, ApiError> {
@@ -144,7 +147,7 @@ async fn ask(
     responses((status = 200, body = ExitReport), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn wait(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
 ) -> Result<Json<ExitReport>, ApiError> {
     let asked = work::short(&context, move |context| {

@@ -12,8 +12,8 @@ use monocore_orchestrator::spec::parse_duration;
 use monocore_orchestrator::{LogEntry, LogSelection, LogStream, Receipts, SelectedLog, registry};
 
 use super::Name;
+use crate::api_server::ApiServer;
 use crate::body::Query;
-use crate::context::Context;
 use crate::convert;
 use crate::error::ApiError;
 use crate::stream::{self, Framing};
@@ -28,7 +28,7 @@ use crate::work;
     )
 )]
 pub(super) async fn logs(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Query(query): Query<LogQuery>,
     headers: HeaderMap,
@@ -64,7 +64,7 @@ pub(super) async fn logs(
     )
 )]
 pub(super) async fn network(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -10,7 +10,7 @@ use monocore_api::{ErrorBody, SandboxStats};
 use monocore_orchestrator::{HealthStatus, SandboxEntry, registry};
 
 use super::sandboxes::running_stats;
-use crate::context::Context;
+use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::work;
 
@@ -22,7 +22,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
     get, path = "/metrics", tag = "server",
     responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = ErrorBody))
 )]
-pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, ApiError> {
+pub(super) async fn metrics(State(context): State<ApiServer>) -> Result<Response, ApiError> {
     let gathered =
         work::short(&context, |context| Ok((registry::list(&context.home)?, running_stats(&context.home)?)));
     let (entries, stats) = gathered.await?;
@@ -34,7 +34,7 @@ pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, 
 
 const NO_LABELS: &[(&str, &str)] = &[];
 
-fn server(text: &mut Text, context: &Context) {
+fn server(text: &mut Text, context: &ApiServer) {
     text.head("monocore_server_uptime_seconds", "gauge", "Time since the server's start.");
     let uptime = context.requests.started.elapsed().as_secs_f64();
     text.value("monocore_server_uptime_seconds", NO_LABELS, uptime);

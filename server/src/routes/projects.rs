@@ -17,8 +17,8 @@ use monocore_orchestrator::{
 };
 
 use crate::access::{Access, Scope};
+use crate::api_server::ApiServer;
 use crate::body::{Json, Query};
-use crate::context::Context;
 use crate::convert;
 use crate::error::ApiError;
 use crate::{guard, work};
@@ -33,7 +33,7 @@ const DEFAULT_PROJECT: &str = "monocore";
     responses((status = 200, body = ProjectSteps), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn up(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Extension(Access(scope)): Extension<Access>,
     Json(config): Json<ProjectConfig>,
 ) -> Result<Json<ProjectSteps>, ApiError> {
@@ -56,7 +56,7 @@ pub(super) async fn up(
     responses((status = 200, body = ProjectSteps), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn down(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Extension(Access(scope)): Extension<Access>,
     Json(wanted): Json<DownRequest>,
 ) -> Result<Json<ProjectSteps>, ApiError> {
@@ -71,7 +71,7 @@ pub(super) async fn down(
     responses((status = 200, body = ProjectSteps), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn remove(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Extension(Access(scope)): Extension<Access>,
     Json(wanted): Json<RemoveRequest>,
 ) -> Result<Json<ProjectSteps>, ApiError> {
@@ -89,7 +89,7 @@ pub(super) async fn remove(
     responses((status = 200, body = StatusReport), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn status(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Query(query): Query<ProjectQuery>,
 ) -> Result<Json<StatusReport>, ApiError> {
     let services = work::short(&context, move |context| {
@@ -114,7 +114,7 @@ struct Chosen {
     services: Vec<String>,
 }
 
-async fn take_down(context: &Context, chosen: Chosen, volumes: bool) -> Result<ProjectSteps, ApiError> {
+async fn take_down(context: &ApiServer, chosen: Chosen, volumes: bool) -> Result<ProjectSteps, ApiError> {
     let done = work::long(context, move |context| {
         let entries = registry::list(&context.home)?;
         let (project, services) = chosen.resolve(&entries)?;
@@ -179,7 +179,7 @@ struct Work {
 }
 
 impl Work {
-    fn new(context: &Context, project: &str) -> Self {
+    fn new(context: &ApiServer, project: &str) -> Self {
         let steps: Arc<Mutex<Vec<ProjectStep>>> = Arc::default();
         let told = Arc::clone(&steps);
         let observer = move |event: &ProjectEvent| {

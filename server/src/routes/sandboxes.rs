@@ -13,8 +13,8 @@ use monocore_orchestrator::{
 
 use super::{Name, life};
 use crate::access::Access;
+use crate::api_server::ApiServer;
 use crate::body::{Json, Query};
-use crate::context::Context;
 use crate::convert;
 use crate::error::ApiError;
 use crate::work;
@@ -27,7 +27,7 @@ const SIGKILL: u8 = 9;
     responses((status = 200, body = SandboxList), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn list(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SandboxList>, ApiError> {
     let sandboxes = work::short(&context, move |context| {
@@ -45,7 +45,7 @@ pub(super) async fn list(
     responses((status = 201, body = SandboxDetails), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn create(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Extension(Access(scope)): Extension<Access>,
     Json(wanted): Json<CreateSandbox>,
 ) -> Result<(StatusCode, Json<SandboxDetails>), ApiError> {
@@ -75,7 +75,7 @@ pub(super) async fn create(
     responses((status = 200, body = SandboxDetails), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn inspect(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
 ) -> Result<Json<SandboxDetails>, ApiError> {
     let found =
@@ -89,7 +89,7 @@ pub(super) async fn inspect(
     responses((status = 204), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn remove(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
     Query(query): Query<RemoveQuery>,
 ) -> Result<StatusCode, ApiError> {
@@ -120,7 +120,7 @@ pub(super) async fn remove(
     responses((status = 200, body = SandboxStats), (status = "default", body = ErrorBody))
 )]
 pub(super) async fn stats(
-    State(context): State<Context>,
+    State(context): State<ApiServer>,
     Name(name): Name,
 ) -> Result<Json<SandboxStats>, ApiError> {
     let stats = work::short(&context, move |context| {
@@ -134,7 +134,7 @@ pub(super) async fn stats(
     get, path = "/v1/stats", tag = "sandboxes",
     responses((status = 200, body = [SandboxStats]), (status = "default", body = ErrorBody))
 )]
-pub(super) async fn all_stats(State(context): State<Context>) -> Result<Json<Vec<SandboxStats>>, ApiError> {
+pub(super) async fn all_stats(State(context): State<ApiServer>) -> Result<Json<Vec<SandboxStats>>, ApiError> {
     work::short(&context, |context| Ok(running_stats(&context.home)?)).await.map(Json)
 }
 

@@ -15,7 +15,7 @@ fn entries(dir: PathBuf) -> usize {
 }
 
 /// How often the threads of a process have gone to sleep.
-fn sleeps(process: &PathBuf) -> u64 {
+fn sleeps(process: &std::path::Path) -> u64 {
     let threads = fs::read_dir(process.join("task")).unwrap();
     let count = |status: &str| -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));

@@ -84,7 +84,7 @@ pub(in crate::command) struct UpdateArgs {
     /// How many virtual CPUs, at the next start of one that runs
     #[arg(long, value_name = "N", value_parser = spec::parse_cpus)]
     pub(in crate::command) cpus: Option<u8>,
-    /// When to start the sandbox again after its command has ended: no, on-failure[:N], always or unless-stopped
+    /// When to start the sandbox again after its command has ended: no, on-failure or on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = spec::parse_restart)]
     pub(in crate::command) restart: Option<RestartPolicy>,
     /// Name, ID, or unique ID prefix

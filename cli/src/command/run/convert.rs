@@ -30,7 +30,7 @@ impl RunArgs {
     ) -> anyhow::Result<SandboxSpec> {
         let agent = self.ssh_agent.then(|| host(OsStr::new(AGENT_VARIABLE))).map(agent_mount).transpose()?;
         let env = self.environment(host)?;
-        let labels = self.labels()?;
+        let (labels, machine) = (self.labels()?, self.machine());
         let (source, args) = self.root_and_args()?;
         let entrypoint =
             self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] });
@@ -72,18 +72,7 @@ impl RunArgs {
                     .rev()
                     .any(|option| *option == Security::NoNewPrivileges(true)),
             },
-            machine: MachineSpec {
-                vcpus: self.cpus,
-                ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
-                shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
-                kernel: self.kernel,
-                timeline: self.timeline,
-                jail: self.jail.into(),
-                live_mounts: self.live_mounts,
-                sysctls: self.rights.sysctl.into_iter().collect(),
-                pids_limit: self.rights.pids_limit.and_then(|limit| limit.0),
-                domainname: self.network.domainname.take(),
-            },
+            machine,
             mounts,
             publish_sockets: self.publish_socket,
             hostname: self.network.hostname.take(),
@@ -99,6 +88,21 @@ impl RunArgs {
             health,
             limits: self.life.limits(),
         })
+    }
+
+    fn machine(&mut self) -> MachineSpec {
+        MachineSpec {
+            vcpus: self.cpus,
+            ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
+            shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
+            kernel: self.kernel.take(),
+            timeline: self.timeline.take(),
+            jail: self.jail.into(),
+            live_mounts: self.live_mounts,
+            sysctls: std::mem::take(&mut self.rights.sysctl).into_iter().collect(),
+            pids_limit: self.rights.pids_limit.take().and_then(|limit| limit.0),
+            domainname: self.network.domainname.take(),
+        }
     }
 
     /// Files first, then flags.

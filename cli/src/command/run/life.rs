@@ -13,7 +13,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Life")]
 pub(super) struct LifeArgs {
-    /// When to start the sandbox again after its command has ended: no, on-failure[:N], always or unless-stopped
+    /// When to start the sandbox again after its command has ended: no, on-failure or on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no", value_parser = spec::parse_restart)]
     restart: RestartPolicy,
     /// Stop the sandbox when nobody has used it for this long

@@ -1,12 +1,12 @@
 //! What the host asks for.
 
 use monocore_protocol::{
-    Answer, Configure, ConnectionId, Event, Exec, ExecId, FileKind, FileStat, Mount, MountSource, Opening,
-    Purpose, Request, RequestId, Root, StreamId, VERSION,
+    Answer, ByteString, Configure, ConnectionId, Event, Exec, ExecId, FileKind, FileStat, Mount, MountSource,
+    Opening, Purpose, Request, RequestId, Root, StreamId, VERSION,
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
-use rustix::process::{Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::child::{self, Failure, Started};
 use super::command::Command;
@@ -29,17 +29,17 @@ impl Agent {
             }
             Request::Exec(exec) => self.exec(&exec),
             Request::Signal { exec, signal } => {
-                let running = self.commands.get(&exec).filter(|command| command.ended.is_none());
-                if let (Some(command), Some(signal)) = (running, Signal::from_named_raw(i32::from(signal))) {
+                if let (Some(pid), Some(signal)) =
+                    (self.running(exec), Signal::from_named_raw(i32::from(signal)))
+                {
                     // Its end may be on its way here.
-                    let _ = kill_process(command.pid, signal);
+                    let _ = kill_process(pid, signal);
                 }
             }
             Request::KillGroup { exec } => {
-                let running = self.commands.get(&exec).filter(|command| command.ended.is_none());
-                if let Some(command) = running {
+                if let Some(pid) = self.running(exec) {
                     // Every command leads a session and so a group of its own.
-                    let _ = kill_process_group(command.pid, Signal::KILL);
+                    let _ = kill_process_group(pid, Signal::KILL);
                 }
             }
             Request::Resize { exec, size } => {
@@ -64,10 +64,7 @@ impl Agent {
                 self.answer(id, seeded.doing("seed", "the random number generator").map(done));
             }
             Request::AddMount { id, mount } => self.mount(id, mount),
-            Request::RemoveMount { id, target } => match self.configured() {
-                Ok(_) => self.work(id, &Job::Unmount(target)),
-                Err(error) => self.answer(id, Err(error)),
-            },
+            Request::RemoveMount { id, target } => self.unmount(id, target),
             Request::StatFile { id, path } => self.answer(id, file_stat(path.as_bytes()).map(Answer::File)),
             Request::ReadFile { id, path } => self.work(id, &Job::Read { id, path }),
             Request::WriteFile { id, path, mode } => self.work(id, &Job::Write { id, path, mode }),
@@ -85,6 +82,18 @@ impl Agent {
                 self.work(id, &Job::Sync);
             }
         }
+    }
+
+    fn unmount(&mut self, id: RequestId, target: ByteString) {
+        match self.configured() {
+            Ok(_) => self.work(id, &Job::Unmount(target)),
+            Err(error) => self.answer(id, Err(error)),
+        }
+    }
+
+    /// The process of a command that has not ended.
+    fn running(&self, exec: ExecId) -> Option<Pid> {
+        self.commands.get(&exec).filter(|command| command.ended.is_none()).map(|command| command.pid)
     }
 
     fn configure(&mut self, configure: &Configure) -> Result<(), Error> {

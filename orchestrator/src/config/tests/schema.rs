@@ -2,9 +2,8 @@
 
 use super::*;
 
-/// A service in which every key is set.
-pub(super) fn full() -> Monocore {
-    let text = r#"
+/// A project in which every key is set.
+const FULL: &str = r#"
         name = "demo"
         [[service]]
         name = "web"
@@ -73,7 +72,10 @@ pub(super) fn full() -> Monocore {
         name = "s"
         file = "./s"
     "#;
-    Monocore::parse("monocore.toml".as_ref(), text, &Default::default())
+
+/// The model of [`FULL`].
+pub(super) fn full() -> Monocore {
+    Monocore::parse("monocore.toml".as_ref(), FULL, &Default::default())
         .unwrap_or_else(|errors| panic!("{errors}"))
 }
 

@@ -33,7 +33,7 @@ impl fmt::Debug for ServerHost {
 
 /// Shared by all requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Context(Arc<Shared>);
+pub(crate) struct ApiServer(Arc<Shared>);
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -57,7 +57,7 @@ pub(crate) struct Requests {
     pub(crate) answered: Mutex<HashMap<u16, u64>>,
 }
 
-impl Context {
+impl ApiServer {
     pub(crate) fn new(
         launcher: Launcher,
         host: ServerHost,
@@ -89,7 +89,7 @@ impl Context {
     }
 }
 
-impl std::ops::Deref for Context {
+impl std::ops::Deref for ApiServer {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
