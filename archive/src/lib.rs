@@ -1,7 +1,7 @@
 //! Tar archives: read from strangers, packed from a tree of files, unpacked into one.
 //!
-//! [`TarReader`] reads every dialect of tar and never trusts a length. [`pack`] writes a tree in PAX form with
-//! owners, modes, times, links, extended attributes and holes. [`unpack`] makes files below one directory and never
+//! [`TarReader`] reads every dialect of tar and never trusts a length. [`pack()`] writes a tree in PAX form with
+//! owners, modes, times, links, extended attributes and holes. [`unpack()`] makes files below one directory and never
 //! outside of it, whatever the archive says. Both ends of `monocore cp` use them, one in the guest, one on the host.
 
 mod pack;

@@ -243,10 +243,10 @@ mod tests {
     #[test]
     fn networks_are_named() {
         assert_eq!(parse_network("tsi"), Ok(NetworkMode::Tsi));
+        assert_eq!(parse_network("bridge"), Ok(NetworkMode::Nat), "as Docker calls it");
         assert_eq!(parse_network("tap:tap0"), Ok(NetworkMode::Tap("tap0".into())));
         assert_eq!(parse_network("passt:/run/p.sock"), Ok(NetworkMode::Passt("/run/p.sock".into())));
-        for bad in ["", "tap", "tap:", "nat:x", "tsi:x", "none:x", "bridge", "tap:0123456789abcdef", "passt:"]
-        {
+        for bad in ["", "tap", "tap:", "nat:x", "tsi:x", "none:x", "host", "tap:0123456789abcdef", "passt:"] {
             assert!(parse_network(bad).is_err(), "{bad}");
         }
     }
