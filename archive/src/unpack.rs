@@ -64,7 +64,8 @@ pub fn unpack(
     let first = reader.next_member().map_err(other)?;
     let Some(first) = first else {
         return match options.placement {
-            Placement::Into => Ok(0),
+            // An empty archive goes nowhere, but a target that is not there is a mistake all the same.
+            Placement::Into => place::into(target).map(|_| 0),
             Placement::Copy { .. } => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no file came")),
         };
     };

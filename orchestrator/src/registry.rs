@@ -14,7 +14,7 @@ use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, Sandb
 use crate::run_dir::{self, Record};
 use crate::spec::RestartPolicy;
 use crate::supervisor::PAUSED;
-use crate::{Error, HealthReport, Home, events, groups, names};
+use crate::{ControlClient, Error, HealthReport, Home, events, groups, names};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -128,6 +128,13 @@ pub(crate) fn create(home: &Home, made: NewSandbox) -> Result<KeptSandbox, Error
 /// # Errors
 /// The sandbox runs, or something of it cannot be removed.
 pub fn remove(home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
+    let run_dir = home.run().join(&kept.record().id);
+    if kept.state().is_ok_and(|state| state.status == SandboxStatus::Exited)
+        && let Some(record) = run_dir::held_record(&run_dir)
+    {
+        // Its command has ended, and its supervisor is about to. If that is gone already, so much the better.
+        let _ = ControlClient::connect(home, &record).and_then(|client| client.wait());
+    }
     let _alone = lock(home)?;
     // It may have another name by now.
     let name = open_kept(home, &kept.record().id)

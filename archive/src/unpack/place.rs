@@ -19,19 +19,25 @@ pub(super) struct Root {
     pub(super) file: Option<Vec<u8>>,
 }
 
+/// The directory that an archive is unpacked into.
+pub(super) fn into(target: &Path) -> io::Result<Root> {
+    match std::fs::metadata(target) {
+        Ok(there) if there.is_dir() => open(target, None),
+        Ok(_) => Err(named(target, "not a directory")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(named(target, "no such directory")),
+        Err(error) => Err(named(target, &error.to_string())),
+    }
+}
+
 /// Finds or makes the directory that `first`, the archive's first entry, and what follows it go to.
 pub(super) fn find(target: &Path, placement: Placement<'_>, first: &Member) -> io::Result<Root> {
-    let there = match std::fs::metadata(target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        other => Some(other.map_err(|error| named(target, &error.to_string()))?),
-    };
     match placement {
-        Placement::Into => match there {
-            Some(there) if there.is_dir() => open(target, None),
-            Some(_) => Err(named(target, "not a directory")),
-            None => Err(named(target, "no such directory")),
-        },
+        Placement::Into => into(target),
         Placement::Copy { name, contents } => {
+            let there = match std::fs::metadata(target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                other => Some(other.map_err(|error| named(target, &error.to_string()))?),
+            };
             if first.path.iter().any(|byte| !matches!(byte, b'.' | b'/')) {
                 return Err(io::Error::other("the archive's root is missing"));
             }

@@ -1,6 +1,6 @@
 //! `rm`: removes sandboxes.
 
-use monocore_orchestrator::{Error, Home, SandboxEntry, registry};
+use monocore_orchestrator::{Error, Home, SandboxEntry, SandboxStatus, registry};
 
 use super::args::RmArgs;
 use super::{end, output};
@@ -24,7 +24,8 @@ pub(super) fn main(args: &RmArgs) -> anyhow::Result<()> {
 /// # Errors
 /// It runs, or something of it cannot be removed.
 pub(super) fn remove(home: &Home, entry: &SandboxEntry, force: bool) -> anyhow::Result<()> {
-    if entry.running.is_some() {
+    let has_ended = entry.state.status == SandboxStatus::Exited;
+    if entry.running.is_some() && !has_ended {
         if !force {
             return Err(Error::StillRunning(entry.name.clone()).into());
         }
