@@ -45,6 +45,11 @@ pub(crate) fn require() -> Result<()> {
     Ok(())
 }
 
+/// How many testbeds fit into the memory that is available now; at least one.
+pub(crate) fn testbeds() -> Result<u64> {
+    Ok((available_mib(&read_text(Path::new("/proc/meminfo"))?)? / TESTBED_MIB).max(1))
+}
+
 /// The nearest folder at or above `path` that exists.
 fn existing(path: &Path) -> PathBuf {
     path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_path_buf()

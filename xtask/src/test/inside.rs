@@ -1,7 +1,8 @@
 //! The half of `cargo xtask test` that runs inside the testbed: one test program after the other.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -20,6 +21,9 @@ pub(crate) struct InsideArgs {
     /// Where the counts are left.
     #[arg(long)]
     tally: PathBuf,
+    /// A folder in which the testbeds note which programs they have taken.
+    #[arg(long)]
+    claims: PathBuf,
     /// Only tests whose name contains this.
     #[arg(long)]
     filter: Option<String>,
@@ -32,8 +36,11 @@ pub(crate) struct InsideArgs {
 pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
     let mut all = Tally::default();
     for program in &args.programs {
-        let start = Instant::now();
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !takes(&args.claims, &name)? {
+            continue;
+        }
+        let start = Instant::now();
         // Two guests at a time: one works while another waits.
         let mut command = Command::new(program);
         command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary);
@@ -44,4 +51,13 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
     fs::write(&args.tally, all.to_string())
         .with_context(|| format!("cannot write {}", args.tally.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether no other testbed has taken the program of this name before.
+fn takes(claims: &Path, name: &str) -> Result<bool> {
+    match File::create_new(claims.join(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot take {name}")),
+    }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that is tested, in one go.
 //!
-//! Unit tests and what needs no KVM run here. What needs KVM runs in one boot of the testbed: the integration tests of
+//! Unit tests and what needs no KVM run here. What needs KVM runs in one boot of each of two testbeds: the integration tests of
 //! `monocore-tests` except those named `host_…` or `vhost_user…`, and those named `kvm…` of any other crate. A test
 //! finds the binary in `MONOCORE_TEST_BINARY`.
 
@@ -9,6 +9,7 @@ mod tally;
 mod targets;
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use crate::packages;
 use crate::process::{read_text, step};
 use crate::project;
 use crate::space;
-use crate::testbed::{Outcome, Testbed};
+use crate::testbed::{self, Outcome, Testbed};
 pub(crate) use inside::{InsideArgs, run as run_inside};
 use tally::Tally;
 use targets::{Place, TestTarget};
@@ -29,7 +30,13 @@ use targets::{Place, TestTarget};
 /// Where tests look for the binary.
 const BINARY: &str = "MONOCORE_TEST_BINARY";
 
-/// How long all tests in the testbed together may take.
+/// More testbeds than this are not worth their boots.
+const MOST_TESTBEDS: u64 = 2;
+
+/// The test programs that take longest, the longest first.
+const LONG: [&str; 4] = ["kept-", "net-", "run-", "project-"];
+
+/// How long all tests in a testbed together may take.
 const TESTBED_TIMEOUT: Duration = Duration::from_secs(40 * 60);
 
 /// What `cargo xtask test` is asked for.
@@ -78,23 +85,61 @@ fn doc_tests(filter: Option<&str>) -> Result<Tally> {
     Ok(tally::run(&mut doc)?.1)
 }
 
-/// One boot for all of them: this program runs there again, as `test-inside`.
+/// One boot of each of the testbeds, side by side: this program runs in them again, as `test-inside`, and each takes
+/// the next test program that none has taken.
 fn in_testbed(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
     let programs = targets.iter().filter(|target| target.place == Place::Testbed).map(|target| &target.path);
-    let programs: Vec<OsString> = programs.map(|path| path.clone().into_os_string()).collect();
+    let mut programs: Vec<OsString> = programs.map(|path| path.clone().into_os_string()).collect();
     if programs.is_empty() {
         return Ok(Tally::default());
     }
+    // The long ones first, so that the testbeds end at about the same time.
+    programs.sort_by_key(|path| {
+        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        LONG.iter().position(|long| name.starts_with(long)).unwrap_or(LONG.len())
+    });
+    let claims = project::target_dir().join("testbed-claims");
+    if claims.exists() {
+        fs::remove_dir_all(&claims).with_context(|| format!("cannot remove {}", claims.display()))?;
+    }
+    fs::create_dir_all(&claims).with_context(|| format!("cannot create {}", claims.display()))?;
+    let testbeds = u64::from(testbed::places()).min(MOST_TESTBEDS).min(space::testbeds()?);
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..testbeds)
+            .map(|number| {
+                let counts = claims.join(format!("tally-{number}"));
+                let (claims, programs) = (&claims, &programs);
+                scope.spawn(move || one_testbed(binary, programs, filter, claims, &counts))
+            })
+            .collect();
+        let mut all = Tally::default();
+        for run in runs {
+            match run.join() {
+                Ok(tally) => all.add(tally?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(all)
+    })
+}
+
+fn one_testbed(
+    binary: &Path,
+    programs: &[OsString],
+    filter: Option<&str>,
+    claims: &Path,
+    counts: &Path,
+) -> Result<Tally> {
     let xtask = std::env::current_exe().context("cannot find this program")?;
-    let counts = project::target_dir().join("testbed-tally");
     let mut argv: Vec<OsString> = vec![xtask.into(), "test-inside".into()];
-    argv.extend(["--binary".into(), binary.into(), "--tally".into(), counts.clone().into()]);
+    argv.extend(["--binary".into(), binary.into(), "--tally".into(), counts.into()]);
+    argv.extend(["--claims".into(), claims.into()]);
     if let Some(filter) = filter {
         argv.extend(["--filter".into(), filter.into()]);
     }
-    argv.extend(programs);
+    argv.extend(programs.iter().cloned());
     match (Testbed { timeout: TESTBED_TIMEOUT, ..Testbed::default() }).run(&argv)? {
-        Outcome::Exited(0) => read_text(&counts)?.parse(),
+        Outcome::Exited(0) => read_text(counts)?.parse(),
         Outcome::Exited(status) => bail!("the testbed's half ended with status {status}"),
         Outcome::TimedOut => bail!("the testbed's tests took more than {} s", TESTBED_TIMEOUT.as_secs()),
     }

@@ -99,7 +99,7 @@ impl Testbed {
         let image = image::image()?;
         let dir = project::cache_dir("l1")?;
         let (_place, number) = place(&dir)?;
-        let job = JobFile::create(&dir, argv)?;
+        let job = JobFile::create(&dir, number, argv)?;
         machine::run(self, &image, &job.0, &dir.join(format!("console-{number}.log")))
     }
 }
@@ -108,8 +108,8 @@ impl Testbed {
 struct JobFile(PathBuf);
 
 impl JobFile {
-    fn create(dir: &Path, argv: &[OsString]) -> Result<Self> {
-        let path = dir.join(format!("job-{}.sh", std::process::id()));
+    fn create(dir: &Path, number: u32, argv: &[OsString]) -> Result<Self> {
+        let path = dir.join(format!("job-{}-{number}.sh", std::process::id()));
         let cwd = std::env::current_dir().context("the current folder is gone")?;
         fs::write(&path, job::script(argv, &cwd, &job::environment()))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -134,10 +134,14 @@ impl Drop for JobFile {
     }
 }
 
+/// How many testbeds run at a time.
+pub(crate) fn places() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
+}
+
 /// Takes one of the places for testbeds, and says which; it is given back with the file.
 fn place(dir: &Path) -> Result<(File, u32)> {
-    let places =
-        std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    let places = places();
     let open = |number: u32| {
         let path = dir.join(format!("lock-{number}"));
         File::create(&path).with_context(|| format!("cannot create {}", path.display()))
