@@ -2,16 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
-use monocore_spec::{Cidr, JailMode, NetRule, Protocol, PublishedPort, Reach};
+use monocore_spec::{Cidr, JailMode, Protocol};
 
 mod inside;
+mod vhost_user;
 mod volume;
 
 pub(super) use super::output::Format;
@@ -21,6 +22,7 @@ use super::project::{
 };
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use vhost_user::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
 
 use super::select::{Filter, Selection};
@@ -616,112 +618,12 @@ fn parse_subnet(text: &str) -> Result<Cidr, String> {
     })
 }
 
-/// Serving a device of monocore's to another virtual machine monitor.
-#[derive(Debug, Subcommand)]
-pub(super) enum VhostUserCommand {
-    /// Shared directories (virtio-fs)
-    Fs(FsArgs),
-    /// Sockets (virtio-vsock)
-    Vsock(VsockArgs),
-    /// A disk (virtio-blk)
-    Blk(BlkArgs),
-    /// A network card with a user-mode stack behind it (virtio-net)
-    Net(NetArgs),
-}
-
-/// Options that every device server has.
-#[derive(Debug, Args)]
-pub(super) struct ServerArgs {
-    /// The socket to listen on
-    #[arg(long, value_name = "PATH")]
-    pub(super) socket: PathBuf,
-    /// What to do where this machine's kernel lacks a part of the jail of this process: refuse to run, or warn and run with the
-    /// parts there are; `monocore doctor` names them
-    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    pub(super) jail: JailArg,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FsArgs {
-    #[command(flatten)]
-    pub(super) server: ServerArgs,
-    /// A directory or file, and its name below the device's root
-    #[arg(long, value_name = "NAME=PATH[:ro]", required = true, value_parser = parse_share)]
-    pub(super) share: Vec<ShareArg>,
-    /// The tag the guest mounts
-    #[arg(long, default_value = "monocore")]
-    pub(super) tag: String,
-}
-
-/// A share as the command line names it.
-#[derive(Clone, Debug)]
-pub(super) struct ShareArg {
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) read_only: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct VsockArgs {
-    #[command(flatten)]
-    pub(super) server: ServerArgs,
-    /// Where this machine's programs connect to and say "CONNECT port"; the guest's connections to port P arrive at
-    /// this path with _P
-    #[arg(long, value_name = "PATH")]
-    pub(super) uds_path: PathBuf,
-    /// The guest's context id
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..=0xffff_fffe))]
-    pub(super) guest_cid: u32,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct BlkArgs {
-    #[command(flatten)]
-    pub(super) server: ServerArgs,
-    /// Its content, a raw file; several make one read-only disk, one after the other
-    #[arg(long, value_name = "FILE", required = true)]
-    pub(super) file: Vec<PathBuf>,
-    /// Refuse writes
-    #[arg(long)]
-    pub(super) read_only: bool,
-    /// What the guest reads as the disk's serial number
-    #[arg(long, default_value = "monocore")]
-    pub(super) serial: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NetArgs {
-    #[command(flatten)]
-    pub(super) server: ServerArgs,
-    /// What the guest may reach where no rule says otherwise: none, public, or any
-    #[arg(long, value_name = "REACH", default_value = "public", value_parser = spec::parse_reach)]
-    pub(super) reach: Reach,
-    /// Let it reach something or keep it from it; see `monocore run --help`
-    #[arg(long, value_name = "RULE", value_parser = spec::parse_net_rule)]
-    pub(super) net_rule: Vec<NetRule>,
-    /// Publish a port of the guest, on loopback unless an address is given
-    #[arg(short, long, value_name = "[ADDRESS:][HOST]:GUEST[/udp]", value_parser = spec::parse_publish)]
-    pub(super) publish: Vec<Vec<PublishedPort>>,
-    /// The name servers that are asked
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) dns: Vec<IpAddr>,
-}
-
 fn parse_guest_port(text: &str) -> Result<(u16, Protocol), String> {
     match spec::parse_guest_ports(text) {
         Ok((range, protocol)) if range.first == range.last => Ok((range.first, protocol)),
         Ok(_) => Err("name one port".to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn parse_share(text: &str) -> Result<ShareArg, String> {
-    let (name, path) = text.split_once('=').ok_or("give NAME=PATH, or NAME=PATH:ro")?;
-    let (path, read_only) = path.strip_suffix(":ro").map_or((path, false), |path| (path, true));
-    if name.is_empty() || name.contains('/') || path.is_empty() {
-        return Err("give NAME=PATH, the name without '/'".to_owned());
-    }
-    Ok(ShareArg { name: name.to_owned(), path: path.into(), read_only })
 }
 
 fn parse_mirror(text: &str) -> Result<(String, String), String> {
