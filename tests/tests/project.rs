@@ -5,9 +5,13 @@
 mod attached;
 #[path = "project/changes.rs"]
 mod changes;
+#[path = "project/compose.rs"]
+mod compose;
 #[path = "project/library.rs"]
 mod library;
 #[path = "project/life.rs"]
 mod life;
+#[path = "project/peers.rs"]
+mod peers;
 #[path = "project/support.rs"]
 mod support;

@@ -14,7 +14,11 @@ pub fn instances(project: &Project) -> Result<Vec<Instance>, Error> {
         let needs: Vec<_> = service
             .depends_on
             .iter()
-            .map(|(name, how)| Need { service: name.clone(), condition: how.condition })
+            .map(|(name, how)| Need {
+                service: name.clone(),
+                condition: how.condition,
+                required: how.required,
+            })
             .collect();
         let spec = service.sandbox_spec(project)?;
         for number in 1..=u32::from(service.replicas) {

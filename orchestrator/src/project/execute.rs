@@ -209,23 +209,28 @@ impl ProjectRunner {
 
     fn wait_for_needs(&self, step: &PlannedStep, board: &Board) -> Result<(), Error> {
         for need in step.needs() {
-            let waiting = || {
-                let needed = need.service.clone();
-                self.tell(&step.service, &step.name, ServiceStep::Waiting { needed });
-            };
-            if board.lock().get(&need.service).is_some_and(|reached| reached.awaited > 0) {
-                waiting();
+            match self.wait_for_need(step, need, board) {
+                Err(Error::NeededService { .. }) if !need.required => {}
+                result => result?,
             }
-            let not_ready = |problem: String| Error::NeededService {
-                service: step.service.clone(),
-                needed: need.service.clone(),
-                problem,
-            };
-            let needed = board.wait_for(&need.service).ok_or_else(|| not_ready("it failed".to_owned()))?;
-            self.check_cancelled()?;
-            for kept in needed {
-                self.wait_for_condition(need, &kept).map_err(|error| not_ready(error.to_string()))?;
-            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_need(&self, step: &PlannedStep, need: &Need, board: &Board) -> Result<(), Error> {
+        if board.lock().get(&need.service).is_some_and(|reached| reached.awaited > 0) {
+            let needed = need.service.clone();
+            self.tell(&step.service, &step.name, ServiceStep::Waiting { needed });
+        }
+        let not_ready = |problem: String| Error::NeededService {
+            service: step.service.clone(),
+            needed: need.service.clone(),
+            problem,
+        };
+        let needed = board.wait_for(&need.service).ok_or_else(|| not_ready("it failed".to_owned()))?;
+        self.check_cancelled()?;
+        for kept in needed {
+            self.wait_for_condition(need, &kept).map_err(|error| not_ready(error.to_string()))?;
         }
         Ok(())
     }

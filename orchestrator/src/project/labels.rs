@@ -13,14 +13,16 @@ pub const LABEL_SERVICE: &str = "dev.monocore.service";
 pub const LABEL_GROUPS: &str = "dev.monocore.groups";
 /// The number of the replica, from 1.
 pub(super) const LABEL_NUMBER: &str = "dev.monocore.number";
-/// The services that are needed, as `NAME:CONDITION,…`.
+/// The services that are needed, as `NAME:CONDITION,…`; a question mark follows where the need is not required.
 pub(super) const LABEL_NEEDS: &str = "dev.monocore.needs";
 
 /// Writes `needs` as the value of [`LABEL_NEEDS`].
 pub(super) fn write_needs(needs: &[Need]) -> String {
-    let texts: Vec<_> =
-        needs.iter().map(|need| format!("{}:{}", need.service, condition_name(need.condition))).collect();
-    texts.join(",")
+    let text = |need: &Need| {
+        let mark = if need.required { "" } else { "?" };
+        format!("{}:{}{mark}", need.service, condition_name(need.condition))
+    };
+    needs.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 /// Reads [`LABEL_NEEDS`]; what it does not understand is passed over, as labels are the user's to change.
@@ -28,7 +30,9 @@ pub(super) fn read_needs(labels: &BTreeMap<String, String>) -> Vec<Need> {
     let text = labels.get(LABEL_NEEDS).map_or("", String::as_str);
     let read = |part: &str| {
         let (service, condition) = part.rsplit_once(':')?;
-        Some(Need { service: service.to_owned(), condition: parse_condition(condition)? })
+        let optional = condition.strip_suffix('?');
+        let condition = parse_condition(optional.unwrap_or(condition))?;
+        Some(Need { service: service.to_owned(), condition, required: optional.is_none() })
     };
     text.split(',').filter_map(read).collect()
 }

@@ -25,6 +25,8 @@ pub struct Need {
     pub service: String,
     /// When it is ready.
     pub condition: Condition,
+    /// Whether the other service fails with this one.
+    pub required: bool,
 }
 
 impl Instance {

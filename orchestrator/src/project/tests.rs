@@ -53,7 +53,7 @@ impl World {
 }
 
 fn need(service: &str) -> Need {
-    Need { service: service.to_owned(), condition: Condition::Healthy }
+    Need { service: service.to_owned(), condition: Condition::Healthy, required: true }
 }
 
 fn instance(service: &str, number: u32, needs: &[&str]) -> Instance {
@@ -69,6 +69,10 @@ fn named(name: &str, change: Change) -> (String, Change) {
 fn needs_travel_as_a_label() {
     let made = instance("web", 1, &["db", "cache"]);
     assert_eq!(read_needs(&made.spec.labels), made.needs);
+    let optional = Need { required: false, ..need("db") };
+    let made =
+        Instance::new("shop", "web", 1, vec![optional.clone()], minimal(), "shop-web-1".to_owned()).unwrap();
+    assert_eq!(read_needs(&made.spec.labels), [optional]);
     let odd = [("dev.monocore.needs".to_owned(), "x,:started,a:b:started,y:never".to_owned())].into();
     let read: Vec<_> = read_needs(&odd).into_iter().map(|need| need.service).collect();
     assert_eq!(read, ["", "a:b"]);
