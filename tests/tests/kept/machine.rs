@@ -19,21 +19,18 @@ fn stats_show_what_guest_and_machine_count() {
     assert!(table.out().contains("BLOCK I/O") && !table.out().contains("--"), "{table:?}");
 }
 
-/// Nothing else runs in a guest with one processor once this does.
-const HOG: &str = "echo -1 >/proc/sys/kernel/sched_rt_runtime_us && echo stuck && \
-                   exec busybox chrt -f 99 sh -c 'while :; do :; done'";
-
 #[test]
-fn a_guest_that_is_stuck_is_ended_in_bounded_time() {
-    let _sandbox = Background::run("machine-stuck", &[], HOG);
-    while !ran(&[&["logs", "machine-stuck"]]).out().contains("stuck") {}
+fn a_machine_that_stands_still_is_ended_in_bounded_time() {
+    let sandbox = Background::run("machine-stuck", &[], "sleep 1000");
+    let supervisor = sandbox.inspect()["state"]["pid"].as_u64().unwrap();
+    let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+    let machine: i32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    // As a guest that never answers again: nothing of the machine runs.
+    let machine = rustix::process::Pid::from_raw(machine).unwrap();
+    rustix::process::kill_process(machine, rustix::process::Signal::STOP).unwrap();
     let began = Instant::now();
-    let stats = ran(&[&["stats", "machine-stuck"]]);
-    assert!(stats.out().contains("--"), "a guest that is stuck tells nothing: {stats:?}");
-    // Three seconds for SIGKILL, two for the disk, two for the machine: less than the ten of a flush.
-    let began_to_kill = Instant::now();
     ran(&[&["kill", "machine-stuck"]]).out();
-    assert!(began_to_kill.elapsed() < Duration::from_secs(12), "{:?}", began_to_kill.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // Three seconds for SIGKILL, two for the disk, two for the machine: less than the ten of a flush.
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     assert_eq!(ran(&[&["wait", "machine-stuck"]]).out(), "137\n");
 }
