@@ -37,7 +37,7 @@ const MOST_TESTBEDS: u64 = 2;
 const LONG: [&str; 4] = ["kept-", "net-", "run-", "project-"];
 
 /// How long all tests in a testbed together may take.
-const TESTBED_TIMEOUT: Duration = Duration::from_secs(40 * 60);
+const TESTBED_TIMEOUT: Duration = Duration::from_secs(65 * 60);
 
 /// What `cargo xtask test` is asked for.
 #[derive(Args)]
