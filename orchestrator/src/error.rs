@@ -241,6 +241,9 @@ pub enum Error {
     /// A project's configuration has faults.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),
+    /// A project's name is not possible.
+    #[error("project name {0}")]
+    ProjectName(String),
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,

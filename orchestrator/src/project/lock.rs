@@ -3,13 +3,16 @@
 use std::fs::{File, OpenOptions};
 
 use crate::home::make_private_dir;
+use crate::spec::parse_name;
 use crate::{Error, Home};
 
 /// Waits until no other process changes `project`, and keeps others from it until the file is dropped.
 ///
 /// # Errors
-/// The lock's file cannot be made or locked.
+/// It is not a name, or the lock's file cannot be made or locked.
 pub(super) fn lock(home: &Home, project: &str) -> Result<File, Error> {
+    // It becomes a file's name.
+    let project = parse_name(project).map_err(|error| Error::ProjectName(error.to_string()))?;
     let dir = home.projects();
     make_private_dir(&dir)?;
     let path = dir.join(format!("{project}.lock"));

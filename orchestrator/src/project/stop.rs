@@ -144,7 +144,11 @@ fn for_each<M: Borrow<Member> + Sync>(
 ) -> Result<(), Error> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = members.iter().map(|member| scope.spawn(|| action(member.borrow()))).collect();
-        let results: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(()))).collect();
+        let joined = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        let results: Vec<_> = joined.collect();
         results.into_iter().collect()
     })
 }

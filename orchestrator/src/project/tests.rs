@@ -171,3 +171,14 @@ fn down_leaves_nothing_and_touches_no_other_project() {
     assert!(world.home().volumes().join("mine").exists(), "only the project's own volumes go");
     assert_eq!(registry::list(world.home()).unwrap().len(), 1);
 }
+
+#[test]
+fn a_projects_name_leads_nowhere_else() {
+    let world = World::new();
+    for name in ["../outside", "a/b", "", ".hidden"] {
+        let runner = ProjectRunner { project: name.to_owned(), ..world.runner.clone() };
+        let result = runner.down(&DownOptions::default());
+        assert!(matches!(result, Err(Error::ProjectName(_))), "{name}");
+    }
+    assert!(!world.home().root().join("outside.lock").exists());
+}

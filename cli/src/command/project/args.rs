@@ -23,7 +23,7 @@ pub(in crate::command) struct ProjectArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub(in crate::command) struct MoreProjectArgs {
     /// Project name [default: the file's, else its directory's]
-    #[arg(short, long, value_name = "NAME", env = "MONOCORE_PROJECT")]
+    #[arg(short, long, value_name = "NAME", env = "MONOCORE_PROJECT", value_parser = spec::parse_name)]
     pub(in crate::command) project_name: Option<String>,
     /// Directory that relative paths begin at [default: that of the first file]
     #[arg(long, value_name = "DIR")]

@@ -157,14 +157,18 @@ pub(in crate::command) fn add(args: &AddArgs) -> anyhow::Result<()> {
         let _ = writeln!(text, "group = {}", quoted(group));
     }
     let before = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let write = |text: &str| std::fs::write(&path, text).with_context(|| path.display().to_string());
-    write(&format!("{}\n{text}", before.trim_end()))?;
-    let again = ProjectArgs { file: vec![path.clone()], ..args.project.clone() };
-    if let Err(error) = load(&again) {
-        // The file stays as it was.
-        write(&before)?;
-        return Err(error);
+    // The file is replaced whole, and only by one that can be read.
+    let new = path.with_file_name(".monocore-new.toml");
+    std::fs::write(&new, format!("{}\n{text}", before.trim_end()))
+        .with_context(|| new.display().to_string())?;
+    let again = ProjectArgs { file: vec![new.clone()], ..args.project.clone() };
+    let replaced =
+        load(&again).and_then(|_| std::fs::rename(&new, &path).with_context(|| path.display().to_string()));
+    if replaced.is_err() {
+        // The error that matters is the other one.
+        let _ = std::fs::remove_file(&new);
     }
+    replaced?;
     output::print(&format!("{}: service {} added\n", path.display(), args.name))
 }
 

@@ -40,7 +40,10 @@ pub(in crate::command) fn show(files: &ProjectArgs, args: &LogFlags) -> anyhow::
         return std::thread::scope(|scope| {
             let threads: Vec<_> =
                 readings.into_iter().map(|reading| scope.spawn(|| reading.drain())).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
+            threads.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
         });
     }
     by_time(readings)
