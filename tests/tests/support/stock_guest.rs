@@ -92,8 +92,10 @@ impl StockGuest {
         command.args([
             "-M",
             "q35,usb=off,vmport=off,smbus=off,sata=off",
+            // One thread for both processors: with two, one of them can meet the breakpoint of a kernel that patches
+            // its own code after the patch is done, and such a kernel panics.
             "-accel",
-            "tcg,thread=multi",
+            "tcg,thread=single",
             "-cpu",
             "max",
         ]);

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
         }
         let start = Instant::now();
         // Two guests at a time: one works while another waits.
-        let mut command = Command::new(program);
+        let mut command = in_its_own_network(program);
         command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary);
         let (status, counts) = tally::run(&mut command)?;
         eprintln!("    {name}: {:.1} s, {status}", start.elapsed().as_secs_f64());
@@ -51,6 +51,14 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
     fs::write(&args.tally, all.to_string())
         .with_context(|| format!("cannot write {}", args.tally.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The program in a network namespace that has nothing but a loopback interface: tests make routes and interfaces,
+/// and which programs one testbed runs, and in which order, differs from run to run.
+fn in_its_own_network(program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]).arg(program);
+    command
 }
 
 /// Whether no other testbed has taken the program of this name before.
