@@ -9,7 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { ApiError } from "./errors.js";
 import type { Sandbox } from "./sandbox.js";
 import * as tar from "./tar.js";
-import { pathOf } from "./transport.js";
+import { parts, pathOf } from "./transport.js";
 
 // For each entry of $1: mode in hexadecimal, size, time, name, NUL.
 const LIST = `cd -- "$1" || exit 1
@@ -67,13 +67,13 @@ export class Files {
     const content = Buffer.from(data as Uint8Array);
     const name = absolute(file).slice(1);
     const entry = { name, kind: "file", mode: options.mode ?? 0o644, target: "" } as const;
-    const parts = [
+    const archive = [
       tar.header({ ...entry, size: content.length }),
       content,
       tar.padding(content.length),
       tar.END,
     ];
-    await this.unpack(Readable.from([Buffer.concat(parts)]), options);
+    await this.unpack(Readable.from([Buffer.concat(archive)]), options);
   }
 
   /** The entries of a directory, by name. The image must have `sh` and `stat`. */
@@ -126,11 +126,7 @@ export class Files {
     const query = { path: absolute(file), follow: true };
     const where = pathOf(this.sandbox.id, "files");
     const answer = await transport.stream("GET", where, { query, ...abort });
-    try {
-      yield* tar.entries(answer);
-    } finally {
-      answer.destroy();
-    }
+    yield* tar.entries(parts(answer, abort.signal));
   }
 
   private async unpack(content: Readable, abort: Abort): Promise<void> {

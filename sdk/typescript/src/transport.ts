@@ -4,7 +4,6 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import * as net from "node:net";
-import { createInterface } from "node:readline";
 import { pipeline } from "node:stream/promises";
 import type { Readable } from "node:stream";
 import { WebSocket } from "ws";
@@ -53,7 +52,7 @@ export class Transport {
   /** Sends a request; the JSON of the answer, nothing if that is empty. */
   async ask<T>(method: string, path: string, asked: Asked = {}): Promise<T> {
     const answer = await this.send(method, path, asked, this.agent);
-    const text = await read(answer);
+    const text = await read(answer, asked.signal);
     check(answer.statusCode, text);
     return (text === "" ? undefined : JSON.parse(text)) as T;
   }
@@ -68,7 +67,15 @@ export class Transport {
   /** The values of a stream of JSON lines. */
   async *values<T>(method: string, path: string, asked: Asked = {}): AsyncGenerator<T, void> {
     const answer = await this.stream(method, path, asked);
-    yield* jsonLines<T>(answer);
+    let rest: Buffer = Buffer.alloc(0);
+    for await (const part of parts(answer, asked.signal)) {
+      rest = Buffer.concat([rest, part]);
+      for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
+        const line = rest.toString("utf8", 0, end);
+        rest = rest.subarray(end + 1);
+        if (line !== "") yield JSON.parse(line) as T;
+      }
+    }
   }
 
   /** Opens a WebSocket. */
@@ -144,17 +151,6 @@ export class Transport {
   }
 }
 
-/** The values of an answer that is JSON lines; the connection is closed at the end. */
-export async function* jsonLines<T>(answer: http.IncomingMessage): AsyncGenerator<T, void> {
-  try {
-    for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) {
-      if (line !== "") yield JSON.parse(line) as T;
-    }
-  } finally {
-    answer.destroy();
-  }
-}
-
 /** The path of a sandbox or of something that belongs to it. */
 export function pathOf(sandbox: string, ...rest: string[]): string {
   return ["/v1/sandboxes", encodeURIComponent(sandbox), ...rest].join("/");
@@ -165,14 +161,25 @@ function failed(error: unknown): ConnectionFailed {
   return new ConnectionFailed(`the connection to the server: ${text}`, { cause: error });
 }
 
-async function read(answer: http.IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
+/** The bytes of an answer. Where they are left, the connection is closed. */
+export async function* parts(
+  answer: http.IncomingMessage,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer, void> {
   try {
-    for await (const part of answer) parts.push(part as Buffer);
+    for await (const part of answer) yield part as Buffer;
   } catch (error) {
+    signal?.throwIfAborted();
     throw failed(error);
+  } finally {
+    answer.destroy();
   }
-  return Buffer.concat(parts).toString();
+}
+
+async function read(answer: http.IncomingMessage, signal?: AbortSignal): Promise<string> {
+  const whole: Buffer[] = [];
+  for await (const part of parts(answer, signal)) whole.push(part);
+  return Buffer.concat(whole).toString();
 }
 
 function check(status: number | undefined, text: string): void {
