@@ -8,3 +8,5 @@ mod image;
 mod programs;
 #[path = "sdk/python.rs"]
 mod python;
+#[path = "sdk/typescript.rs"]
+mod typescript;

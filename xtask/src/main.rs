@@ -8,6 +8,7 @@ mod ci;
 mod cpio;
 mod demo;
 mod digest;
+mod dist;
 mod fuzz;
 mod guest;
 mod kernel;
@@ -62,6 +63,8 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
     /// Check the Python and TypeScript SDKs, or make their generated types anew.
     Sdk(sdk::SdkArgs),
+    /// Build the Python wheel and the npm package into target/dist.
+    Dist,
     /// Everything at once: install, build, fill a registry on loopback, run commands in guests.
     Demo,
     /// The part of `demo` that runs where KVM works.
@@ -99,6 +102,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::BenchInside(args) => bench::run_inside(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Sdk(args) => sdk::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run(),
         Command::DemoInside(args) => demo::run_inside(&args),
         Command::Registry => registry::print().map(|()| ExitCode::SUCCESS),

@@ -1,9 +1,9 @@
 //! `cargo xtask sdk`: the Python and TypeScript SDKs, their generated types and their checks.
 
 mod document;
-mod python;
+mod python_types;
 mod tools;
-mod typescript;
+mod typescript_types;
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use clap::Args;
 use crate::process::run as run_command;
 use crate::project;
 
-pub(crate) use tools::prepare;
+pub(crate) use tools::{prepare, python};
 
 /// What `cargo xtask sdk` is asked for.
 #[derive(Args)]
@@ -51,7 +51,7 @@ pub(crate) fn check_generated() -> Result<()> {
 pub(crate) fn check_types() -> Result<()> {
     prepare()?;
     run_command(&mut tools::mypy())?;
-    run_command(&mut tools::typescript())
+    run_command(&mut tools::typescript()?)
 }
 
 /// The files that are made from the document.
@@ -59,8 +59,8 @@ fn generated() -> Result<[(PathBuf, String); 2]> {
     let models = document::read()?;
     let sdk = project::root().join("sdk");
     Ok([
-        (sdk.join("python/src/monocore/models.py"), python::module(&models)),
-        (sdk.join("typescript/src/models.ts"), typescript::module(&models)),
+        (sdk.join("python/src/monocore/models.py"), python_types::module(&models)),
+        (sdk.join("typescript/src/models.ts"), typescript_types::module(&models)),
     ])
 }
 
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn each_kind_of_type_has_its_form() {
         let models = document::parse(DOCUMENT).unwrap();
-        let python = python::module(&models);
+        let python = python_types::module(&models);
         for line in [
             "class Ask(TypedDict, total=False):",
             "    a: Required[str]",
@@ -96,7 +96,7 @@ mod tests {
         ] {
             assert!(python.lines().any(|found| found == line), "{line}\n{python}");
         }
-        let typescript = typescript::module(&models);
+        let typescript = typescript_types::module(&models);
         for line in
             ["  b?: number | undefined;", "  k: Kind;", "  parts?: Part[] | null;", "      type: \"exit\";"]
         {

@@ -57,7 +57,7 @@ fn venv() -> PathBuf {
 }
 
 /// The interpreter with the Python SDK's packages.
-pub(super) fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     venv().join("bin/python")
 }
 
@@ -69,8 +69,11 @@ pub(super) fn mypy() -> Command {
 }
 
 /// The TypeScript compiler, which leaves `dist` for tests and packages.
-pub(super) fn typescript() -> Command {
+pub(super) fn typescript() -> Result<Command> {
+    let sdk = project::root().join("sdk/typescript");
+    // What was removed from the sources must not stay.
+    project::fresh_dir(&sdk.join("dist"))?;
     let mut tsc = command("npm", ["run", "--silent", "build"]);
-    tsc.current_dir(project::root().join("sdk/typescript"));
-    tsc
+    tsc.current_dir(sdk);
+    Ok(tsc)
 }
