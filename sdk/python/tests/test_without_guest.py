@@ -211,8 +211,7 @@ class TestSync(Case):
         script = (
             "from monocore import SyncClient\n"
             "with SyncClient() as client:\n"
-            "    print('waiting', flush=True)\n"
-            "    try:\n        list(client.events())\n"
+            "    try:\n        print('waiting', flush=True)\n        list(client.events())\n"
             "    except KeyboardInterrupt:\n        print(client.version().api)"
         )
         program = subprocess.Popen(
