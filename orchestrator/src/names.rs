@@ -45,6 +45,24 @@ pub(crate) fn release(home: &Home, name: &str) -> Result<(), Error> {
     }
 }
 
+/// Frees every name whose sandbox does not have it according to `has`. The caller holds the registry's lock.
+///
+/// # Errors
+/// The names cannot be read, or a link cannot be removed.
+pub(crate) fn sweep(home: &Home, has: impl Fn(&str, &SandboxId) -> bool) -> Result<(), Error> {
+    let dir = home.names();
+    let entries = match std::fs::read_dir(&dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::file("read", &dir))?,
+    };
+    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        if look_up(home, &name).is_some_and(|id| !has(&name, &id)) {
+            release(home, &name)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,9 +75,12 @@ mod tests {
         let (second, _) = SandboxId::generate().unwrap();
         assert_eq!(look_up(&home, "web"), None);
         assign(&home, "web", &first).unwrap();
-        assert_eq!(look_up(&home, "web"), Some(first));
+        assert_eq!(look_up(&home, "web"), Some(first.clone()));
         assign(&home, "web", &second).unwrap();
-        assert_eq!(look_up(&home, "web"), Some(second));
+        assert_eq!(look_up(&home, "web"), Some(second.clone()));
+        assign(&home, "db", &first).unwrap();
+        sweep(&home, |name, id| (name, id) == ("web", &second)).unwrap();
+        assert_eq!((look_up(&home, "web"), look_up(&home, "db")), (Some(second), None));
         release(&home, "web").unwrap();
         release(&home, "web").unwrap();
         assert_eq!(look_up(&home, "web"), None);

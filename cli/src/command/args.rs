@@ -575,7 +575,7 @@ pub(super) enum NetworkCommand {
     Inspect(NetworksArgs),
     /// Remove groups that have no running member
     #[command(visible_alias = "remove")]
-    Rm(NetworksArgs),
+    Rm(NetworkRmArgs),
     /// Remove every group without members
     Prune,
 }
@@ -607,6 +607,15 @@ pub(super) struct NetworksArgs {
     /// [PROJECT/]NAME
     #[arg(required = true, value_name = "NETWORK", value_parser = spec::parse_group_name)]
     pub(super) networks: Vec<(Option<String>, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkRmArgs {
+    #[command(flatten)]
+    pub(super) chosen: NetworksArgs,
+    /// Be content if a group is not there
+    #[arg(short, long)]
+    pub(super) force: bool,
 }
 
 fn parse_subnet(text: &str) -> Result<Cidr, String> {
