@@ -238,6 +238,22 @@ pub enum Error {
         /// The service.
         service: String,
     },
+    /// Files of this host cannot be followed.
+    #[error("cannot watch {}: {problem}", path.display())]
+    Watch {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+    /// A service has several sandboxes where one is needed.
+    #[error("service {service} has several sandboxes: name one of {names}")]
+    Replicas {
+        /// The service.
+        service: String,
+        /// The names of its sandboxes.
+        names: String,
+    },
     /// A project's configuration has faults.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),

@@ -15,3 +15,7 @@ mod life;
 mod peers;
 #[path = "project/support.rs"]
 mod support;
+#[path = "project/verbs.rs"]
+mod verbs;
+#[path = "project/watch.rs"]
+mod watch;

@@ -39,10 +39,12 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a command in a new sandbox
     Run(Box<RunArgs>),
+    /// Open a shell, or run a command, in a sandbox of which nothing stays
+    Tmp(Box<super::run::TmpArgs>),
     /// Make a sandbox without starting it
     #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
     Create(Box<RunArgs>),
-    /// Start sandboxes that do not run
+    /// Start sandboxes that do not run, or run a script of a service: SERVICE:SCRIPT
     Start(StartArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
@@ -94,6 +96,10 @@ pub(super) enum Command {
     /// Set up monocore on this machine
     #[command(subcommand, name = "self")]
     Own(super::own::SelfCommand),
+    /// Make a program of this user's of a command of an image, or of a script of a service
+    Install(super::install::InstallArgs),
+    /// Remove programs that `install` made
+    Uninstall(super::install::UninstallArgs),
     /// Write a first monocore.toml
     Init(InitArgs),
     /// Add a service to a project's monocore.toml
@@ -163,7 +169,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
 }
@@ -173,7 +179,7 @@ pub(super) struct InspectSandboxArgs {
     /// How to write the result: json, or a Go template such as '{{.State.Status}}'
     #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
     pub(super) format: Format,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
 }
@@ -222,7 +228,7 @@ pub(super) struct ExecArgs {
     /// User [default: the sandbox's]
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub(super) user: Option<String>,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandbox: String,
     /// The command and its arguments, which are passed on untouched
@@ -293,7 +299,7 @@ pub(super) struct RmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandbox: String,
     /// Go on until the sandbox ends
@@ -312,7 +318,7 @@ pub(super) struct LogsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
-    /// Name, ID, or unique ID prefix; all that run when there is none
+    /// Name, ID, unique ID prefix, or service of the project here; all that run when there is none
     #[arg(value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
     /// Accepted as in Docker: figures are always read once
@@ -380,7 +386,7 @@ pub(super) enum MountCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MountAddArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     /// What to mount and where, as for `run -v`: SOURCE:TARGET, with :ro for read-only
     #[arg(value_name = "MOUNT", value_parser = spec::parse_volume)]
@@ -389,7 +395,7 @@ pub(super) struct MountAddArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MountRmArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     /// Where it is in the sandbox
     pub(super) target: String,
@@ -397,7 +403,7 @@ pub(super) struct MountRmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MountLsArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     #[command(flatten)]
     pub(super) output: FormatArgs,
@@ -405,7 +411,7 @@ pub(super) struct MountLsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PortArgs {
-    /// The sandbox: name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
     /// One of its ports
@@ -423,7 +429,7 @@ pub(super) enum NetCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// The sandbox: name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
     /// How decisions are written; times are UTC

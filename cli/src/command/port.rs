@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use anyhow::bail;
-use monocore_orchestrator::{Home, NetworkRecord, registry};
+use monocore_orchestrator::{Home, NetworkRecord};
 use monocore_spec::{Protocol, PublishedPort};
 
 use super::args::PortArgs;
-use super::output;
+use super::{named, output};
 
 pub(super) fn main(args: &PortArgs) -> anyhow::Result<()> {
-    let record = registry::running(&Home::locate()?, &args.sandbox)?;
+    let record = named::running(&Home::locate()?, &args.sandbox)?;
     let ports = published(&record.name, &record.network)?;
     let Some((number, protocol)) = args.port else {
         return output::listing(args.output.format, ports, |ports| {

@@ -7,6 +7,7 @@ mod down;
 mod init;
 mod lines;
 mod log;
+mod restarts;
 mod script;
 mod status;
 mod tree;
@@ -25,7 +26,7 @@ pub(in crate::command) use config::{main as config, show as show_config};
 pub(in crate::command) use down::{clean, down, members_of, remove};
 pub(in crate::command) use init::{add, init};
 pub(in crate::command) use log::{main as log, show as show_log};
-pub(in crate::command) use script::main as run_script;
+pub(in crate::command) use script::{main as run_script, start as start_script};
 pub(in crate::command) use status::main as status;
 pub(in crate::command) use tree::main as tree;
 pub(in crate::command) use up::{apply, create, main as up};
@@ -39,7 +40,14 @@ use lines::Lines;
 /// # Errors
 /// There is no file, or it has faults: all of them are told at once.
 pub(in crate::command) fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
-    let options = LoadOptions {
+    let project = read(&load_options(args))?;
+    project.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(project)
+}
+
+/// What the flags and this process's environment say about reading a project.
+pub(in crate::command) fn load_options(args: &ProjectArgs) -> LoadOptions {
+    LoadOptions {
         files: args.file.clone(),
         project_name: args.more.project_name.clone(),
         project_dir: args.more.project_directory.clone(),
@@ -49,10 +57,7 @@ pub(in crate::command) fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-    };
-    let project = read(&options)?;
-    project.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    Ok(project)
+    }
 }
 
 /// The project's name: as the flag says, else the file's.

@@ -41,6 +41,11 @@ pub enum ServiceStep {
     Stopping,
     /// The command has ended.
     Stopped,
+    /// Files that changed on this host were copied into the sandbox or removed there.
+    Synced {
+        /// How many.
+        files: usize,
+    },
     /// The sandbox is gone.
     Removed,
     /// The step failed.
@@ -65,6 +70,7 @@ impl ServiceStep {
             Self::Completed => "Completed",
             Self::Stopping => "Stopping",
             Self::Stopped => "Stopped",
+            Self::Synced { .. } => "Synced",
             Self::Removed => "Removed",
             Self::Failed { .. } => "Error",
         }

@@ -33,6 +33,8 @@ impl Lines {
         }
         let detail = match &event.step {
             ServiceStep::Waiting { needed } => format!(" for {needed}"),
+            ServiceStep::Synced { files: 1 } => " 1 file".to_owned(),
+            ServiceStep::Synced { files } => format!(" {files} files"),
             // The message follows at the end.
             _ => String::new(),
         };

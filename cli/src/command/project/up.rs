@@ -1,6 +1,7 @@
 //! `up` and `apply`: makes the sandboxes as the project's file describes them.
 
-use monocore_orchestrator::{Change, PlannedStep, ProjectPlan, UpOptions, instances};
+use anyhow::Context;
+use monocore_orchestrator::{Change, PlannedStep, ProjectPlan, ProjectWatch, UpOptions, instances};
 use serde::Serialize;
 
 use super::args::UpFlags;
@@ -10,7 +11,10 @@ use super::{ProjectArgs, UpArgs, attached, load, runner, told};
 use crate::command::output;
 
 pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::Result<u8> {
-    let project = load(files)?;
+    let mut project = load(files)?;
+    for (service, replicas) in &args.scale {
+        project.scale(service, *replicas)?;
+    }
     let services = members_of(files, &args.group, &args.services)?;
     let options = UpOptions {
         services,
@@ -29,7 +33,14 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         runner.up(&wanted, &options)?;
         return Ok(0);
     }
-    attached::up(&runner, &wanted, &options)
+    let watch =
+        match args.watch {
+            true => Some(ProjectWatch::begin(runner.clone(), &project, &options.services)?.context(
+                "no service watches files: add `watch` to one (`develop.watch` in a Compose file)",
+            )?),
+            false => None,
+        };
+    attached::up(&runner, &wanted, &options, watch)
 }
 
 /// Makes the sandboxes of `services` without starting them.
