@@ -13,6 +13,7 @@ mod member;
 mod plan;
 mod stop;
 mod sync;
+mod update;
 mod watch;
 
 use std::sync::Arc;

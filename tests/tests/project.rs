@@ -13,6 +13,10 @@ mod library;
 mod life;
 #[path = "project/peers.rs"]
 mod peers;
+#[path = "project/ports.rs"]
+mod ports;
+#[path = "project/stack.rs"]
+mod stack;
 #[path = "project/support.rs"]
 mod support;
 #[path = "project/verbs.rs"]

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
-use monocore_spec::{Cidr, JailMode, Protocol};
+use monocore_spec::{Cidr, JailMode, Protocol, PublishedPort};
 
 mod inside;
 mod vhost_user;
@@ -126,7 +126,7 @@ pub(super) enum Command {
     Remove(RemoveArgs),
     /// Remove the sandboxes of a project with its named volumes
     Clean(ProjectArgs),
-    /// List the published ports of a running sandbox, or tell where one of its ports is
+    /// List the published ports of a running sandbox, tell where one of its ports is, add and remove ports
     Port(PortArgs),
     /// Look at a running sandbox's network
     #[command(subcommand)]
@@ -410,13 +410,64 @@ pub(super) struct MountLsArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct PortArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<PortCommand>,
     /// Name, ID, unique ID prefix, or service of the project here
-    #[arg(value_name = "NAME")]
-    pub(super) sandbox: String,
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) sandbox: Option<String>,
     /// One of its ports
     #[arg(value_name = "PORT[/PROTO]", value_parser = parse_guest_port)]
     pub(super) port: Option<(u16, Protocol)>,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortCommand {
+    /// Publish ports of a running sandbox, until it is stopped
+    Add(PortChangeArgs),
+    /// Close published ports of a running sandbox; connections stay
+    Rm(PortRmArgs),
+    /// List the published ports of a running sandbox
+    Ls(PortLsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortChangeArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// Ports, as for `run -p`: [ADDRESS:][HOST]:GUEST[/udp], a range on both sides, or one number for both
+    #[arg(value_name = "PORT", required = true, value_parser = spec::parse_publish)]
+    pub(super) ports: Vec<Vec<PublishedPort>>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortRmArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// Ports: [ADDRESS:]HOST[:GUEST][/udp]
+    #[arg(value_name = "PORT", required = true, value_parser = parse_closed_port)]
+    pub(super) ports: Vec<Vec<PublishedPort>>,
+}
+
+/// A place on this host; the guest's port is 0 where it does not matter.
+fn parse_closed_port(text: &str) -> Result<Vec<PublishedPort>, String> {
+    let mut ports = spec::parse_publish(text).map_err(|error| error.to_string())?;
+    if !text.contains(':') {
+        ports.iter_mut().for_each(|port| port.guest_port = 0);
+    }
+    Ok(ports)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortLsArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }

@@ -6,6 +6,7 @@ mod config;
 mod down;
 mod init;
 mod lines;
+mod live;
 mod log;
 mod restarts;
 mod script;
@@ -32,6 +33,7 @@ pub(in crate::command) use tree::main as tree;
 pub(in crate::command) use up::{apply, create, main as up};
 
 use super::args::{Format, RegistryArgs};
+use super::output::Bars;
 use super::store;
 use lines::Lines;
 
@@ -73,11 +75,12 @@ pub(in crate::command) fn name(args: &ProjectArgs) -> anyhow::Result<String> {
 }
 
 /// Work on the project `name`, told line by line.
-fn runner(name: &str, lines: Option<Lines>, registry: &RegistryArgs) -> anyhow::Result<ProjectRunner> {
+fn runner(name: &str, lines: Option<&Lines>, registry: &RegistryArgs) -> anyhow::Result<ProjectRunner> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let images = store::images(&launcher.home, registry, lines.is_none());
+    let bars = lines.map_or_else(|| Bars::new(true), Lines::bars);
+    let images = store::images_with(&launcher.home, registry, bars);
     let runner = ProjectRunner::new(launcher, images, name);
-    Ok(match lines {
+    Ok(match lines.cloned() {
         Some(lines) => runner.with_observer(Arc::new(move |event| lines.event(event))),
         None => runner,
     })
@@ -88,5 +91,5 @@ fn runner(name: &str, lines: Option<Lines>, registry: &RegistryArgs) -> anyhow::
 /// # Errors
 /// As [`name`].
 pub(in crate::command) fn told(files: &ProjectArgs) -> anyhow::Result<ProjectRunner> {
-    runner(&name(files)?, Some(Lines::new(Format::Table)), &RegistryArgs::default())
+    runner(&name(files)?, Some(&Lines::new(Format::Table)), &RegistryArgs::default())
 }

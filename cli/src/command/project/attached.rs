@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::lines::{Output, Source};
+use super::lines::{Lines, Output, Source};
 use super::restarts::Restarts;
 
 /// Brings the project up, shows the output of its sandboxes, and stops them on a signal; a second one kills.
@@ -24,10 +24,13 @@ pub(super) fn up(
     wanted: &[Instance],
     options: &UpOptions,
     watch: Option<ProjectWatch>,
+    lines: &Lines,
 ) -> anyhow::Result<u8> {
     let signals = Signals::block()?;
     let began = SystemTime::now();
     let members = interruptible(runner, &signals, None, || runner.up(wanted, options))?;
+    // Output of the services comes next.
+    lines.settle();
     let (members, mut interrupted) = match members {
         (Ok(members), interrupted) => (members, interrupted),
         (Err(_), true) => return Ok(INTERRUPTED),

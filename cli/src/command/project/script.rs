@@ -43,7 +43,7 @@ fn call(args: &ScriptArgs, starts: bool) -> anyhow::Result<ExecArgs> {
         let known: Vec<_> = found.scripts.keys().map(String::as_str).collect();
         format!("service {service} has no script {script}; it has: {}", known.join(", "))
     })?;
-    let runner = runner(&project.name, Some(Lines::new(Format::Table)), &RegistryArgs::default())?;
+    let runner = runner(&project.name, Some(&Lines::new(Format::Table)), &RegistryArgs::default())?;
     if starts {
         runner.start_members(&[service.to_owned()])?;
     }

@@ -23,7 +23,8 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         wait: args.wait,
         only_create: false,
     };
-    let runner = runner(&project.name, Some(Lines::new(args.format)), &args.registry)?;
+    let lines = Lines::new(args.format);
+    let runner = runner(&project.name, Some(&lines), &args.registry)?;
     let wanted = instances(&project)?;
     if args.dry_run {
         show(&runner.plan(&wanted, &options)?, args)?;
@@ -40,7 +41,7 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
             )?),
             false => None,
         };
-    attached::up(&runner, &wanted, &options, watch)
+    attached::up(&runner, &wanted, &options, watch, &lines)
 }
 
 /// Makes the sandboxes of `services` without starting them.
@@ -76,6 +77,7 @@ fn show(plan: &ProjectPlan, args: &UpFlags) -> anyhow::Result<()> {
         match &step.change {
             Change::Create => ("create", Vec::new()),
             Change::Recreate(parts) => ("recreate", parts.clone()),
+            Change::Update(parts) => ("update", parts.clone()),
             Change::Start => ("start", Vec::new()),
             Change::Keep => ("keep", Vec::new()),
             Change::Remove => ("remove", Vec::new()),

@@ -350,6 +350,8 @@ impl Translation {
             ("on-failure", Some(times)) => format!("on-failure:{times}"),
             ("on-failure", None) => "on-failure".to_owned(),
             ("any", _) => "always".to_owned(),
+            // Not Compose's word, and in use.
+            (word @ ("always" | "unless-stopped"), _) => word.to_owned(),
             _ => {
                 self.errors.push(at.error(key, "a condition is none, on-failure or any"));
                 return;
