@@ -68,6 +68,8 @@ pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
     let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
+    names::sweep(home, |id| entries.iter().any(|entry| entry.id == id));
+    groups::sweep(home);
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
 }

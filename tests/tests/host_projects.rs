@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 
 use monocore_tests::world::{Ran, World, binary};
 
-/// System calls that change what is on disk or take a lock.
-const CALLS: &str = "/^(rename|unlink|rmdir|mkdir|symlink|link|write$|pwrite|fsync|fdatasync|flock|ftruncate|fallocate|fchmod)";
+/// System calls that open or change what is on disk, or take a lock.
+const CALLS: &str = "/^(openat|rename|unlink|rmdir|mkdir|symlink|link|write$|pwrite|fsync|fdatasync|flock|ftruncate|fallocate|fchmod)";
 /// More steps than a command has.
-const MOST: u32 = 400;
+const MOST: u32 = 1000;
 
 struct KilledProject {
     name: &'static str,
