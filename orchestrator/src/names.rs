@@ -45,22 +45,18 @@ pub(crate) fn release(home: &Home, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Frees every name whose sandbox does not have it according to `has`. The caller holds the registry's lock.
-///
-/// # Errors
-/// The names cannot be read, or a link cannot be removed.
-pub(crate) fn sweep(home: &Home, has: impl Fn(&str, &SandboxId) -> bool) -> Result<(), Error> {
-    let dir = home.names();
-    let entries = match std::fs::read_dir(&dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(Error::file("read", &dir))?,
-    };
-    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-        if look_up(home, &name).is_some_and(|id| !has(&name, &id)) {
-            release(home, &name)?;
+/// Frees the names that no sandbox has: a process was killed between a sandbox and its name. `has` says whether a sandbox has a
+/// name, by its id. The caller holds the registry's lock.
+pub(crate) fn sweep(home: &Home, has: impl Fn(&str, &str) -> bool) {
+    for entry in std::fs::read_dir(home.names()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let link = std::fs::read_link(entry.path());
+        let is_owned =
+            link.is_ok_and(|id| id.to_str().zip(name.to_str()).is_some_and(|(id, name)| has(name, id)));
+        if !is_owned && let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "a name without a sandbox stays");
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -75,12 +71,9 @@ mod tests {
         let (second, _) = SandboxId::generate().unwrap();
         assert_eq!(look_up(&home, "web"), None);
         assign(&home, "web", &first).unwrap();
-        assert_eq!(look_up(&home, "web"), Some(first.clone()));
+        assert_eq!(look_up(&home, "web"), Some(first));
         assign(&home, "web", &second).unwrap();
-        assert_eq!(look_up(&home, "web"), Some(second.clone()));
-        assign(&home, "db", &first).unwrap();
-        sweep(&home, |name, id| (name, id) == ("web", &second)).unwrap();
-        assert_eq!((look_up(&home, "web"), look_up(&home, "db")), (Some(second), None));
+        assert_eq!(look_up(&home, "web"), Some(second));
         release(&home, "web").unwrap();
         release(&home, "web").unwrap();
         assert_eq!(look_up(&home, "web"), None);
@@ -95,5 +88,21 @@ mod tests {
         assert_eq!(look_up(&home, "../outside"), None);
         symlink("../../etc", home.names().join("odd")).unwrap();
         assert_eq!(look_up(&home, "odd"), None);
+    }
+
+    #[test]
+    fn a_name_without_a_sandbox_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        sweep(&home, |_, _| false);
+        let (first, _) = SandboxId::generate().unwrap();
+        let (second, _) = SandboxId::generate().unwrap();
+        assign(&home, "web", &first).unwrap();
+        assign(&home, "db", &second).unwrap();
+        // It has another name by now.
+        assign(&home, "old", &first).unwrap();
+        sweep(&home, |name, id| (name, id) == ("web", first.as_str()));
+        assert_eq!((look_up(&home, "web"), look_up(&home, "db")), (Some(first), None));
+        assert_eq!(std::fs::read_dir(home.names()).unwrap().count(), 1);
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
             correct(&entry)?;
             // Its supervisor may be writing.
             if entry.running.is_none() {
-                state::sweep(&dir)?;
+                state::sweep(&dir);
             }
             entries.push(entry);
         }
@@ -72,9 +72,9 @@ pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
     let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
-    names::sweep(home, |name, id| entries.iter().any(|entry| entry.name == name && entry.id == id.as_str()))?;
-    state::sweep(&home.groups())?;
-    state::sweep(&home.volumes())?;
+    names::sweep(home, |name, id| entries.iter().any(|entry| entry.name == name && entry.id == id));
+    groups::sweep(home);
+    [home.groups(), home.volumes()].iter().for_each(|dir| state::sweep(dir));
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
 }

@@ -3,6 +3,7 @@
 //! A key that has a meaning here is translated. One that changes nothing for a virtual machine is passed over, with a
 //! warning if the user could count on it. Every other key is refused by its name and line. Networks become groups.
 
+mod develop;
 mod mounts;
 mod ports;
 mod service;

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::plan::PlanRules;
 use super::{Change, Instance, Member, Need, PlannedStep, ProjectPlan, ProjectRunner, ServiceStep};
-use super::{lock, stop};
+use super::{lock, stop, update};
 use crate::config::Condition;
 use crate::spec::{RootSource, SandboxSpec};
 use crate::{
@@ -158,6 +158,16 @@ impl ProjectRunner {
                 self.tell(&step.service, &step.name, ServiceStep::Kept);
                 Ok(kept)
             }
+            (Change::Update(_), Some(kept), Some(instance)) => {
+                let is_running = step.member.as_ref().is_some_and(Member::is_running);
+                update::in_place(&self.launcher.home, step.member.as_ref(), &kept, &instance.spec)?;
+                self.tell(&step.service, &step.name, ServiceStep::Updated);
+                if !is_running && !options.only_create {
+                    self.wait_for_needs(step, board)?;
+                    self.start(step, &kept)?;
+                }
+                Ok(kept)
+            }
             (Change::Start, Some(kept), _) if options.only_create => Ok(kept),
             (Change::Start, Some(kept), _) => {
                 self.wait_for_needs(step, board)?;
@@ -278,7 +288,12 @@ impl ProjectRunner {
     fn stop_started(&self, steps: &[PlannedStep]) -> Result<(), Error> {
         let started = |member: &Member| {
             let step = steps.iter().find(|step| step.name == member.entry.name);
-            step.is_some_and(|step| step.change != Change::Keep)
+            step.is_some_and(|step| match step.change {
+                Change::Keep => false,
+                // One that ran before runs on.
+                Change::Update(_) => !step.member.as_ref().is_some_and(Member::is_running),
+                _ => true,
+            })
         };
         let members: Vec<_> = self.members()?.into_iter().filter(started).collect();
         stop::stop(self, &members)
