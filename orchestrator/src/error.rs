@@ -270,6 +270,9 @@ pub enum Error {
         /// The names of its sandboxes.
         names: String,
     },
+    /// A group that a project does not make itself is not there.
+    #[error("there is no group {0}: make it with `monocore network create {0}`")]
+    NoExternalGroup(String),
     /// A project's configuration has faults.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),

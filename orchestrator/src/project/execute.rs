@@ -10,7 +10,8 @@ use super::{lock, stop, update};
 use crate::config::Condition;
 use crate::spec::{RootSource, SandboxSpec};
 use crate::{
-    Awaited, Condition as AwaitedCondition, Error, KeptSandbox, registry, start_in_background, wait_for,
+    Awaited, Condition as AwaitedCondition, Error, KeptSandbox, groups, registry, start_in_background,
+    wait_for,
 };
 
 /// How a project is brought up.
@@ -103,6 +104,7 @@ impl ProjectRunner {
     pub fn up(&self, wanted: &[Instance], options: &UpOptions) -> Result<Vec<Member>, Error> {
         let _alone = lock::lock(&self.launcher.home, &self.project)?;
         let plan = self.plan(wanted, options)?;
+        self.check_external_groups(&plan.steps)?;
         let (removals, steps): (Vec<_>, Vec<_>) =
             plan.steps.into_iter().partition(|step| step.change == Change::Remove);
         let board = Board::default();
@@ -137,6 +139,17 @@ impl ProjectRunner {
             self.wait_until_ready(&steps)?;
         }
         self.members()
+    }
+
+    /// Groups that are not of the project must be there: nobody would know their members by another name.
+    fn check_external_groups(&self, steps: &[PlannedStep]) -> Result<(), Error> {
+        let specs = steps.iter().filter_map(|step| Some(&step.instance.as_ref()?.spec));
+        let joined = specs.flat_map(|spec| &spec.network.groups).filter(|group| group.project.is_none());
+        for membership in joined {
+            groups::find(&self.launcher.home, None, &membership.group)
+                .map_err(|_| Error::NoExternalGroup(membership.group.clone()))?;
+        }
+        Ok(())
     }
 
     /// The image that `spec` leads to, if the store has one.

@@ -206,14 +206,11 @@ fn ports_labels_and_restart_policy_change_without_a_restart() {
     update::in_place(world.home(), Some(&member), &kept, &web.spec).unwrap();
     assert_eq!(changes(&web), [named("shop-web-1", Change::Start)]);
     // A free port of this host, or something else of the network, needs a new sandbox.
-    for change in [
-        |spec: &mut crate::spec::SandboxSpec| spec.network.publish[0].host_port = 0,
-        |spec| {
-            spec.network.dns_search = vec!["example".into()];
-        },
-    ] {
-        let mut other = web.clone();
-        change(&mut other.spec);
+    let mut free = web.clone();
+    free.spec.network.publish[0].host_port = 0;
+    let mut search = web.clone();
+    search.spec.network.dns_search = vec!["example".into()];
+    for other in [free, search] {
         let recreate = Change::Recreate(vec!["network".to_owned()]);
         assert_eq!(changes(&other), [named("shop-web-1", recreate)]);
     }

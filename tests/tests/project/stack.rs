@@ -43,7 +43,7 @@ group = "inside"
 network.mode = "@OTHER@"
 port = "@PORT@:80"
 command = "/bin/sh"
-args = ["-c", "exec busybox nc -ll -p 80 -e sh -c 'read line; echo HTTP/1.0 200 OK; echo; echo add | busybox nc db 5432'"]
+args = ["-c", "exec busybox nc -ll -p 80 -e sh -c 'while read line && [ ${#line} -gt 1 ]; do :; done; echo HTTP/1.0 200 OK; echo; echo add | busybox nc db 5432'"]
 healthcheck = { test = ["TCP", "80"], interval = "1s", start_period = "1m" }
 depends_on = { db = "healthy", prepare = "completed" }
 
@@ -196,13 +196,16 @@ fn lives(name: &str, toml: &str, modes: [&str; 2]) {
     assert!(step("db", "Healthy") < step("prepare", "Starting"));
     assert!(step("prepare", "Completed") < step("api", "Starting"));
     assert!(step("api", "Healthy") < step("worker", "Starting"));
+    eprintln!("{name}: everything runs");
     let first = visited(port);
     assert!(first >= 1, "{first}");
     while visited(port) < first + 3 {}
+    eprintln!("{name}: {first} rows and more");
     // The database's machine, which its supervisor starts again.
     let before = visited(port);
     kill_process(machine(supervisor(&project, "db")), Signal::KILL).unwrap();
     assert!(visited(port) > before);
+    eprintln!("{name}: the database's machine was killed");
     // The interface's supervisor: the next `up` starts it again.
     let before = visited(port);
     kill_process(supervisor(&project, "api"), Signal::KILL).unwrap();
@@ -210,6 +213,7 @@ fn lives(name: &str, toml: &str, modes: [&str; 2]) {
     assert_eq!(project.ran(&["up", "-d", "--wait"]).code, 0);
     let after = visited(port);
     assert!(after > before);
+    eprintln!("{name}: the supervisor of the interface was killed");
     assert_eq!(project.ran(&["down"]).code, 0);
     assert_eq!(project.status(), serde_json::json!([]));
     let again = project.ran(&["up", "-d", "--wait"]);

@@ -71,3 +71,29 @@ fn a_sandbox_of_that_name_comes_before_the_service() {
     // Elsewhere it is no sandbox.
     assert_eq!(elsewhere(&["exec", "web", "true"]).code, 125);
 }
+
+#[test]
+fn nothing_of_a_look_around_stays_and_a_program_of_an_image_runs() {
+    let dir = World::get().path("project-tmp");
+    std::fs::create_dir_all(&dir).unwrap();
+    let world = |words: &[&str]| -> Ran { World::get().monocore(words).output().unwrap().into() };
+    let image = "test/plain:latest";
+    let once =
+        world(&["tmp", "--name", "looked-around", "-m", "128m", image, "sh", "-c", "echo here; exit 3"]);
+    assert_eq!((once.code, once.stdout.as_str()), (3, "here\n"), "{once:?}");
+    // Without a command it is a shell.
+    let script = dir.join("script");
+    std::fs::write(&script, "echo typed > /file; cat /file; exit 4\n").unwrap();
+    let mut shell = World::get().monocore(["tmp", "-m", "128m", image]);
+    let shell: Ran = shell.stdin(std::fs::File::open(&script).unwrap()).output().unwrap().into();
+    assert_eq!((shell.code, shell.stdout.as_str()), (4, "typed\n"), "{shell:?}");
+    assert!(!world(&["ps", "-a"]).out().contains("looked-around"));
+    let bin = dir.to_str().unwrap();
+    let install = ["install", "--dir", bin, "--cwd", "--name", "count", "-m", "128m", image, "wc", "-l"];
+    assert_eq!(world(&install).out(), format!("{bin}/count\n"));
+    let mut count = std::process::Command::new(dir.join("count"));
+    count.arg("script").current_dir(&dir).env("MONOCORE_HOME", World::get().home());
+    let counted: Ran = count.stdin(std::process::Stdio::null()).output().unwrap().into();
+    assert_eq!(counted.out().trim(), "1 script");
+    assert_eq!(world(&["uninstall", "--dir", bin, "count"]).out(), "count\n");
+}

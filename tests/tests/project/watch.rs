@@ -34,7 +34,7 @@ fn changed_files_are_copied_and_the_service_is_restarted() {
         stdout.read_line(&mut line).unwrap();
         line
     };
-    assert_eq!(line(), "project-watch-web-1 | began with \n");
+    assert_eq!(line(), "project-watch-web-1 | began with\n");
     let shown = |script: &str| project.ran(&["exec", "web", "sh", "-c", script]);
     std::fs::write(dir.join("src/page"), "hello").unwrap();
     std::fs::write(dir.join("src/noise.log"), "x").unwrap();

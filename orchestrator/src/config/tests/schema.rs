@@ -63,6 +63,8 @@ const FULL: &str = r#"
         name = "g"
         local_only = false
         internal = true
+        external = true
+        group_name = "shared"
         volume = [{ name = "v", path = "/data" }]
         env = [{ name = "e", envs = ["B=2"] }]
         [[volume]]
