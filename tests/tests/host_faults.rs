@@ -69,11 +69,11 @@ fn all_suffer(faults: &[Fault], least: usize) {
 
 #[test]
 fn a_command_that_is_killed_anywhere_leaves_what_was_or_what_is() {
-    all_suffer(&[Fault::Killed], 250);
+    all_suffer(&[Fault::Killed], 150);
 }
 
 #[test]
 fn a_command_that_the_file_system_refuses_something_says_so_and_loses_nothing() {
     use steps::Errno::{DiskFull, Io, Quota};
-    all_suffer(&[DiskFull, Io, Quota].map(Fault::Error), 250);
+    all_suffer(&[DiskFull, Io, Quota].map(Fault::Error), 200);
 }
