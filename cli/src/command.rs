@@ -17,6 +17,7 @@ mod images;
 mod inspect;
 mod load;
 mod logs;
+mod mcp;
 mod mount;
 mod net;
 mod network;
@@ -133,6 +134,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
         Command::Serve(args) => serve::main(args),
+        Command::Mcp(args) => mcp::main(args),
         Command::Token(command) => token::main(&command),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),
