@@ -666,6 +666,10 @@ pub(super) struct ServeArgs {
     /// What agents may ask for at /mcp; `monocore mcp --print-policy` shows all keys
     #[arg(long, value_name = "FILE", requires = "mcp")]
     pub(super) mcp_policy: Option<PathBuf>,
+    /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
+    /// when its standard input does
+    #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]
+    pub(super) private: bool,
     /// Print a systemd user unit for these options
     #[arg(long, conflicts_with = "install_unit")]
     pub(super) print_unit: bool,

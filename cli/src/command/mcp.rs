@@ -26,6 +26,7 @@ pub(super) fn main(args: McpArgs) -> anyhow::Result<()> {
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
         require_token: args.require_token,
+        private: false,
     };
     let mounted = mounted(launcher.clone(), policy, true);
     serve_mounted(launcher, serve::host(), &options, Some(mounted), |places| {

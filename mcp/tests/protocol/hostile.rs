@@ -114,11 +114,12 @@ async fn a_thousand_calls_at_once_are_answered_or_refused() {
 async fn a_client_that_does_not_read_waits_itself() {
     let mut server = Server::greeted().await;
     let before = resident_mib();
-    let call = format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}));
     let mut sent = 0_u32;
     // Each answer is much longer than its question.
     while sent < 200_000 {
-        let write = server.input.write_all(call.replace("\"id\":1", &format!("\"id\":{sent}")).as_bytes());
+        let call = json!({"jsonrpc": "2.0", "id": sent, "method": "tools/list", "params": {}});
+        let line = format!("{call}\n");
+        let write = server.input.write_all(line.as_bytes());
         if tokio::time::timeout(Duration::from_secs(3), write).await.is_err() {
             break;
         }
