@@ -5,6 +5,8 @@
 mod client;
 #[path = "mcp/ends.rs"]
 mod ends;
+#[path = "mcp/foreign.rs"]
+mod foreign;
 #[path = "mcp/http.rs"]
 mod http;
 #[path = "mcp/projects.rs"]

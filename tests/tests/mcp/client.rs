@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use monocore_tests::world::{PLAIN, World};
@@ -34,6 +36,9 @@ impl Client {
 
     pub(crate) fn spawn(args: &[&str]) -> Self {
         let mut command = World::get().monocore(["mcp"]);
+        if !args.contains(&"--policy") {
+            command.arg("--policy").arg(roomy());
+        }
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let input = child.stdin.take();
@@ -116,6 +121,11 @@ impl Client {
         self.call("create_sandbox", plain(&json!({"name": name})));
     }
 
+    /// How many sandboxes are listed whose line has this text.
+    pub(crate) fn count(&mut self, text: &str) -> usize {
+        self.call("list_sandboxes", json!({})).lines().filter(|line| line.contains(text)).count()
+    }
+
     /// The output of a script that must end with 0.
     #[track_caller]
     pub(crate) fn script(&mut self, sandbox: &str, script: &str) -> String {
@@ -136,6 +146,17 @@ impl Drop for Client {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A policy with room for the sandboxes of all tests, which run side by side.
+pub(crate) fn roomy() -> PathBuf {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let file = World::get().path("mcp-roomy.toml");
+        std::fs::write(&file, "[sandboxes]\nmax = 64\n").unwrap();
+        file
+    };
+    FILE.get_or_init(make).clone()
 }
 
 /// The text of an answer to a call.

@@ -7,12 +7,12 @@ use std::process::{Child, Stdio};
 use monocore_tests::world::{PLAIN, World};
 use serde_json::{Value, json};
 
-use crate::client::text;
+use crate::client::{roomy, text};
 
 /// A server on a free port of loopback.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 struct Answer {
@@ -23,8 +23,11 @@ struct Answer {
 }
 
 impl Server {
-    fn start(verb: &[&str]) -> Self {
+    pub(crate) fn start(verb: &[&str]) -> Self {
         let mut command = World::get().monocore(verb);
+        if verb[0] == "mcp" {
+            command.arg("--policy").arg(roomy());
+        }
         let mut child = command.env("MONOCORE_LOG", "warn").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let line = lines.find(|line| line.contains("http://")).unwrap();

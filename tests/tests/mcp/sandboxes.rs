@@ -99,7 +99,7 @@ fn code_runs_in_a_sandbox_of_its_own() {
     assert!(late.starts_with("timed out after 2 s") && late.contains("begun"), "{late}");
     let none = client.fails("run_code", run(json!({"code": "x", "language": "python"})));
     assert!(none.contains("exit code 127") && none.contains("Choose an image"), "{none}");
-    assert_eq!(client.call("list_sandboxes", json!({})), "no sandboxes; create_sandbox makes one");
+    assert_eq!(client.count("echo begun"), 0, "throw-away sandboxes are gone");
     assert!(client.leave());
 }
 
@@ -122,7 +122,9 @@ fn output_and_logs_are_bounded_and_told() {
     let progress = client.told.iter().filter(|told| told["method"] == "notifications/progress");
     assert!(progress.count() > 0, "progress is told");
     let resources = client.ask("resources/list", json!({}));
-    let uri = resources["result"]["resources"][0]["uri"].as_str().unwrap().to_owned();
+    let resources = resources["result"]["resources"].as_array().unwrap();
+    let own = resources.iter().find(|resource| resource["name"] == "mcp-out.log").unwrap();
+    let uri = own["uri"].as_str().unwrap().to_owned();
     let read = client.ask("resources/read", json!({"uri": uri}));
     let expected = "line 1\nline 2\nline 3\n[stderr] bad\n";
     assert_eq!(read["result"]["contents"][0]["text"], expected);
@@ -220,7 +222,7 @@ fn the_policy_bounds_what_tools_do_and_see() {
     let own = world.run(["-d", "--name", "not-for-mcp", PLAIN, "sleep", "1000"]);
     own.out();
     let mut client = Client::start(&[]);
-    assert_eq!(client.call("list_sandboxes", json!({})), "no sandboxes; create_sandbox makes one");
+    assert_eq!(client.count("not-for-mcp"), 0);
     for (tool, more) in
         [("exec", json!({"script": "true"})), ("stop_sandbox", json!({})), ("logs", json!({}))]
     {
