@@ -12,6 +12,7 @@ use monocore_orchestrator::spec;
 use monocore_spec::{Cidr, JailMode, Protocol, PublishedPort};
 
 mod inside;
+mod mcp;
 mod vhost_user;
 mod volume;
 
@@ -22,6 +23,7 @@ use super::project::{
 };
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use mcp::McpArgs;
 pub(super) use vhost_user::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
 
@@ -149,6 +151,8 @@ pub(super) enum Command {
     Image(ImageCommand),
     /// Serve the REST API and the dashboard
     Serve(ServeArgs),
+    /// Serve sandboxes as tools to an agent (Model Context Protocol), on standard input and output
+    Mcp(McpArgs),
     /// Manage the tokens of the REST API
     #[command(subcommand)]
     Token(TokenCommand),
@@ -722,6 +726,12 @@ pub(super) struct ServeArgs {
     /// Ask for a token on loopback, too
     #[arg(long)]
     pub(super) require_token: bool,
+    /// Serve tools for agents at /mcp, too (Model Context Protocol)
+    #[arg(long)]
+    pub(super) mcp: bool,
+    /// What agents may ask for at /mcp; `monocore mcp --print-policy` shows all keys
+    #[arg(long, value_name = "FILE", requires = "mcp")]
+    pub(super) mcp_policy: Option<PathBuf>,
     /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
     /// when its standard input does
     #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]

@@ -60,6 +60,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let mut parts = Parts::default();
     parts.part("packages", || packages::ensure(packages::TEST))?;
     parts.part("SDKs", sdk::check_types)?;
+    parts.part("the MCP client", sdk::mcp_client)?;
     let binary = parts.part("guest and static binary", || build::monocore(false))?;
     let targets = parts.part("test programs", targets::build)?;
     let filter = args.filter.as_deref();
