@@ -12,6 +12,7 @@ use monocore_api::ErrorCode;
 use crate::access::{Access, Peer, Scope};
 use crate::api_server::ApiServer;
 use crate::error::ApiError;
+use crate::limit::Client;
 use crate::{tokens, work};
 
 /// Paths that say nothing of sandboxes and need no token.
@@ -68,10 +69,24 @@ async fn judge(
     if peer != Peer::Unix {
         same_origin(headers, host, method, path)?;
     }
-    if OPEN_PATHS.contains(&path) || path.starts_with(OPEN_DIRECTORY) {
-        return Ok(Scope::Read);
+    let is_open = OPEN_PATHS.contains(&path) || path.starts_with(OPEN_DIRECTORY);
+    let caller = match is_open {
+        true => Ok(Caller { scope: Scope::Read, token: None }),
+        false => caller(context, peer, headers).await,
+    };
+    let client = match (&caller, peer) {
+        (Ok(Caller { token: Some(id), .. }), _) => Some(Client::Token(id.clone())),
+        // Also whoever tries tokens.
+        (_, Peer::Remote(address)) => Some(Client::Address(address.ip().to_canonical())),
+        _ => None,
+    };
+    if client.is_some_and(|client| !context.rate_limit.take(client, Instant::now())) {
+        return Err(ApiError::new(ErrorCode::RateLimited, "too many requests; try again in a second"));
     }
-    let scope = scope_of(context, peer, headers).await?;
+    let scope = caller?.scope;
+    if is_open {
+        return Ok(scope);
+    }
     let needed = if matches!(*method, Method::GET | Method::HEAD) { Scope::Read } else { Scope::Run };
     require(scope, needed)?;
     Ok(scope)
@@ -85,7 +100,16 @@ pub(crate) fn require(scope: Scope, needed: Scope) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::Forbidden, format!("the token's scope is {scope}, and {needed} is needed")))
 }
 
-async fn scope_of(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<Scope, ApiError> {
+/// Who asks.
+#[derive(Debug)]
+struct Caller {
+    scope: Scope,
+    /// The token's ID, where one was given.
+    token: Option<String>,
+}
+
+async fn caller(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let without_token = Caller { scope: Scope::Admin, token: None };
     let unauthorized = |message| ApiError::new(ErrorCode::Unauthorized, message);
     match headers.get(header::AUTHORIZATION) {
         Some(value) => {
@@ -97,10 +121,11 @@ async fn scope_of(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Resul
             let known =
                 work::short(context, |context| tokens::list(&context.home).map_err(ApiError::internal))
                     .await?;
-            tokens::check(&known, &text).ok_or_else(|| unauthorized("the token is not known"))
+            let token = tokens::check(&known, &text).ok_or_else(|| unauthorized("the token is not known"))?;
+            Ok(Caller { scope: token.scope, token: Some(token.id.clone()) })
         }
-        None if peer == Peer::Unix => Ok(Scope::Admin),
-        None if matches!(peer, Peer::Loopback(_)) && !context.require_token => Ok(Scope::Admin),
+        None if peer == Peer::Unix => Ok(without_token),
+        None if matches!(peer, Peer::Loopback(_)) && !context.require_token => Ok(without_token),
         None => Err(unauthorized("a token is needed: `Authorization: Bearer TOKEN`")),
     }
 }

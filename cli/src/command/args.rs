@@ -633,6 +633,9 @@ fn parse_mirror(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Requests a second for each client of `serve`, unless `--rate-limit` says otherwise.
+pub(super) const RATE_LIMIT: u32 = 200;
+
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Port on loopback (127.0.0.1)
@@ -656,6 +659,9 @@ pub(super) struct ServeArgs {
     /// Ask for a token on loopback, too
     #[arg(long)]
     pub(super) require_token: bool,
+    /// Requests a second for each token, and for each address from the network; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = RATE_LIMIT)]
+    pub(super) rate_limit: u32,
     /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
     /// when its standard input does
     #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]

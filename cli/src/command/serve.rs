@@ -6,7 +6,7 @@ use monocore_api::{HostCheck, HostReport, Verdict, VersionInfo};
 use monocore_orchestrator::{Error, Home, Launcher, this_program};
 use monocore_server::{ServerHost, ServerOptions, install_unit, serve, unit_text};
 
-use super::args::ServeArgs;
+use super::args::{RATE_LIMIT, ServeArgs};
 use super::{doctor, output, store};
 
 /// The Unix socket, in the server's part of the state directory.
@@ -29,6 +29,7 @@ pub(super) fn main(args: ServeArgs) -> anyhow::Result<()> {
         tls_key: args.tls_key,
         require_token: args.require_token,
         private: args.private,
+        rate_limit: args.rate_limit,
     };
     let host = ServerHost { version: version(), report, before_pull };
     let launcher = Launcher { home, program: this_program().to_owned() };
@@ -84,6 +85,9 @@ fn unit(args: &ServeArgs) -> anyhow::Result<()> {
         if let Some(path) = path {
             words.extend([name.to_owned(), absolute(path)?]);
         }
+    }
+    if args.rate_limit != RATE_LIMIT {
+        option("--rate-limit", args.rate_limit.to_string());
     }
     if args.require_token {
         words.push("--require-token".to_owned());
