@@ -87,7 +87,7 @@ fn unit(args: &ServeArgs) -> anyhow::Result<()> {
         }
     }
     if args.rate_limit != RATE_LIMIT {
-        option("--rate-limit", args.rate_limit.to_string());
+        words.extend(["--rate-limit".to_owned(), args.rate_limit.to_string()]);
     }
     if args.require_token {
         words.push("--require-token".to_owned());

@@ -80,6 +80,20 @@ class TestServer(Case):
             async with Client() as second:
                 self.assertEqual((await second.version()).api, "v1")
 
+    async def test_a_server_that_dies_breaks_the_requests_of_a_sandbox(self) -> None:
+        client = Client()
+        sandbox = await self.sandbox(client, "one").__aenter__()
+        events = client.events()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.2)
+        (server,) = _server._servers.values()
+        server._process.kill()
+        server._process.wait()
+        for broken in (waiting, sandbox.inspect(), sandbox.close()):
+            with self.assertRaises(ConnectionFailed):
+                await broken
+        await client.close()
+
     async def test_tcp_and_tokens(self) -> None:
         binary = _server.find_binary(None)
         made = subprocess.run([binary, "token", "create", "--scope", "read"], capture_output=True)
@@ -138,6 +152,19 @@ class TestSandboxes(Case):
             with self.assertRaises(ApiError) as refused:
                 await client.get("two")
             self.assertEqual((refused.exception.code, refused.exception.status), ("no_such_sandbox", 404))
+
+    async def test_sandboxes_and_volumes_are_changed(self) -> None:
+        async with Client() as client:
+            await client.create_volume("data", labels={"a": "b"})
+            async with self.sandbox(client, "one") as sandbox:
+                details = await sandbox.update(name="other", memory="1g", restart="always")
+                assert details.settings is not None
+                self.assertEqual((sandbox.name, details.settings.memory_mib), ("other", 1024))
+                with self.assertRaises(ApiError):
+                    await sandbox.processes()
+            self.assertEqual([one.labels for one in await client.volumes()], [{"a": "b"}])
+            await client.remove_volume("data")
+            self.assertEqual(await client.volumes(), [])
 
     async def test_cancelled_and_failed_blocks_leave_nothing(self) -> None:
         async with Client() as client:

@@ -81,6 +81,20 @@ test("a new server follows one that died", async () => {
   assert.equal((await second.version()).api, "v1");
 });
 
+test("a server that dies under a sandbox breaks nothing but the sandbox's requests", async () => {
+  const client = new Client();
+  const sandbox = await open("one", client);
+  const server = await acquire();
+  server.process.ref();
+  const events = client.events().next();
+  server.process.kill("SIGKILL");
+  await once(server.process, "exit");
+  await assert.rejects(events, ConnectionFailed);
+  await assert.rejects(sandbox.inspect(), ConnectionFailed);
+  await assert.rejects(sandbox.close(), ConnectionFailed);
+  await client.close();
+});
+
 test("TCP and tokens", async () => {
   const binary = findBinary();
   const token = spawnSync(binary, ["token", "create", "--scope", "read"]).stdout.toString().trim();
@@ -127,6 +141,18 @@ test("a made sandbox stays", async () => {
   }
   await made.remove();
   await refused("no_such_sandbox", client.get("two"));
+});
+
+test("sandboxes and volumes are changed", async () => {
+  await using client = new Client();
+  await client.createVolume({ name: "data", labels: { a: "b" } });
+  await using sandbox = await open("one", client);
+  const details = await sandbox.update({ name: "other", memory: "1g", restart: "always" });
+  assert.deepEqual([details.name, details.settings?.memory_mib], ["other", 1024]);
+  await refused("not_running", sandbox.processes());
+  assert.deepEqual((await client.volumes()).map((one) => one.labels), [{ a: "b" }]);
+  await client.removeVolume("data");
+  assert.deepEqual(await client.volumes(), []);
 });
 
 test("many cycles leave nothing", async () => {

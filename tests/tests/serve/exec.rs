@@ -120,3 +120,28 @@ fn streams_lose_nothing_and_signals_arrive() {
     assert_eq!(left["stdout"], "0\n", "commands of broken conversations are killed");
     server.json("DELETE", "/v1/sandboxes/serve-streams?force=true", &Value::Null);
 }
+
+#[test]
+fn fifty_commands_that_stream_ten_megabytes_lose_nothing() {
+    const COMMANDS: usize = 50;
+    const BYTES: usize = 10_000_000;
+    let server = Server::start("fifty");
+    server.create("serve-fifty", "exec sleep 1000");
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for number in 0..COMMANDS {
+            let server = &server;
+            scope.spawn(move || {
+                // Each has a byte of its own: what one loses or another gets is seen.
+                let byte = b'0' + u8::try_from(number).unwrap();
+                let script = format!("head -c {BYTES} /dev/zero | tr '\\000' '\\{byte:03o}'");
+                let start = json!({"command": ["sh", "-c", script]});
+                let (out, err, last) = drain(&mut open(server, "serve-fifty", &start));
+                assert_eq!((out.len(), last["exit_code"].as_u64()), (BYTES, Some(0)), "{last} {err:?}");
+                assert!(out.iter().all(|found| *found == byte), "command {number}");
+            });
+        }
+    });
+    eprintln!("{COMMANDS} commands, {BYTES} bytes each: {:.1} s", began.elapsed().as_secs_f64());
+    server.json("DELETE", "/v1/sandboxes/serve-fifty?force=true", &Value::Null);
+}
