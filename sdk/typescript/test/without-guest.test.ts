@@ -86,10 +86,11 @@ test("a server that dies under a sandbox breaks nothing but the sandbox's reques
   const sandbox = await open("one", client);
   const server = await acquire();
   server.process.ref();
-  const events = client.events().next();
+  // Whoever waits is told, so the check has to wait before.
+  const events = assert.rejects(client.events().next(), ConnectionFailed);
   server.process.kill("SIGKILL");
   await once(server.process, "exit");
-  await assert.rejects(events, ConnectionFailed);
+  await events;
   await assert.rejects(sandbox.inspect(), ConnectionFailed);
   await assert.rejects(sandbox.close(), ConnectionFailed);
   await client.close();
