@@ -16,7 +16,7 @@ use crate::limit::Client;
 use crate::{tokens, work};
 
 /// Paths that say nothing of sandboxes and need no token.
-const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/docs", "/openapi.json"];
+const OPEN_PATHS: [&str; 6] = ["/healthz", "/readyz", "/", "/docs", "/shell", "/openapi.json"];
 /// The same for all paths below.
 const OPEN_DIRECTORY: &str = "/assets/";
 
@@ -111,12 +111,8 @@ struct Caller {
 async fn caller(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let without_token = Caller { scope: Scope::Admin, token: None };
     let unauthorized = |message| ApiError::new(ErrorCode::Unauthorized, message);
-    match headers.get(header::AUTHORIZATION) {
-        Some(value) => {
-            let text = value.to_str().ok().and_then(|value| {
-                let (scheme, token) = value.split_once(' ')?;
-                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-            });
+    match given_token(headers) {
+        Some(text) => {
             let text = text.ok_or_else(|| unauthorized("give the token as `Authorization: Bearer TOKEN`"))?;
             let known =
                 work::short(context, |context| tokens::list(&context.home).map_err(ApiError::internal))
@@ -128,6 +124,21 @@ async fn caller(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<
         None if matches!(peer, Peer::Loopback(_)) && !context.require_token => Ok(without_token),
         None => Err(unauthorized("a token is needed: `Authorization: Bearer TOKEN`")),
     }
+}
+
+/// The token of a request, `Some(None)` where there is one that cannot be read. A browser's
+/// WebSocket has no other place for it than the list of protocols.
+fn given_token(headers: &HeaderMap) -> Option<Option<String>> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        });
+        return Some(token);
+    }
+    let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let token = protocols.split(',').find_map(|one| one.trim().strip_prefix("bearer."))?;
+    Some(Some(token.to_owned()))
 }
 
 /// `localhost`, a name below it, or a loopback address; with any port, since ports are forwarded.

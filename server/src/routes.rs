@@ -77,6 +77,7 @@ pub(crate) fn router(context: ApiServer) -> Router {
         .route("/openapi.json", get(dashboard::openapi))
         .route("/", get(dashboard::index))
         .route("/docs", get(dashboard::docs))
+        .route("/shell", get(dashboard::shell))
         .route("/assets/{name}", get(dashboard::asset))
         .fallback(async || ApiError::new(ErrorCode::NotFound, "no such path; see /openapi.json"))
         .method_not_allowed_fallback(async || {

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
 use crate::client::{Server, eventually};
@@ -144,4 +145,32 @@ fn fifty_commands_that_stream_ten_megabytes_lose_nothing() {
     });
     eprintln!("{COMMANDS} commands, {BYTES} bytes each: {:.1} s", began.elapsed().as_secs_f64());
     server.json("DELETE", "/v1/sandboxes/serve-fifty?force=true", &Value::Null);
+}
+
+#[test]
+fn the_dashboard_opens_a_shell() {
+    let server = Server::start("shell");
+    server.create("serve-shell", "exec sleep 1000");
+    let page = include_str!("../../../server/src/dashboard/shell.js");
+    let (_, rest) = page.split_once("const SHELL = \"").unwrap();
+    let shell = rest.split_once("\";").unwrap().0;
+    let mut request = "ws://x/v1/sandboxes/serve-shell/exec/ws".into_client_request().unwrap();
+    // As a browser sends a token; the Unix socket needs none, and a wrong one is refused all the same.
+    let protocols = |text: &'static str| tungstenite::http::HeaderValue::from_static(text);
+    request.headers_mut().insert("Sec-WebSocket-Protocol", protocols("monocore.v1, bearer.mc_0_wrong"));
+    assert!(tungstenite::client(request.clone(), server.connect()).is_err());
+    request.headers_mut().insert("Sec-WebSocket-Protocol", protocols("monocore.v1"));
+    let (mut socket, answer) = tungstenite::client(request, server.connect()).unwrap();
+    assert_eq!(answer.headers()["Sec-WebSocket-Protocol"], "monocore.v1");
+    let start = json!({
+        "command": ["sh", "-c", shell], "stdin": true, "env": {"TERM": "xterm-256color"},
+        "terminal": {"rows": 34, "columns": 116}
+    });
+    socket.send(Message::text(start.to_string())).unwrap();
+    socket.send(Message::binary(&b"\x00stty size; echo $TERM; exit 3\n"[..])).unwrap();
+    let (out, _, last) = drain(&mut socket);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("34 116") && out.contains("xterm-256color"), "{out}");
+    assert_eq!(last["exit_code"], 3);
+    server.json("DELETE", "/v1/sandboxes/serve-shell?force=true", &Value::Null);
 }
