@@ -119,6 +119,40 @@ class TestServer(Case):
             process.stdout.close()
 
 
+    async def test_tls_with_a_certificate_of_our_own(self) -> None:
+        cert, key = str(self.dir / "cert.pem"), str(self.dir / "key.pem")
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+        make += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert]
+        subprocess.run(make, check=True, capture_output=True)
+        serve = [_server.find_binary(None), "serve", "--port", "0", "--socket", str(self.dir / "s")]
+        process = subprocess.Popen(
+            [*serve, "--tls-cert", cert, "--tls-key", key],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        self.addCleanup(os.environ.pop, "SSL_CERT_FILE", None)
+        try:
+            places = [process.stdout.readline().split()[-1] for _ in range(2)]
+            url = next(place for place in places if place.startswith("https"))
+            url = url.replace("127.0.0.1", "localhost")
+            with self.assertRaisesRegex(ConnectionFailed, "certificate"):
+                await Client(url).version()
+            os.environ["SSL_CERT_FILE"] = cert
+            async with Client(url) as client:
+                self.assertEqual((await client.version()).api, "v1")
+                made = await client.create(rootfs=str(self.dir), name="one", start=False)
+                with self.assertRaises(ApiError) as refused:
+                    async with made.spawn(["true"]):
+                        pass
+                self.assertEqual(refused.exception.code, "not_running")
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
 class TestSandboxes(Case):
     async def test_a_block_owns_its_sandbox(self) -> None:
         async with Client() as client:

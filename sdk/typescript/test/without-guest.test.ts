@@ -117,6 +117,37 @@ test("TCP and tokens", async () => {
   }
 });
 
+test("TLS with a certificate of our own", async () => {
+  const [cert, key] = [join(dir, "cert.pem"), join(dir, "key.pem")];
+  const make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"];
+  const name = ["-addext", "subjectAltName=DNS:localhost"];
+  assert.equal(spawnSync("openssl", [...make, ...name, "-keyout", key, "-out", cert]).status, 0);
+  const serve = ["serve", "--port", "0", "--socket", join(dir, "s"), "--tls-cert", cert, "--tls-key", key];
+  const server = spawn(findBinary(), serve, { stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    let url = "";
+    for await (const line of createInterface(server.stdout)) {
+      url = (line.split(" ").at(-1) ?? "").replace("127.0.0.1", "localhost");
+      if (url.startsWith("https")) break;
+    }
+    await assert.rejects(new Client({ url }).version(), /certificate/);
+    const index = fileURLToPath(new URL("../src/index.js", import.meta.url));
+    const script = `import { Client } from ${JSON.stringify(index)};
+      const [url, rootfs] = process.argv.slice(1);
+      const client = new Client({ url });
+      const made = await client.create(undefined, { rootfs, name: "one", start: false });
+      console.log((await client.version()).api, await made.spawn(["true"]).catch((e) => e.code));`;
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: cert };
+    const run = ["--input-type=module", "-e", script, url, dir];
+    const program = spawn(process.execPath, run, { stdio: ["ignore", "pipe", "inherit"], env });
+    const [said] = (await once(program.stdout, "data")) as [Buffer];
+    assert.equal(said.toString(), "v1 not_running\n");
+  } finally {
+    server.kill();
+    await once(server, "exit");
+  }
+});
+
 test("a block owns its sandbox", async () => {
   await using client = new Client();
   {
