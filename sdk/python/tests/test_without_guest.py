@@ -77,8 +77,10 @@ class TestServer(Case):
             server._process.wait()
             with self.assertRaises(ConnectionFailed):
                 await first.version()
+            self.assertTrue(os.path.exists(server.socket))
             async with Client() as second:
                 self.assertEqual((await second.version()).api, "v1")
+                self.assertFalse(os.path.exists(server.socket), "what it left is removed")
 
     async def test_a_server_that_dies_breaks_the_requests_of_a_sandbox(self) -> None:
         client = Client()
