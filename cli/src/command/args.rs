@@ -703,6 +703,9 @@ fn parse_mirror(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Requests a second for each client of `serve`, unless `--rate-limit` says otherwise.
+pub(super) const RATE_LIMIT: u32 = 200;
+
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Port on loopback (127.0.0.1)
@@ -732,6 +735,9 @@ pub(super) struct ServeArgs {
     /// What agents may ask for at /mcp; `monocore mcp --print-policy` shows all keys
     #[arg(long, value_name = "FILE", requires = "mcp")]
     pub(super) mcp_policy: Option<PathBuf>,
+    /// Requests a second for each token, and for each address from the network; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = RATE_LIMIT)]
+    pub(super) rate_limit: u32,
     /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
     /// when its standard input does
     #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]

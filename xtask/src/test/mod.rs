@@ -36,7 +36,7 @@ const BINARY: &str = "MONOCORE_TEST_BINARY";
 const MOST_TESTBEDS: u64 = 2;
 
 /// The test programs that take longest, the longest first.
-const LONG: [&str; 4] = ["kept-", "net-", "run-", "project-"];
+const LONG: [&str; 5] = ["kept-", "net-", "run-", "sdk-", "project-"];
 
 /// How long all tests in a testbed together may take.
 const TESTBED_TIMEOUT: Duration = Duration::from_secs(65 * 60);
