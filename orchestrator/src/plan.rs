@@ -138,6 +138,7 @@ impl Plan {
         };
         let mut configure = configure(spec, run_dir, guest_root, &mut mounts)?;
         configure.workdir = exec.cwd.clone();
+        configure.secrets_owner.clone_from(&exec.user);
         let sockets = std::mem::take(&mut mounts.sockets);
         let publish = |wanted: &PublishSocket| PublishedSocket::bind(&wanted.host, &wanted.guest);
         let published_sockets = spec.publish_sockets.iter().map(publish).collect::<Result<_, _>>()?;

@@ -31,7 +31,31 @@ pub(crate) fn exec(spec: &ProcessSpec, image: &ImageConfig) -> Result<Exec, Erro
     exec.groups.clone_from(&spec.groups);
     exec.capabilities = spec.capabilities;
     exec.no_new_privileges = spec.no_new_privileges;
+    exec.is_init = spec.init.map_or_else(|| is_init(&exec.argv), |init| !init);
     Ok(exec)
+}
+
+/// Programs that do an init's work, and expect to be process 1. Their own options do not matter.
+const INITS: [&[u8]; 12] = [
+    b"init",
+    b"systemd",
+    b"openrc-init",
+    b"runit",
+    b"runit-init",
+    b"s6-svscan",
+    b"s6-overlay-init",
+    b"tini",
+    b"tini-static",
+    b"dumb-init",
+    b"catatonit",
+    b"docker-init",
+];
+
+/// Whether the command is an init, by its file name.
+fn is_init(argv: &[ByteString]) -> bool {
+    let program = argv.first().map(ByteString::as_bytes).unwrap_or_default();
+    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    INITS.contains(&name)
 }
 
 /// Arguments replace the image's command; so does an entrypoint of the user's, even without arguments.
@@ -127,6 +151,17 @@ mod tests {
         assert_eq!(env, ["PATH=/bin", "A=2", "B=3"]);
         assert_eq!(exec.rlimits, [OPEN_FILES, mine], "the last one set counts");
         assert_eq!((exec.user.as_str(), exec.cwd.to_string().as_str()), ("0:0", "/app"));
+    }
+
+    #[test]
+    fn an_init_is_process_1_unless_the_user_says_otherwise() {
+        let is_init = |program: &str, init: Option<bool>| {
+            let spec = ProcessSpec { args: vec![program.into()], init, ..ProcessSpec::default() };
+            exec(&spec, &ImageConfig::default()).unwrap().is_init
+        };
+        assert!(is_init("/sbin/init", None) && is_init("/lib/systemd/systemd", None) && is_init("tini", None));
+        assert!(!is_init("sh", None) && !is_init("/init/sh", None));
+        assert!(is_init("sh", Some(false)) && !is_init("/sbin/init", Some(true)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod mount;
 mod network;
 mod rate;
 mod restart;
+mod secret;
 mod serial;
 mod signal;
 mod size;
@@ -41,6 +42,7 @@ pub use network::{
 };
 pub use rate::parse_rate;
 pub use restart::{RestartPolicy, parse_restart};
+pub use secret::{SecretSource, SecretSpec, parse_secret};
 pub use serial::SpecVersion;
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
@@ -188,6 +190,12 @@ pub struct ProcessSpec {
     /// No program it starts gives it more rights.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// Files in `/run/secrets`, by reference: a value is never part of a description.
+    #[serde(default)]
+    pub secrets: Vec<SecretSpec>,
+    /// Process 1 is an init of monocore's (`true`) or the command itself; when absent, the command is if it is an init.
+    #[serde(default)]
+    pub init: Option<bool>,
 }
 
 /// The virtual machine.

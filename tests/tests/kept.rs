@@ -3,6 +3,8 @@
 
 #[path = "kept/attach.rs"]
 mod attach;
+#[path = "kept/container.rs"]
+mod container;
 #[path = "kept/copy.rs"]
 mod copy;
 #[path = "kept/costs.rs"]
@@ -37,6 +39,8 @@ mod pause;
 mod probe;
 #[path = "kept/restart.rs"]
 mod restart;
+#[path = "kept/secret.rs"]
+mod secret;
 #[path = "kept/select.rs"]
 mod select;
 #[path = "kept/sqlite.rs"]

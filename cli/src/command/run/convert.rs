@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
     DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec,
-    MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource,
+    MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, SecretSpec,
     RootSpec, SandboxSpec, SpecVersion, StopSpec, capabilities, parse_env, parse_label, read_env_file,
 };
 
@@ -65,6 +65,8 @@ impl RunArgs {
                     &self.rights.cap_drop,
                     self.rights.privileged,
                 ),
+                secrets: distinct_secrets(self.secret)?,
+                init: self.init,
                 no_new_privileges: self
                     .rights
                     .security_opt
@@ -261,6 +263,16 @@ fn merged(groups: Vec<GroupMembership>, aliases: &[String]) -> anyhow::Result<Ve
         group.aliases.dedup();
     }
     Ok(all)
+}
+
+/// Two secrets of one name would be one file.
+fn distinct_secrets(secrets: Vec<SecretSpec>) -> anyhow::Result<Vec<SecretSpec>> {
+    for (index, secret) in secrets.iter().enumerate() {
+        if secrets[..index].iter().any(|other| other.name == secret.name) {
+            bail!("--secret: two secrets are called {}", secret.name);
+        }
+    }
+    Ok(secrets)
 }
 
 /// The socket of the caller's ssh-agent, for every user of the guest.

@@ -55,6 +55,7 @@ pub(crate) fn serve_socket(path: &str) -> Result<(), Error> {
     sys::ignore_broken_pipes();
     let dialer = Dialer::Socket(path.to_owned());
     let dialled = dialer.dial().map_err(no_host)?;
+    rustix::process::chdir("/proc").doing("enter", "/proc")?;
     let control = dial::open(dialled, &Opening::Control { version: VERSION })?;
     Agent::new(dialer, control, None)?.run()
 }

@@ -167,10 +167,10 @@ impl Agent {
     }
 
     fn start(&mut self, exec: &Exec) -> Result<u32, Failure> {
-        let system = self.system.as_ref().ok_or_else(|| Failure::ours("the guest is not configured yet"))?;
         if self.commands.contains_key(&exec.id) {
             return Err(Failure::ours("a command of that name is running"));
         }
+        let system = self.system.as_mut().ok_or_else(|| Failure::ours("the guest is not configured yet"))?;
         let Started { pid, streams, terminal } = child::start(exec, system)?;
         let lives_for_guest = exec.purpose == Purpose::Main;
         let command = Command { pid, lives_for_guest, ended: None, terminal, held: Vec::new() };

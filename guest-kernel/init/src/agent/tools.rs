@@ -12,6 +12,7 @@ use std::path::Path;
 use monocore_archive::{PackOptions, Placement, UnpackOptions, pack, unpack};
 use monocore_protocol::{ByteString, Tool, ToolPlacement};
 
+use crate::container::Container;
 use crate::error::Error;
 use crate::setup::System;
 
@@ -19,7 +20,11 @@ const BUFFER_BYTES: usize = 128 << 10;
 
 /// The overlay's layers, for a tool that compares them.
 #[derive(Debug, Default)]
-pub(crate) struct Layers(Option<(OwnedFd, OwnedFd)>);
+pub(crate) struct Layers(Option<(OwnedFd, OwnedFd)>, HasReaper);
+
+/// Process 1 is the agent's, and is not told.
+#[derive(Clone, Copy, Debug, Default)]
+struct HasReaper(bool);
 
 impl Layers {
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -30,8 +35,12 @@ impl Layers {
 /// Opens what `tool` needs of the set-up.
 pub(crate) fn layers(tool: &Tool, system: &System) -> Result<Layers, Error> {
     match tool {
-        Tool::Changes => system.scratch.layers().map(|layers| Layers(Some(layers))),
-        Tool::Pack { .. } | Tool::Unpack { .. } | Tool::Processes => Ok(Layers::default()),
+        Tool::Changes => system.scratch.layers().map(|layers| Layers(Some(layers), HasReaper(false))),
+        Tool::Processes => {
+            let has_reaper = system.container.as_ref().is_some_and(Container::has_reaper);
+            Ok(Layers(None, HasReaper(has_reaper)))
+        }
+        Tool::Pack { .. } | Tool::Unpack { .. } => Ok(Layers::default()),
     }
 }
 
@@ -69,7 +78,7 @@ fn work(tool: &Tool, layers: &Layers) -> io::Result<()> {
             Some((upper, lower)) => changes::write(upper, lower, BufWriter::new(Stdout)),
             None => Err(io::Error::other("the root is not an image's")),
         },
-        Tool::Processes => processes::write(BufWriter::new(Stdout)),
+        Tool::Processes => processes::write(BufWriter::new(Stdout), layers.1.0),
     }
 }
 
