@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use monocore_oci::{ImageConfig, RootImage};
 use monocore_protocol::{
-    ByteString, Configure, Exec, HostEntry, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, Upper,
+    ByteString, Configure, CpuMax, Exec, HostEntry, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, Upper,
 };
 use monocore_spec::{
     BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
@@ -27,6 +27,8 @@ use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timelin
 const ROOT_SHARE: &str = "root";
 /// The guest's address on its socket device; there is one guest per device, so all have the same.
 const GUEST_CID: u32 = 3;
+/// The period of a limit on CPU time, Docker's.
+const CPU_PERIOD_US: u32 = 100_000;
 /// The word of the kernel command line that has init say when it begins.
 const BOOT_MARK: &str = " monocore.mark";
 
@@ -286,6 +288,8 @@ fn configure(
     configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
     configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
     configure.pids_max = spec.machine.pids_limit;
+    configure.cpu_max =
+        spec.machine.cpu_millis.map(|millis| CpuMax { quota_us: millis * 100, period_us: CPU_PERIOD_US });
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)

@@ -46,7 +46,9 @@ pub use secret::{SecretSource, SecretSpec, parse_secret};
 pub use serial::SpecVersion;
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
-pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
+pub use text::{
+    Cpus, MAX_VCPUS, ParseError, parse_cpu_limit, parse_cpus, parse_host_entry, parse_label, parse_name,
+};
 pub use ulimit::parse_ulimit;
 
 /// Guest RAM of a sandbox that names none, MiB.
@@ -204,6 +206,9 @@ pub struct ProcessSpec {
 pub struct MachineSpec {
     /// 1 to 64.
     pub vcpus: u8,
+    /// CPU time of the commands together, thousandths of one processor; all there is when absent.
+    #[serde(default)]
+    pub cpu_millis: Option<u32>,
     /// MiB.
     pub ram_mib: u32,
     /// Size of `/dev/shm`, bytes.
@@ -232,6 +237,7 @@ impl Default for MachineSpec {
     fn default() -> Self {
         Self {
             vcpus: 1,
+            cpu_millis: None,
             ram_mib: DEFAULT_RAM_MIB,
             shm_bytes: DEFAULT_SHM_BYTES,
             kernel: None,

@@ -276,6 +276,7 @@ fn ended_state(
         restart_count: life.restarts.count(),
         is_stopped: matches!(life.ending, Some(Ending::User | Ending::Idle | Ending::MaxDuration)),
         health: life.last_health().cloned(),
+        oom_killed: life.oom_killed,
         pid: (status == SandboxStatus::Restarting).then(std::process::id),
         ..failed_state(kept, status, ended)
     }

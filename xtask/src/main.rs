@@ -15,6 +15,7 @@ mod packages;
 mod process;
 mod project;
 mod registry;
+mod roots;
 mod scratch;
 mod space;
 mod stock_guest;

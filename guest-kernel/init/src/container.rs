@@ -55,6 +55,11 @@ impl Container {
         self.inside.as_ref().is_some_and(|inside| inside.has_reaper)
     }
 
+    /// The file that tells of memory used up by commands; once.
+    pub(crate) fn take_memory_events(&mut self) -> Option<OwnedFd> {
+        self.groups.memory_events.take()
+    }
+
     /// Where a command starts: the first one as process 1 if it is an init. Else a reaper is process 1, and started here.
     pub(crate) fn place(&mut self, is_init: bool) -> Result<Place, Error> {
         match (&self.inside, is_init) {

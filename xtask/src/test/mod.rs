@@ -21,6 +21,7 @@ use crate::build;
 use crate::packages;
 use crate::process::{read_text, step};
 use crate::project;
+use crate::roots;
 use crate::space;
 use crate::testbed::{self, Outcome, Testbed};
 pub(crate) use inside::{InsideArgs, run as run_inside};
@@ -29,6 +30,9 @@ use targets::{Place, TestTarget};
 
 /// Where tests look for the binary.
 const BINARY: &str = "MONOCORE_TEST_BINARY";
+
+/// Where tests look for the state directory with the images of whole systems.
+const ROOTS: &str = "MONOCORE_TEST_ROOTS";
 
 /// More testbeds than this are not worth their boots.
 const MOST_TESTBEDS: u64 = 2;
@@ -65,7 +69,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         parts.tests("documentation tests", || doc_tests(filter));
     }
     if !args.only_host {
-        parts.tests("tests in the testbed", || in_testbed(&binary, &targets, filter));
+        let roots = parts.part("images of whole systems", || roots::home(&binary))?;
+        parts.tests("tests in the testbed", || in_testbed((&binary, &roots), &targets, filter));
     }
     Ok(parts.finish())
 }
@@ -87,7 +92,7 @@ fn doc_tests(filter: Option<&str>) -> Result<Tally> {
 
 /// One boot of each of the testbeds, side by side: this program runs in them again, as `test-inside`, and each takes
 /// the next test program that none has taken.
-fn in_testbed(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
+fn in_testbed(binary: (&Path, &Path), targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
     let programs = targets.iter().filter(|target| target.place == Place::Testbed).map(|target| &target.path);
     let mut programs: Vec<OsString> = programs.map(|path| path.clone().into_os_string()).collect();
     if programs.is_empty() {
@@ -124,7 +129,7 @@ fn in_testbed(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Re
 }
 
 fn one_testbed(
-    binary: &Path,
+    (binary, roots): (&Path, &Path),
     programs: &[OsString],
     filter: Option<&str>,
     claims: &Path,
@@ -132,6 +137,7 @@ fn one_testbed(
 ) -> Result<Tally> {
     let xtask = std::env::current_exe().context("cannot find this program")?;
     let mut argv: Vec<OsString> = vec![xtask.into(), "test-inside".into()];
+    argv.extend(["--roots".into(), roots.into()]);
     argv.extend(["--binary".into(), binary.into(), "--tally".into(), counts.into()]);
     argv.extend(["--claims".into(), claims.into()]);
     if let Some(filter) = filter {

@@ -94,7 +94,8 @@ impl RunArgs {
 
     fn machine(&mut self) -> MachineSpec {
         MachineSpec {
-            vcpus: self.cpus,
+            vcpus: self.cpus.vcpus,
+            cpu_millis: self.cpus.limit_millis,
             ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
             shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
             kernel: self.kernel.take(),

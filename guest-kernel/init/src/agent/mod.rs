@@ -7,6 +7,7 @@ mod child;
 mod command;
 mod control;
 mod dial;
+mod memory;
 mod poller;
 mod pump;
 mod requests;
@@ -27,6 +28,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 use command::Command;
 use control::Control;
 use dial::Dialer;
+use memory::MemoryWatch;
 use poller::{Poller, Token};
 use slots::Slots;
 use worker::Worker;
@@ -78,6 +80,8 @@ struct Agent {
     commands: BTreeMap<ExecId, Command>,
     workers: Vec<Worker>,
     slots: Slots,
+    /// Whether the kernel ends processes because memory is out.
+    memory: Option<MemoryWatch>,
 }
 
 impl Agent {
@@ -96,6 +100,7 @@ impl Agent {
             commands: BTreeMap::new(),
             workers: Vec::new(),
             slots: Slots::default(),
+            memory: None,
         })
     }
 
@@ -110,6 +115,7 @@ impl Agent {
                         }
                     }
                     Token::Children => self.reap()?,
+                    Token::Memory => self.look_at_memory(),
                     Token::Slot(index) => self.slots.advance(index, &self.dialer, &self.poller)?,
                 }
             }
@@ -118,6 +124,13 @@ impl Agent {
             }
             self.settle()?;
             self.control.flush(&self.poller)?;
+        }
+    }
+
+    /// Tells the host if the kernel has ended a process because memory was out.
+    fn look_at_memory(&mut self) {
+        if self.memory.as_mut().is_some_and(MemoryWatch::look) {
+            self.control.say(&Event::OutOfMemory);
         }
     }
 
@@ -148,6 +161,10 @@ impl Agent {
             return;
         }
         command.ended = Some(Instant::now());
+        if self.memory.as_mut().is_some_and(MemoryWatch::look) {
+            // The reason comes first.
+            self.control.say(&Event::OutOfMemory);
+        }
         self.slots.close_inputs(*id);
         if command.lives_for_guest {
             sys::kill_everything();

@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::child::{self, Failure, Started};
 use super::command::Command;
+use super::memory::MemoryWatch;
+use super::poller::{Readiness, Token};
 use super::slots::Plan;
 use super::worker::{self, Job};
 use super::{Agent, sockets, stats};
@@ -116,6 +118,11 @@ impl Agent {
         });
         // From here on the mounts hold themselves.
         self.early = None::<Early>;
+        if let Some(file) = self.system.as_mut().and_then(System::take_memory_events) {
+            let watch = MemoryWatch::new(file);
+            self.poller.watch(&watch, Token::Memory, Readiness::Urgent)?;
+            self.memory = Some(watch);
+        }
         self.serve_sockets()
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Groups {
     pub(crate) sandbox: OwnedFd,
     /// Where commands are.
     pub(crate) commands: OwnedFd,
+    /// Tells of memory used up, if the kernel counts it.
+    pub(crate) memory_events: Option<OwnedFd>,
     /// What commands see at `/sys/fs/cgroup`, attached nowhere yet.
     view: OwnedFd,
 }
@@ -55,7 +57,9 @@ impl Groups {
             write(&format!("{sandbox}/cpu.max"), &format!("{} {}", max.quota_us, max.period_us))?;
         }
         let view = mounting::clone_of(CWD, &sandbox)?;
-        Ok(Self { sandbox: directory(&sandbox)?, commands: directory(&commands)?, view })
+        let events = format!("{sandbox}/memory.events");
+        let memory_events = open(&events, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+        Ok(Self { sandbox: directory(&sandbox)?, commands: directory(&commands)?, memory_events, view })
     }
 
     /// Mounts what commands see; once sysfs is there.

@@ -20,7 +20,7 @@ mod standard;
 mod target;
 
 use monocore_protocol::{Configure, Root};
-use rustix::fd::AsRawFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
 pub(crate) use cgroup::Groups;
@@ -44,6 +44,13 @@ pub(crate) struct System {
     pub(crate) container: Option<Container>,
     /// Where writes go that the root does not take.
     pub(crate) scratch: Scratch,
+}
+
+impl System {
+    /// The file that tells of memory used up by commands; once.
+    pub(crate) fn take_memory_events(&mut self) -> Option<OwnedFd> {
+        self.container.as_mut()?.take_memory_events()
+    }
 }
 
 /// Makes this machine what `configure` says.
