@@ -24,15 +24,7 @@ impl Systems {
         let roots = roots.unwrap_or_else(|| panic!("{ROOTS} is not set: these tests are run by `cargo xtask test`"));
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");
-        std::fs::create_dir(&home).unwrap();
-        for entry in std::fs::read_dir(&roots).unwrap().flatten() {
-            let (from, to) = (entry.path(), home.join(entry.file_name()));
-            if entry.file_type().unwrap().is_dir() {
-                link_files(&from, &to);
-            } else {
-                std::fs::copy(from, to).unwrap();
-            }
-        }
+        link_files(&roots, &home);
         Self { dir }
     }
 
@@ -66,13 +58,15 @@ impl Drop for Systems {
     }
 }
 
-/// A tree of directories like `from`, with links to its files.
+/// A tree of directories like `from`, with copies of its small files and links to the large ones, which are layers.
 fn link_files(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type().unwrap().is_dir() {
             link_files(&from, &to);
+        } else if entry.metadata().unwrap().len() < 1 << 20 {
+            std::fs::copy(from, to).unwrap();
         } else {
             std::os::unix::fs::symlink(from, to).unwrap();
         }

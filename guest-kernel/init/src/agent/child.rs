@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSize, Tool};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat};
+use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat, unlink};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -110,6 +110,11 @@ pub(crate) fn start(exec: &Exec, system: &mut System) -> Result<Started, Failure
     if let Some(terminal) = terminal.as_ref().filter(|_| exec.purpose == Purpose::Main) {
         become_console(terminal);
     }
+    let place = place(system, exec.is_init && exec.purpose == Purpose::Main)?;
+    if place == Some(Place::First) && !matches!(exec.stdio, Stdio::Terminal(_)) {
+        // An init would run a login on the kernel's console, which leads nowhere.
+        let _ = unlink("/dev/console");
+    }
     let plan = Plan {
         argv: strings(exec.argv.iter().map(ByteString::as_bytes))?,
         candidates: strings(candidates.iter().map(Vec::as_slice))?,
@@ -121,7 +126,7 @@ pub(crate) fn start(exec: &Exec, system: &mut System) -> Result<Started, Failure
         rlimits: exec.rlimits.clone(),
         capabilities: exec.capabilities,
         no_new_privileges: exec.no_new_privileges,
-        place: place(system, exec.is_init && exec.purpose == Purpose::Main)?,
+        place,
         streams,
         tool: None,
     };

@@ -6,7 +6,7 @@ use monocore_protocol::{
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::child::{self, Failure, Started};
 use super::command::Command;
@@ -31,11 +31,9 @@ impl Agent {
             }
             Request::Exec(exec) => self.exec(&exec),
             Request::Signal { exec, signal } => {
-                if let (Some(pid), Some(signal)) =
-                    (self.running(exec), Signal::from_named_raw(i32::from(signal)))
-                {
+                if let Some(pid) = self.running(exec).filter(|_| (1..=64).contains(&signal)) {
                     // Its end may be on its way here.
-                    let _ = kill_process(pid, signal);
+                    sys::pass_on(pid, i32::from(signal));
                 }
             }
             Request::KillGroup { exec } => {
