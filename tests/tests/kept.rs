@@ -23,6 +23,8 @@ mod health;
 mod host_edits;
 #[path = "kept/inside.rs"]
 mod inside;
+#[path = "kept/kernel.rs"]
+mod kernel;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/limits.rs"]
