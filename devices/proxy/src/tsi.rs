@@ -185,6 +185,7 @@ impl Front for Tsi {
         self.engine.begin(poller)?;
         self.waiting.begin();
         self.dns.reset();
+        self.dns.look_for_translators(&mut self.engine, poller, Instant::now());
         Ok(())
     }
 
@@ -297,7 +298,7 @@ impl Front for Tsi {
         self.announce(channels)?;
         self.turn_flows(channels, poller, now)?;
         self.inbound.turn(poller, now)?;
-        self.dns.turn(poller, now);
+        self.dns.turn(&mut self.engine, poller, now);
         self.send_answers(channels)
     }
 
