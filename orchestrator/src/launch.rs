@@ -8,8 +8,8 @@ use crate::kept::{KeptSandbox, NewSandbox};
 use crate::life::Life;
 use crate::plan::DiskPlace;
 use crate::sandbox::{LaunchedSandbox, Sandbox};
-use crate::session::Streams;
 use crate::secrets::{self, SecretVariables};
+use crate::session::Streams;
 use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec, SecretSource};
 use crate::{Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, registry};
 

@@ -168,7 +168,9 @@ mod tests {
             let spec = ProcessSpec { args: vec![program.into()], init, ..ProcessSpec::default() };
             exec(&spec, &ImageConfig::default()).unwrap().is_init
         };
-        assert!(is_init("/sbin/init", None) && is_init("/lib/systemd/systemd", None) && is_init("tini", None));
+        assert!(
+            is_init("/sbin/init", None) && is_init("/lib/systemd/systemd", None) && is_init("tini", None)
+        );
         assert!(!is_init("sh", None) && !is_init("/init/sh", None));
         assert!(is_init("sh", Some(false)) && !is_init("/sbin/init", Some(true)));
     }

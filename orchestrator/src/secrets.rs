@@ -107,7 +107,8 @@ mod tests {
         let path = dir.path().join("key");
         std::fs::write(&path, b"\0from a file\n").unwrap();
         let specs = specs(&["A", &format!("b,file={}", path.display())]);
-        let variables = SecretVariables::find(&specs, |name| (name == "A").then(|| b"from-env".to_vec())).unwrap();
+        let variables =
+            SecretVariables::find(&specs, |name| (name == "A").then(|| b"from-env".to_vec())).unwrap();
         let values = read(&specs, &variables).unwrap();
         assert_eq!(values[0].value.as_bytes(), b"from-env");
         assert_eq!(values[1].value.as_bytes(), b"\0from a file\n");

@@ -21,7 +21,8 @@ struct Systems {
 impl Systems {
     fn new() -> Self {
         let roots = std::env::var_os(ROOTS).map(PathBuf::from);
-        let roots = roots.unwrap_or_else(|| panic!("{ROOTS} is not set: these tests are run by `cargo xtask test`"));
+        let roots =
+            roots.unwrap_or_else(|| panic!("{ROOTS} is not set: these tests are run by `cargo xtask test`"));
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");
         link_files(&roots, &home);

@@ -41,7 +41,9 @@ pub fn parse_secret(text: &str) -> Result<SecretSpec, ParseError> {
     let name = words.next().unwrap_or_default();
     let name = name.strip_prefix("id=").unwrap_or(name);
     if !is_file_name(name) {
-        return Err(problem("a secret's name is one of a file: without '/', not '.' or '..', at most 255 bytes"));
+        return Err(problem(
+            "a secret's name is one of a file: without '/', not '.' or '..', at most 255 bytes",
+        ));
     }
     let mut source = None;
     for word in words {

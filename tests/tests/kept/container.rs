@@ -18,7 +18,9 @@ fn commands_see_neither_the_agent_nor_the_kernels_threads() {
     let refused = sandbox.exec(&[], "kill -9 1; kill -STOP 1; cat /proc/1/comm");
     assert_eq!(refused.out(), "init\n");
     assert_eq!(sandbox.exec(&[], "kill -9 -1; echo survived").code, 137);
-    until("the end", || ran(&[&["inspect", "-f", "{{.State.Status}}", "container-pids"]]).out() == "exited\n");
+    until("the end", || {
+        ran(&[&["inspect", "-f", "{{.State.Status}}", "container-pids"]]).out() == "exited\n"
+    });
     assert_eq!(ran(&[&["inspect", "-f", "{{.State.ExitCode}}", "container-pids"]]).out(), "137\n");
 }
 

@@ -68,7 +68,9 @@ fn a_secret_is_in_the_guest_and_nowhere_else() {
     for text in [&from_env, &from_file] {
         assert_eq!(holders(&world.home(), text), Vec::<String>::new());
         assert_eq!(tellers(text), Vec::<String>::new());
-        for words in [&["inspect", name][..], &["ps", "--no-trunc"], &["events", "--since", "1h", "--until", "0s"]] {
+        for words in
+            [&["inspect", name][..], &["ps", "--no-trunc"], &["events", "--since", "1h", "--until", "0s"]]
+        {
             assert!(!format!("{:?}", ran(&[words])).contains(text.as_str()), "{words:?}");
         }
     }
@@ -86,7 +88,10 @@ fn a_secret_is_in_the_guest_and_nowhere_else() {
     ran(&[&["kill", name]]).out();
     std::fs::remove_file(&file).unwrap();
     let gone = start(&["start", name], Some(("TOKEN", &other)));
-    assert!(gone.code != 0 && gone.stderr.contains("secret key.pem: ") && gone.stderr.contains("secret-file"), "{gone:?}");
+    assert!(
+        gone.code != 0 && gone.stderr.contains("secret key.pem: ") && gone.stderr.contains("secret-file"),
+        "{gone:?}"
+    );
     ran(&[&["rm", "-f", name]]).out();
 }
 
@@ -104,7 +109,8 @@ fn a_secret_belongs_to_the_sandboxs_user() {
 fn a_restarted_command_has_its_secret() {
     let script = "cat /run/secrets/TOKEN; [ -e /ran ] && sleep 1000; touch /ran; exit 1";
     let flags = ["--restart", "on-failure", "--secret", "TOKEN"];
-    let words = [&["run", "-d", "--name", "secret-again", "-m", "128m"][..], &flags, &[PLAIN, "sh", "-c", script]];
+    let words =
+        [&["run", "-d", "--name", "secret-again", "-m", "128m"][..], &flags, &[PLAIN, "sh", "-c", script]];
     assert_eq!(start(&words.concat(), Some(("TOKEN", "line\n"))).code, 0);
     crate::support::until("the second run", || ran(&[&["logs", "secret-again"]]).stdout == "line\nline\n");
     ran(&[&["rm", "-f", "secret-again"]]).out();

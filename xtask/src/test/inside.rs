@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{BINARY, ROOTS};
 use super::tally::{self, Tally};
+use super::{BINARY, ROOTS};
 
 /// What the outer half hands over.
 #[derive(Args)]

@@ -6,8 +6,9 @@ use std::ffi::{OsStr, OsString};
 use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
     DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec,
-    MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource, SecretSpec,
-    RootSpec, SandboxSpec, SpecVersion, StopSpec, capabilities, parse_env, parse_label, read_env_file,
+    MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource,
+    RootSpec, SandboxSpec, SecretSpec, SpecVersion, StopSpec, capabilities, parse_env, parse_label,
+    read_env_file,
 };
 
 use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};

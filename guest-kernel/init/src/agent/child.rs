@@ -4,7 +4,9 @@ use std::ffi::CString;
 
 use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSize, Tool};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat, unlink};
+use rustix::fs::{
+    Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat, unlink,
+};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -135,12 +137,7 @@ pub(crate) fn start(exec: &Exec, system: &mut System) -> Result<Started, Failure
 }
 
 /// Starts work of the agent's own as if it were a command.
-fn start_tool(
-    tool: &Tool,
-    exec: &Exec,
-    identity: Identity,
-    system: &mut System,
-) -> Result<Started, Failure> {
+fn start_tool(tool: &Tool, exec: &Exec, identity: Identity, system: &mut System) -> Result<Started, Failure> {
     let layers = tools::layers(tool, system).map_err(|error| Failure::ours(error.to_string()))?;
     let (streams, ends, terminal) = make_streams(&exec.stdio, &identity)?;
     let plan = Plan {
