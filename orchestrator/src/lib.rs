@@ -66,7 +66,8 @@ pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{
     Change, DownOptions, Instance, LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep,
-    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+    ProjectEvent, ProjectPlan, ProjectRunner, ProjectWatch, ServiceStep, UpOptions, WatchObserver, WatchStop,
+    find_service, instances,
 };
 pub use publish::Published;
 pub use receipts::Receipts;

@@ -13,6 +13,7 @@ mod connection;
 mod convert;
 mod error;
 mod guard;
+mod limit;
 mod listen;
 mod openapi;
 mod routes;

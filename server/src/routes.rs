@@ -1,6 +1,7 @@
 //! The paths, and what all of them share.
 
 mod dashboard;
+mod edits;
 mod events;
 mod exec;
 mod exec_ws;
@@ -13,6 +14,7 @@ mod logs;
 mod metrics;
 mod projects;
 mod sandboxes;
+mod volumes;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -34,9 +36,11 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sandboxes::list, sandboxes::create))
         .routes(routes!(leases::lease))
-        .routes(routes!(sandboxes::inspect, sandboxes::remove))
+        .routes(routes!(sandboxes::inspect, sandboxes::remove, edits::update))
         .routes(routes!(sandboxes::all_stats))
         .routes(routes!(sandboxes::stats))
+        .routes(routes!(edits::processes))
+        .routes(routes!(edits::changes))
         .routes(routes!(life::start))
         .routes(routes!(life::stop))
         .routes(routes!(life::restart))
@@ -53,7 +57,8 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
         .routes(routes!(images::list, images::remove))
         .routes(routes!(images::inspect))
         .routes(routes!(images::pull))
-        .routes(routes!(images::volumes))
+        .routes(routes!(volumes::list, volumes::create))
+        .routes(routes!(volumes::inspect, volumes::remove))
         .routes(routes!(projects::up))
         .routes(routes!(projects::down))
         .routes(routes!(projects::status))
@@ -102,6 +107,7 @@ fn own_routes() -> Router<ApiServer> {
         .route("/openapi.json", get(dashboard::openapi))
         .route("/", get(dashboard::index))
         .route("/docs", get(dashboard::docs))
+        .route("/shell", get(dashboard::shell))
         .route("/assets/{name}", get(dashboard::asset))
         .method_not_allowed_fallback(async || {
             ApiError::new(ErrorCode::MethodNotAllowed, "the path has no such method; see /openapi.json")

@@ -38,6 +38,8 @@ pub struct ServerOptions {
     /// sandboxes end with it. SIGINT and SIGHUP, which a terminal sends to both, are left to that
     /// program.
     pub private: bool,
+    /// Requests a second for each client from the network, and for each token; 0 for any number.
+    pub rate_limit: u32,
 }
 
 impl ServerOptions {

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
-use monocore_spec::{Cidr, JailMode, Protocol};
+use monocore_spec::{Cidr, JailMode, Protocol, PublishedPort};
 
 mod inside;
 mod mcp;
@@ -41,10 +41,12 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a command in a new sandbox
     Run(Box<RunArgs>),
+    /// Open a shell, or run a command, in a sandbox of which nothing stays
+    Tmp(Box<super::run::TmpArgs>),
     /// Make a sandbox without starting it
     #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
     Create(Box<RunArgs>),
-    /// Start sandboxes that do not run
+    /// Start sandboxes that do not run, or run a script of a service: SERVICE:SCRIPT
     Start(StartArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
@@ -96,6 +98,10 @@ pub(super) enum Command {
     /// Set up monocore on this machine
     #[command(subcommand, name = "self")]
     Own(super::own::SelfCommand),
+    /// Make a program of this user's of a command of an image, or of a script of a service
+    Install(super::install::InstallArgs),
+    /// Remove programs that `install` made
+    Uninstall(super::install::UninstallArgs),
     /// Write a first monocore.toml
     Init(InitArgs),
     /// Add a service to a project's monocore.toml
@@ -122,7 +128,7 @@ pub(super) enum Command {
     Remove(RemoveArgs),
     /// Remove the sandboxes of a project with its named volumes
     Clean(ProjectArgs),
-    /// List the published ports of a running sandbox, or tell where one of its ports is
+    /// List the published ports of a running sandbox, tell where one of its ports is, add and remove ports
     Port(PortArgs),
     /// Look at a running sandbox's network
     #[command(subcommand)]
@@ -167,7 +173,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
 }
@@ -177,7 +183,7 @@ pub(super) struct InspectSandboxArgs {
     /// How to write the result: json, or a Go template such as '{{.State.Status}}'
     #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
     pub(super) format: Format,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
 }
@@ -226,7 +232,7 @@ pub(super) struct ExecArgs {
     /// User [default: the sandbox's]
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub(super) user: Option<String>,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandbox: String,
     /// The command and its arguments, which are passed on untouched
@@ -297,7 +303,7 @@ pub(super) struct RmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandbox: String,
     /// Go on until the sandbox ends
@@ -316,7 +322,7 @@ pub(super) struct LogsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
-    /// Name, ID, or unique ID prefix; all that run when there is none
+    /// Name, ID, unique ID prefix, or service of the project here; all that run when there is none
     #[arg(value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
     /// Accepted as in Docker: figures are always read once
@@ -384,7 +390,7 @@ pub(super) enum MountCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MountAddArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     /// What to mount and where, as for `run -v`: SOURCE:TARGET, with :ro for read-only
     #[arg(value_name = "MOUNT", value_parser = spec::parse_volume)]
@@ -393,7 +399,7 @@ pub(super) struct MountAddArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MountRmArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     /// Where it is in the sandbox
     pub(super) target: String,
@@ -401,20 +407,71 @@ pub(super) struct MountRmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MountLsArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct PortArgs {
-    /// The sandbox: name, ID, or unique ID prefix
-    #[arg(value_name = "NAME")]
-    pub(super) sandbox: String,
+    #[command(subcommand)]
+    pub(super) command: Option<PortCommand>,
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) sandbox: Option<String>,
     /// One of its ports
     #[arg(value_name = "PORT[/PROTO]", value_parser = parse_guest_port)]
     pub(super) port: Option<(u16, Protocol)>,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortCommand {
+    /// Publish ports of a running sandbox, until it is stopped
+    Add(PortChangeArgs),
+    /// Close published ports of a running sandbox; connections stay
+    Rm(PortRmArgs),
+    /// List the published ports of a running sandbox
+    Ls(PortLsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortChangeArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// Ports, as for `run -p`: [ADDRESS:][HOST]:GUEST[/udp], a range on both sides, or one number for both
+    #[arg(value_name = "PORT", required = true, value_parser = spec::parse_publish)]
+    pub(super) ports: Vec<Vec<PublishedPort>>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortRmArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// Ports: [ADDRESS:]HOST[:GUEST][/udp]
+    #[arg(value_name = "PORT", required = true, value_parser = parse_closed_port)]
+    pub(super) ports: Vec<Vec<PublishedPort>>,
+}
+
+/// A place on this host; the guest's port is 0 where it does not matter.
+fn parse_closed_port(text: &str) -> Result<Vec<PublishedPort>, String> {
+    let mut ports = spec::parse_publish(text).map_err(|error| error.to_string())?;
+    if !text.contains(':') {
+        ports.iter_mut().for_each(|port| port.guest_port = 0);
+    }
+    Ok(ports)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortLsArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }
@@ -427,7 +484,7 @@ pub(super) enum NetCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// The sandbox: name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
     /// How decisions are written; times are UTC
@@ -579,7 +636,7 @@ pub(super) enum NetworkCommand {
     Inspect(NetworksArgs),
     /// Remove groups that have no running member
     #[command(visible_alias = "remove")]
-    Rm(NetworksArgs),
+    Rm(NetworkRmArgs),
     /// Remove every group without members
     Prune,
 }
@@ -613,6 +670,15 @@ pub(super) struct NetworksArgs {
     pub(super) networks: Vec<(Option<String>, String)>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct NetworkRmArgs {
+    #[command(flatten)]
+    pub(super) chosen: NetworksArgs,
+    /// Be content if a group is not there
+    #[arg(short, long)]
+    pub(super) force: bool,
+}
+
 fn parse_subnet(text: &str) -> Result<Cidr, String> {
     let problem = || format!("{text}: a subnet is ADDRESS/BITS, for instance 10.9.0.0/24");
     let (address, prefix) = text.split_once('/').ok_or_else(problem)?;
@@ -636,6 +702,9 @@ fn parse_mirror(text: &str) -> Result<(String, String), String> {
         _ => Err("give REGISTRY=URL, for instance docker.io=https://mirror.example".to_owned()),
     }
 }
+
+/// Requests a second for each client of `serve`, unless `--rate-limit` says otherwise.
+pub(super) const RATE_LIMIT: u32 = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -666,6 +735,9 @@ pub(super) struct ServeArgs {
     /// What agents may ask for at /mcp; `monocore mcp --print-policy` shows all keys
     #[arg(long, value_name = "FILE", requires = "mcp")]
     pub(super) mcp_policy: Option<PathBuf>,
+    /// Requests a second for each token, and for each address from the network; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = RATE_LIMIT)]
+    pub(super) rate_limit: u32,
     /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
     /// when its standard input does
     #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]
