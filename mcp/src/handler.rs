@@ -14,9 +14,9 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, model};
 use tokio::sync::mpsc;
 
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::resources;
+use crate::server::McpServer;
 use crate::subscriptions::Subscriptions;
 use crate::tools::{self, McpTool};
 use crate::work::Call;
@@ -24,13 +24,13 @@ use crate::work::Call;
 /// Answers the requests of one client.
 #[derive(Clone, Debug)]
 pub(crate) struct McpHandler {
-    context: Context,
+    context: McpServer,
     /// Of this client, in the era with sessions.
     subscriptions: Arc<Subscriptions>,
 }
 
 impl McpHandler {
-    pub(crate) fn new(context: Context) -> Self {
+    pub(crate) fn new(context: McpServer) -> Self {
         let subscriptions = Arc::new(Subscriptions::new(context.clone()));
         Self { context, subscriptions }
     }
@@ -56,7 +56,7 @@ impl McpHandler {
     async fn resource<T: Send + 'static>(
         &self,
         request: RequestContext<RoleServer>,
-        work: impl FnOnce(&Context) -> Result<T, ToolError> + Send + 'static,
+        work: impl FnOnce(&McpServer) -> Result<T, ToolError> + Send + 'static,
     ) -> Result<T, ErrorData> {
         let done = async {
             let call = Call::begin(&self.context, request).await?;
@@ -160,7 +160,7 @@ impl ServerHandler for McpHandler {
         request: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let uri = wanted.uri.clone();
-        let read = move |context: &Context| {
+        let read = move |context: &McpServer| {
             let entry = resources::find(context, &uri)?;
             resources::logs(context, &entry, None, resources::LINES, resources::BYTES, &|| false)
         };

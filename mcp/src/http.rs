@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
-use crate::context::Context;
 use crate::handler::McpHandler;
+use crate::server::McpServer;
 use crate::stdio::MAX_MESSAGE;
 use crate::{McpHost, Policy};
 
@@ -25,7 +25,7 @@ const STATELESS: &str = "2026-07-28";
 
 /// The protocol at the root of a router. It judges neither Host nor Origin nor tokens: whoever mounts it does.
 pub fn http_router(host: McpHost, policy: Policy) -> Router {
-    let (context, _) = Context::new(host, policy);
+    let (context, _) = McpServer::new(host, policy);
     let mut silence = SessionConfig::default();
     silence.keep_alive = Some(SILENCE);
     let mut sessions = LocalSessionManager::default();

@@ -6,7 +6,6 @@
 //! Design: `docs/design/mcp.md`.
 
 mod arguments;
-mod context;
 mod error;
 mod handler;
 mod http;
@@ -15,6 +14,7 @@ mod output;
 mod policy;
 mod progress;
 mod resources;
+mod server;
 mod stdio;
 mod subscriptions;
 mod tools;

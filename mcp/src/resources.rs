@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use monocore_orchestrator::{Error, LogEntry, LogReader, LogSelection, LogStream, SandboxEntry, SelectedLog};
 use rmcp::model::Resource;
 
-use crate::context::Context;
 use crate::error::ToolError;
+use crate::server::McpServer;
 use crate::work::Interrupt;
 
 /// A resource's address: this, the sandbox's ID, and [`SUFFIX`].
@@ -31,7 +31,7 @@ pub(crate) struct LastLines {
 /// # Errors
 /// The sandbox keeps no output, it cannot be read, or nobody waits any more.
 pub(crate) fn logs(
-    context: &Context,
+    context: &McpServer,
     entry: &SandboxEntry,
     since: Option<SystemTime>,
     tail: usize,
@@ -100,7 +100,7 @@ impl Last {
 }
 
 /// The resources that there are.
-pub(crate) fn list(context: &Context) -> Result<Vec<Resource>, ToolError> {
+pub(crate) fn list(context: &McpServer) -> Result<Vec<Resource>, ToolError> {
     let resource = |entry: &SandboxEntry| {
         let description = format!("The last output of sandbox {} ({})", entry.name, entry.root);
         Resource::new(uri(&entry.id), format!("{}.log", entry.name))
@@ -112,7 +112,7 @@ pub(crate) fn list(context: &Context) -> Result<Vec<Resource>, ToolError> {
 }
 
 /// The sandbox whose output has this address.
-pub(crate) fn find(context: &Context, uri: &str) -> Result<SandboxEntry, ToolError> {
+pub(crate) fn find(context: &McpServer, uri: &str) -> Result<SandboxEntry, ToolError> {
     let name = uri.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
     let name = name.filter(|name| !name.is_empty() && !name.contains('/'));
     context.find(name.ok_or_else(|| ToolError::value("uri", format!("{PREFIX}SANDBOX{SUFFIX} is expected")))?)
@@ -133,7 +133,7 @@ pub(crate) fn template() -> String {
 /// # Errors
 /// The output cannot be followed.
 pub(crate) fn follow(
-    context: &Context,
+    context: &McpServer,
     entry: &SandboxEntry,
     interrupt: &Interrupt,
     mut changed: impl FnMut(),

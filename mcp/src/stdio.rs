@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::context::{Context, WAITING, WORKING};
 use crate::handler::McpHandler;
+use crate::server::{McpServer, WAITING, WORKING};
 use crate::{Error, McpHost, Policy};
 
 /// The longest message, bytes: content for a file in base64 and what is around it.
@@ -72,7 +72,7 @@ pub async fn serve_streams(
     writes: impl AsyncWrite + Send + Unpin + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let (context, mut all_gone) = Context::new(host, policy);
+    let (context, mut all_gone) = McpServer::new(host, policy);
     let mut stop = std::pin::pin!(stop);
     let lines = AsyncRwTransport::new(reads, writes).with_max_line_length(MAX_MESSAGE);
     let starting = McpHandler::new(context.clone()).serve(Bounded::new(lines));

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::resources;
+use crate::server::McpServer;
 use crate::work::Interrupt;
 
 /// A client is told of one resource no more often than this.
@@ -16,13 +16,13 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// The resources that one client follows; dropping it ends their followers.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
-    context: Context,
+    context: McpServer,
     /// By address; a follower ends when its socket closes.
     held: Mutex<HashMap<String, UnixStream>>,
 }
 
 impl Subscriptions {
-    pub(crate) fn new(context: Context) -> Self {
+    pub(crate) fn new(context: McpServer) -> Self {
         Self { context, held: Mutex::default() }
     }
 

@@ -35,8 +35,11 @@ pub(crate) struct McpTool {
     description: &'static str,
     kind: Kind,
     pub(crate) schema: Arc<JsonObject>,
-    read: Box<dyn Fn(&JsonObject, JsonObject) -> Result<Prepared, ToolError> + Send + Sync>,
+    read: Box<Reader>,
 }
+
+/// Reads the arguments of a tool with this schema.
+type Reader = dyn Fn(&JsonObject, JsonObject) -> Result<Prepared, ToolError> + Send + Sync;
 
 /// A call whose arguments are read; what is left of them is bounded by the schema.
 pub(crate) type Prepared = Box<dyn FnOnce(Call) -> Answer + Send>;

@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::context::Context;
 use crate::error::ToolError;
+use crate::server::McpServer;
 
 /// How long work may take to end that was told to.
 const ENDING_TIME: Duration = Duration::from_secs(15);
@@ -22,7 +22,7 @@ const ENDING_TIME: Duration = Duration::from_secs(15);
 /// A call of a tool.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) context: Context,
+    pub(crate) context: McpServer,
     pub(crate) request: RequestContext<RoleServer>,
     /// When the call must be over.
     deadline: Instant,
@@ -64,7 +64,7 @@ impl Call {
     /// # Errors
     /// Too many calls wait, or the client does not wait any more.
     pub(crate) async fn begin(
-        context: &Context,
+        context: &McpServer,
         request: RequestContext<RoleServer>,
     ) -> Result<Self, ToolError> {
         let turn = context.working.clone();
@@ -122,7 +122,7 @@ impl Call {
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         time: Option<Duration>,
-        work: impl FnOnce(&Context, &Interrupt) -> Result<T, ToolError> + Send + 'static,
+        work: impl FnOnce(&McpServer, &Interrupt) -> Result<T, ToolError> + Send + 'static,
     ) -> Result<T, ToolError> {
         let (held, watched) = UnixStream::pair()?;
         let mut working = self.spawn(watched.into(), work)?;
@@ -145,7 +145,7 @@ impl Call {
     fn spawn<T: Send + 'static>(
         &self,
         interrupt: Interrupt,
-        work: impl FnOnce(&Context, &Interrupt) -> Result<T, ToolError> + Send + 'static,
+        work: impl FnOnce(&McpServer, &Interrupt) -> Result<T, ToolError> + Send + 'static,
     ) -> Result<JoinHandle<Result<T, ToolError>>, ToolError> {
         let alive = self.alive()?;
         let (context, permit) = (self.context.clone(), Arc::clone(&self.permit));

@@ -82,10 +82,15 @@ async fn the_era_without_sessions() {
     server.end().await;
 }
 
-#[tokio::test]
-async fn errors_of_calls_are_results_that_say_what_to_do() {
-    let mut server = Server::greeted().await;
-    let cases = [
+/// Tools, arguments that they refuse, and how the answer begins.
+fn refused() -> Vec<(&'static str, Value, &'static str)> {
+    let mut cases = refused_commands();
+    cases.extend(refused_others());
+    cases
+}
+
+fn refused_commands() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         ("exec", json!({"sandbox": "x", "script": "true"}), "no such sandbox: x. list_sandboxes shows"),
         ("exec", json!({"sandbox": "x"}), "command: give either script or command"),
         ("exec", json!({"script": "true"}), "missing field `sandbox`"),
@@ -106,6 +111,11 @@ async fn errors_of_calls_are_results_that_say_what_to_do() {
         ),
         ("exec", json!({"sandbox": "", "script": "true"}), "sandbox: 0 characters is less than 1"),
         ("exec", json!({"sandbox": 5, "script": "true"}), "invalid type: integer `5`, expected a string"),
+    ]
+}
+
+fn refused_others() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         (
             "create_sandbox",
             json!({"image": "evil.example/x"}),
@@ -144,8 +154,13 @@ async fn errors_of_calls_are_results_that_say_what_to_do() {
         ("project_up", json!({"project": "p", "services": []}), "services: 0 items is less than 1"),
         ("project_down", json!({"project": "../p"}), "project: "),
         ("stats", json!({"sandbox": "x"}), "no such sandbox: x"),
-    ];
-    for (tool, arguments, expected) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn errors_of_calls_are_results_that_say_what_to_do() {
+    let mut server = Server::greeted().await;
+    for (tool, arguments, expected) in refused() {
         let answer = server.ask("tools/call", json!({"name": tool, "arguments": arguments})).await;
         assert_eq!(answer["result"]["isError"], true, "{tool} {arguments}: {answer}");
         let said = text(&answer);

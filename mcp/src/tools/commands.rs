@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use super::create::{NetworkWish, Wish, check_variables};
 use super::{Kind, McpTool};
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::images;
 use crate::output::Collectors;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 /// The longest code, bytes: Linux takes 128 KiB in one argument.
@@ -137,7 +137,7 @@ async fn run_code(call: Call, wanted: RunCode) -> Result<String, ToolError> {
     let output = Collectors::new(most, &told);
     let _told = call.tell(seen, |bytes| format!("{bytes} bytes of output"));
     let streams = output.streams(wanted.stdin);
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         let RunFiles { image, root } = RunFiles::open(context, &image)?;
         let launched = {
             let _room = context.room_for_one()?;
@@ -168,7 +168,7 @@ struct RunFiles {
 }
 
 impl RunFiles {
-    fn open(context: &Context, image: &str) -> Result<Self, ToolError> {
+    fn open(context: &McpServer, image: &str) -> Result<Self, ToolError> {
         let image = open_store(context.home())?.find(image)?;
         let root = image.root()?;
         Ok(Self { image, root })
@@ -228,7 +228,7 @@ async fn exec(call: Call, wanted: ExecArgs) -> Result<String, ToolError> {
     let _told = call.tell(seen, |bytes| format!("{bytes} bytes of output"));
     let streams = output.streams(wanted.stdin);
     let name = wanted.sandbox;
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         let entry = context.find(&name)?;
         let record = entry.running.ok_or(monocore_orchestrator::Error::NotRunning(entry.name))?;
         let client = ControlClient::connect(context.home(), &record)?;

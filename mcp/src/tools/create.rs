@@ -15,10 +15,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Kind, McpTool};
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::images;
 use crate::policy::Policy;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 /// Ends a program that only keeps a sandbox alive.
@@ -298,7 +298,11 @@ async fn create(call: Call, wish: Wish) -> Result<String, ToolError> {
 }
 
 /// Makes a sandbox and starts it; its name and ID.
-fn make(context: &Context, spec: SandboxSpec, interrupt: &Interrupt) -> Result<(String, String), ToolError> {
+fn make(
+    context: &McpServer,
+    spec: SandboxSpec,
+    interrupt: &Interrupt,
+) -> Result<(String, String), ToolError> {
     let kept = {
         let _room = context.room_for_one()?;
         let images = monocore_orchestrator::Images::new(context.home());
@@ -319,7 +323,7 @@ fn make(context: &Context, spec: SandboxSpec, interrupt: &Interrupt) -> Result<(
 }
 
 /// Ends and removes a sandbox that nobody waits for any more.
-fn undo(context: &Context, kept: &KeptSandbox) {
+fn undo(context: &McpServer, kept: &KeptSandbox) {
     let ended = super::life::end(context, &kept.record().id, true)
         .and_then(|()| Ok(registry::remove(context.home(), kept)?));
     if let Err(error) = ended {

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Kind, McpTool};
-use crate::context::Context;
 use crate::error::ToolError;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 pub(super) fn tools() -> Vec<McpTool> {
@@ -58,7 +58,7 @@ pub(super) fn guest_path(path: &str) -> Result<(), ToolError> {
 
 /// Copies for one call, which end with it.
 pub(super) fn copying<T>(
-    context: &Context,
+    context: &McpServer,
     interrupt: &Interrupt,
     sandbox: &str,
     copy: impl FnOnce(&Copier<'_>) -> Result<T, ToolError>,
@@ -94,7 +94,7 @@ struct Read {
 async fn read_file(call: Call, wanted: Read) -> Result<String, ToolError> {
     guest_path(&wanted.path)?;
     let most = call.output(wanted.max_bytes)?;
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         copying(context, interrupt, &wanted.sandbox, |copier| {
             let (reads, writes) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
             let source = Source::new(wanted.path.as_bytes(), true);
@@ -106,7 +106,7 @@ async fn read_file(call: Call, wanted: Read) -> Result<String, ToolError> {
                 match part {
                     Ok(part) => Ok(part),
                     // The guest's reason counts more than that nothing came.
-                    Err(error) => Err(sent.err().map_or(error, |error| ToolError::from(error))),
+                    Err(error) => Err(sent.err().map_or(error, ToolError::from)),
                 }
             })
         })
@@ -242,7 +242,7 @@ async fn write_file(call: Call, wanted: WriteFile) -> Result<String, ToolError> 
     let archive = archive(&wanted.path, mode, &content)?;
     let bytes = content.len();
     let path = wanted.path.clone();
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         copying(context, interrupt, &wanted.sandbox, |copier| {
             let (reads, writes) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
             std::thread::scope(|scope| {
@@ -291,7 +291,7 @@ struct List {
 async fn list_directory(call: Call, wanted: List) -> Result<String, ToolError> {
     guest_path(&wanted.path)?;
     let most = wanted.max_entries.unwrap_or(200);
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         copying(context, interrupt, &wanted.sandbox, |copier| {
             let tool = Tool::List { path: wanted.path.as_bytes().into(), most };
             let told = tool_output(copier.launcher, copier.entry, tool, copier.signals)?;
@@ -384,7 +384,8 @@ mod tests {
 
     #[test]
     fn listings_are_one_entry_a_line() {
-        let told = b"3\0f\0644\012\00\0a\nb\0\0l\0777\01\060\0c\0d\0";
+        let told = ["3", "f", "644", "12", "0", "a\nb", "", "l", "777", "1", "60", "c", "d", ""].join("\0");
+        let told = told.as_bytes();
         assert_eq!(
             listing(told, 9),
             "f 644 12 1970-01-01T00:00:00Z a?b\nl 777 1 1970-01-01T00:01:00Z c -> d\n--- cut\n2 of 3 entries; give a \

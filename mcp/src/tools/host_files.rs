@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::files::{copying, guest_path};
 use super::{Kind, McpTool};
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::policy::HostPlace;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 /// Warnings of a copy that are shown.
@@ -59,7 +59,7 @@ struct Copy {
 async fn upload(call: Call, wanted: Copy) -> Result<String, ToolError> {
     guest_path(&wanted.path)?;
     let shown = format!("{} copied to {} of sandbox {}", wanted.host_path, wanted.path, wanted.sandbox);
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         let place = context.policy.readable("host_path", &wanted.host_path)?;
         copying(context, interrupt, &wanted.sandbox, |copier| {
             use std::os::unix::ffi::OsStrExt;
@@ -74,7 +74,7 @@ async fn upload(call: Call, wanted: Copy) -> Result<String, ToolError> {
 async fn download(call: Call, wanted: Copy) -> Result<String, ToolError> {
     guest_path(&wanted.path)?;
     let shown = format!("{} of sandbox {} copied to {}", wanted.path, wanted.sandbox, wanted.host_path);
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         let (place, name) = destination(context, &wanted)?;
         record_shared(context.home(), &File::open(place.dir())?)?;
         copying(context, interrupt, &wanted.sandbox, |copier| {
@@ -108,7 +108,7 @@ async fn download(call: Call, wanted: Copy) -> Result<String, ToolError> {
 
 /// The directory to unpack into, and what the file or directory is called there.
 fn destination(
-    context: &Context,
+    context: &McpServer,
     wanted: &Copy,
 ) -> Result<(HostPlace, monocore_protocol::ByteString), ToolError> {
     use std::os::unix::ffi::OsStrExt;

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, McpTool, lines};
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::images;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 pub(super) fn tools() -> Vec<McpTool> {
@@ -62,7 +62,7 @@ struct List {
 }
 
 async fn list(call: Call, wanted: List) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &Interrupt| {
+    let work = move |context: &McpServer, _: &Interrupt| {
         let images = open_store(context.home())?.list()?;
         let policy = &context.policy.images;
         let is_usable = |image: &&monocore_oci::Image| {

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Kind, McpTool};
-use crate::context::Context;
 use crate::error::ToolError;
+use crate::server::McpServer;
 use crate::work::Call;
 
 const SIGKILL: u8 = 9;
@@ -48,7 +48,7 @@ struct Start {
 }
 
 async fn start(call: Call, wanted: Start) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &_| {
+    let work = move |context: &McpServer, _: &_| {
         let entry = context.find(&wanted.sandbox)?;
         let name = &entry.name;
         if entry.running.is_some() {
@@ -76,7 +76,7 @@ struct Stop {
 }
 
 async fn stop(call: Call, wanted: Stop) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &_| {
+    let work = move |context: &McpServer, _: &_| {
         let entry = context.find(&wanted.sandbox)?;
         if entry.running.is_none() {
             return Ok(format!("sandbox {} is not running", entry.name));
@@ -100,7 +100,7 @@ struct Remove {
 }
 
 async fn remove(call: Call, wanted: Remove) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &_| {
+    let work = move |context: &McpServer, _: &_| {
         let entry = context.find(&wanted.sandbox)?;
         if entry.running.is_some() && !wanted.force {
             return Err(Error::StillRunning(entry.name).into());
@@ -117,7 +117,7 @@ async fn remove(call: Call, wanted: Remove) -> Result<String, ToolError> {
 }
 
 /// Ends a sandbox if it runs, by SIGKILL or as it says itself.
-pub(super) fn end(context: &Context, id: &str, kill: bool) -> Result<(), ToolError> {
+pub(super) fn end(context: &McpServer, id: &str, kill: bool) -> Result<(), ToolError> {
     match registry::find(context.home(), id) {
         Ok(entry) => stop_entry(context, &entry, kill.then_some(SIGKILL), None).map(drop),
         Err(Error::NoSandbox(_)) => Ok(()),
@@ -126,7 +126,7 @@ pub(super) fn end(context: &Context, id: &str, kill: bool) -> Result<(), ToolErr
 }
 
 fn stop_entry(
-    context: &Context,
+    context: &McpServer,
     entry: &SandboxEntry,
     signal: Option<u8>,
     grace_ms: Option<u64>,

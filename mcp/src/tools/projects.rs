@@ -17,10 +17,10 @@ use tokio::sync::watch;
 
 use super::create::Wish;
 use super::{Kind, McpTool, show};
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::images;
 use crate::policy::Policy;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 /// The group of all services of a project.
@@ -202,7 +202,7 @@ async fn up(call: Call, wanted: Up) -> Result<String, ToolError> {
     let step = Arc::new(Mutex::new(String::new()));
     let last = Arc::clone(&step);
     let _told = call.tell(seen, move |_| last.lock().unwrap_or_else(PoisonError::into_inner).clone());
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         let observer = move |event: &ProjectEvent| {
             *step.lock().unwrap_or_else(PoisonError::into_inner) = describe(event);
             told.send_modify(|steps| *steps += 1);
@@ -253,13 +253,13 @@ fn describe(event: &ProjectEvent) -> String {
     format!("{}: {step}", event.service)
 }
 
-fn runner(context: &Context, project: &str) -> ProjectRunner {
+fn runner(context: &McpServer, project: &str) -> ProjectRunner {
     let images = Images::new(context.home()).with_check_before_pull(context.host.before_pull);
     ProjectRunner::new(context.host.launcher.clone(), images, project)
 }
 
 /// The members of a project that tools see as a whole.
-fn own_members(context: &Context, runner: &ProjectRunner) -> Result<Vec<Member>, ToolError> {
+fn own_members(context: &McpServer, runner: &ProjectRunner) -> Result<Vec<Member>, ToolError> {
     let members = runner.members()?;
     if members.iter().any(|member| !context.sees(&member.entry)) {
         let problem =
@@ -288,7 +288,7 @@ struct Down {
 
 async fn down(call: Call, wanted: Down) -> Result<String, ToolError> {
     let project = spec::parse_name(&wanted.project).map_err(|error| ToolError::value("project", error))?;
-    let work = move |context: &Context, _: &Interrupt| {
+    let work = move |context: &McpServer, _: &Interrupt| {
         let runner = runner(context, &project);
         if own_members(context, &runner)?.is_empty() {
             return Ok(format!("project {project} has no sandboxes"));
@@ -313,7 +313,7 @@ struct Status {
 }
 
 async fn status(call: Call, wanted: Status) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &Interrupt| {
+    let work = move |context: &McpServer, _: &Interrupt| {
         let mut entries = context.list()?;
         entries.retain(|entry| match (entry.labels.get(LABEL_PROJECT), &wanted.project) {
             (Some(found), Some(project)) => found == project,

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Kind, McpTool, lines};
-use crate::context::Context;
 use crate::error::ToolError;
 use crate::resources::logs;
+use crate::server::McpServer;
 use crate::work::{Call, Interrupt};
 
 /// The longest command line that is shown, characters.
@@ -122,7 +122,7 @@ struct List {
 }
 
 async fn list(call: Call, wanted: List) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &Interrupt| {
+    let work = move |context: &McpServer, _: &Interrupt| {
         let mut entries = context.list()?;
         entries.retain(|entry| !wanted.running || entry.running.is_some());
         listing(&entries, "no sandboxes; create_sandbox makes one")
@@ -139,7 +139,7 @@ struct Named {
 }
 
 async fn inspect(call: Call, wanted: Named) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &Interrupt| {
+    let work = move |context: &McpServer, _: &Interrupt| {
         let entry = context.find(&wanted.sandbox)?;
         let kept = entry.kept.as_ref().map(monocore_orchestrator::KeptSandbox::record);
         let shown = json!({
@@ -176,7 +176,7 @@ async fn show_logs(call: Call, wanted: Logs) -> Result<String, ToolError> {
         std::time::SystemTime::now().checked_sub(std::time::Duration::from_secs(seconds))
     });
     let tail = wanted.tail.unwrap_or(100);
-    let work = move |context: &Context, interrupt: &Interrupt| {
+    let work = move |context: &McpServer, interrupt: &Interrupt| {
         let entry = context.find(&wanted.sandbox)?;
         let shown = logs(context, &entry, since, tail, most, &|| interrupt.has_come())?;
         let mut text = shown.text;
@@ -203,7 +203,7 @@ struct Stats {
 }
 
 async fn stats(call: Call, wanted: Stats) -> Result<String, ToolError> {
-    let work = move |context: &Context, _: &Interrupt| {
+    let work = move |context: &McpServer, _: &Interrupt| {
         let entries = match &wanted.sandbox {
             Some(name) => vec![context.find(name)?],
             None => context.list()?,
@@ -223,7 +223,7 @@ async fn stats(call: Call, wanted: Stats) -> Result<String, ToolError> {
     call.blocking(None, work).await
 }
 
-fn usage(context: &Context, entry: &SandboxEntry) -> Result<serde_json::Value, ToolError> {
+fn usage(context: &McpServer, entry: &SandboxEntry) -> Result<serde_json::Value, ToolError> {
     let record = entry.running.as_ref().ok_or_else(|| Error::NotRunning(entry.name.clone()))?;
     let stats = ControlClient::connect(context.home(), record)?.stats()?;
     let mut shown = json!({"name": entry.name});

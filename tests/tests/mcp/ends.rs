@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::client::{Client, eventually, plain};
 
 fn running(client: &mut Client, sandbox: &str, seconds: u32) -> String {
-    client.script(sandbox, &format!("ps | grep '[s]leep {seconds}' | wc -l"))
+    client.script(sandbox, &format!("ps | grep '[s]leep {seconds}$' | wc -l"))
 }
 
 #[test]

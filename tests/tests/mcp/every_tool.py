@@ -15,11 +15,11 @@ class Calls:
         self.client = client
         self.names: set[str] = set()
 
-    async def __call__(self, name: str, fails: bool = False, **arguments: object) -> str:
-        self.names.add(name)
-        result = await self.client.call_tool(name, arguments)
+    async def __call__(self, tool: str, /, *, fails: bool = False, **arguments: object) -> str:
+        self.names.add(tool)
+        result = await self.client.call_tool(tool, arguments)
         text = result.content[0].text
-        assert bool(result.is_error) == fails, (name, text)
+        assert bool(result.is_error) == fails, (tool, text)
         return text
 
 

@@ -118,12 +118,12 @@ fn both_eras_are_spoken_over_http() {
 fn others_pages_and_names_are_refused_and_the_server_has_it_too() {
     let socket = World::get().path("mcp-serve.sock");
     let server = Server::start(&["serve", "--port", "0", "--socket", socket.to_str().unwrap(), "--mcp"]);
-    for headers in [
-        &[("Host", "evil.example")][..],
-        &[("Origin", "http://evil.example")],
-        &[("Sec-Fetch-Site", "cross-site")],
+    for (headers, status) in [
+        (&[("Host", "evil.example")][..], 421),
+        (&[("Origin", "http://evil.example")], 403),
+        (&[("Sec-Fetch-Site", "cross-site")], 403),
     ] {
-        assert_eq!(server.post(headers, &json!({})).status, 403, "{headers:?}");
+        assert_eq!(server.post(headers, &json!({})).status, status, "{headers:?}");
     }
     let found = stateless(&server, "tools/list", None, json!({}));
     assert_eq!(found.json["result"]["tools"].as_array().unwrap().len(), 20);

@@ -18,7 +18,7 @@ pub(crate) const FOLLOWERS: usize = 32;
 
 /// Shared by all calls.
 #[derive(Clone, Debug)]
-pub(crate) struct Context(Arc<Shared>);
+pub(crate) struct McpServer(Arc<Shared>);
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) alive: Mutex<Option<mpsc::Sender<()>>>,
 }
 
-impl Context {
+impl McpServer {
     /// A context, and what tells that no work is left once [`Self::end`] was called.
     pub(crate) fn new(host: McpHost, policy: Policy) -> (Self, mpsc::Receiver<()>) {
         let (alive, all_gone) = mpsc::channel(1);
@@ -117,7 +117,7 @@ impl Context {
 /// The right to make sandboxes.
 #[derive(Debug)]
 pub(crate) struct Room<'a> {
-    context: &'a Context,
+    context: &'a McpServer,
     more: usize,
 }
 
@@ -127,7 +127,7 @@ impl Drop for Room<'_> {
     }
 }
 
-impl std::ops::Deref for Context {
+impl std::ops::Deref for McpServer {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
