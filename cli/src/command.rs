@@ -15,9 +15,12 @@ mod events;
 mod exec;
 mod images;
 mod inspect;
+mod install;
 mod load;
 mod logs;
+mod mcp;
 mod mount;
+mod named;
 mod net;
 mod network;
 mod output;
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> ExitCode {
     let result = match command {
         Command::Run(args) => return run::main(*args),
+        Command::Tmp(args) => return run::tmp(*args),
         Command::Create(args) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
         Command::Exec(args) => return exec::main(args),
@@ -115,6 +119,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Events(args) => events::main(&args),
         Command::Compose(args) => return compose::main(args),
         Command::Own(command) => own::main(&command),
+        Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) => install::uninstall(&args),
         Command::Init(args) => project::init(&args),
         Command::Add(args) => project::add(&args),
         Command::Config(args) => project::config(&args),
@@ -137,6 +143,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
         Command::Serve(args) => serve::main(args),
+        Command::Mcp(args) => mcp::main(args),
         Command::Token(command) => token::main(&command),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),

@@ -51,6 +51,14 @@ pub enum Error {
         /// What it did.
         reason: String,
     },
+    /// A file cannot be fetched from a web server.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// Its address.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
     /// Content differs from what its descriptor promises.
     #[error("{what} {expected} failed verification: {reason}; nothing of it was kept")]
     Verification {

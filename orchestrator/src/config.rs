@@ -31,6 +31,7 @@ mod text;
 mod texts;
 mod tree;
 mod validate;
+mod watch;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub use schema::json_schema;
 pub use service::{
     Condition, DEFAULT_RAM_MIB, DependsOn, EnvFile, GroupVolumeMount, NetworkConfig, SecretMount, Service,
 };
+pub(crate) use watch::patterns as watch_patterns;
+pub use watch::{WatchAction, WatchRule};
 
 /// The services of a project and what they share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]

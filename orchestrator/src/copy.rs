@@ -133,6 +133,22 @@ impl Copier<'_> {
         self.run(tool, Input::Fd(input), Output::Discard)?.into_copied()
     }
 
+    /// Makes the files of the tar archive that `write` writes below a directory of the sandbox.
+    ///
+    /// # Errors
+    /// Either side's.
+    pub(crate) fn archive_from(
+        &self,
+        target: &[u8],
+        write: impl FnOnce(File) -> io::Result<()> + Send + 'static,
+    ) -> Result<Copied, Error> {
+        let (reads, writes) = pipe()?;
+        let packer = spawn("pack", move || write(File::from(writes)).map(|()| Copied::default()))?;
+        let tool = Tool::Unpack { path: target.into(), placement: ToolPlacement::Into, owners: self.owners };
+        let said = self.run(tool, Input::Fd(reads), Output::Discard);
+        settle(said, packer)
+    }
+
     fn run(&self, tool: Tool, stdin: Input, stdout: Output) -> Result<Said, Error> {
         let words = Buffer::new(MESSAGE_BYTES);
         let stderr = Output::Writer(Box::new(words.clone()));

@@ -238,6 +238,41 @@ pub enum Error {
         /// The service.
         service: String,
     },
+    /// Files of this host cannot be followed.
+    #[error("cannot watch {}: {problem}", path.display())]
+    Watch {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+    /// A sandbox that runs cannot publish a port.
+    #[error("publishing port {}/{}: {problem}", port.guest_port, port.protocol.name())]
+    PortFailed {
+        /// The port.
+        port: PublishedPort,
+        /// Why.
+        problem: String,
+    },
+    /// A sandbox does not publish this port.
+    #[error("sandbox {name} publishes nothing at {}:{}/{}", port.address, port.host_port, port.protocol.name())]
+    NoPort {
+        /// The sandbox's name.
+        name: String,
+        /// The port.
+        port: PublishedPort,
+    },
+    /// A service has several sandboxes where one is needed.
+    #[error("service {service} has several sandboxes: name one of {names}")]
+    Replicas {
+        /// The service.
+        service: String,
+        /// The names of its sandboxes.
+        names: String,
+    },
+    /// A group that a project does not make itself is not there.
+    #[error("there is no group {0}: make it with `monocore network create {0}`")]
+    NoExternalGroup(String),
     /// A project's configuration has faults.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),

@@ -202,6 +202,18 @@ pub fn prune(home: &Home) -> Result<Vec<String>, Error> {
     Ok(removed)
 }
 
+/// Removes the groups that nobody made by name and whose members are all gone: a process was killed before the last one left
+/// its group. The caller holds the registry's lock.
+pub(crate) fn sweep(home: &Home) {
+    let left = |group: &GroupRecord| group.members.iter().any(|member| exists(home, &member.id));
+    let groups = read_all(home).unwrap_or_default();
+    for group in groups.iter().filter(|group| !group.kept && !left(group)) {
+        if let Err(error) = erase(home, group.project.as_deref(), &group.name) {
+            tracing::warn!(%error, "a group without members stays");
+        }
+    }
+}
+
 /// Makes the sandbox a member of each group of `wanted`; groups that there are not are made. Who is a member keeps the address.
 /// The caller holds the registry's lock.
 ///

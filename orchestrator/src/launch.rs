@@ -10,7 +10,9 @@ use crate::plan::DiskPlace;
 use crate::sandbox::{LaunchedSandbox, Sandbox};
 use crate::session::Streams;
 use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec};
-use crate::{Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, registry};
+use crate::{
+    Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, registry, run_dir,
+};
 
 /// Starts sandboxes below one state directory.
 #[derive(Clone, Debug)]
@@ -82,8 +84,8 @@ impl Launcher {
         life: &Life,
     ) -> Result<Sandbox, Error> {
         let mut network = kept.record().spec.network.clone();
-        if let NetworkRecord::Ours { ports, .. } = &life.run_dir().record().network {
-            network.publish.clone_from(ports);
+        if let NetworkRecord::Ours { .. } = life.run_dir().record().network {
+            network.publish = run_dir::ports(life.run_dir().path());
             network.publish_exposed = false;
         }
         let published = Published::bind(&network, &[])?;

@@ -66,7 +66,8 @@ pub use orchestrator::{LogRetentionPolicy, Orchestrator, ProjectSource};
 pub use plan::{Plan, RootFiles};
 pub use project::{
     Change, DownOptions, Instance, LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE, Member, Need, PlannedStep,
-    ProjectEvent, ProjectPlan, ProjectRunner, ServiceStep, UpOptions, instances,
+    ProjectEvent, ProjectPlan, ProjectRunner, ProjectWatch, ServiceStep, UpOptions, WatchObserver, WatchStop,
+    find_service, instances,
 };
 pub use publish::Published;
 pub use receipts::Receipts;
@@ -74,6 +75,7 @@ pub use registry::SandboxEntry;
 pub use run_dir::{LogRecord, NetworkRecord, Record, RunDir, RunRecord};
 pub use sandbox::{Ended, LaunchedSandbox};
 pub use sockets::{HostSocket, PublishedSocket};
+pub use sources::record as record_shared;
 pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;

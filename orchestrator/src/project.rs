@@ -12,6 +12,9 @@ mod lock;
 mod member;
 mod plan;
 mod stop;
+mod sync;
+mod update;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,9 +23,10 @@ pub use desired::instances;
 pub use event::{ProjectEvent, ServiceStep};
 pub use execute::UpOptions;
 pub use labels::{LABEL_GROUPS, LABEL_PROJECT, LABEL_SERVICE};
-pub use member::{Instance, Member, Need};
+pub use member::{Instance, Member, Need, find_service};
 pub use plan::{Change, PlannedStep, ProjectPlan};
 pub use stop::DownOptions;
+pub use watch::{ProjectWatch, WatchObserver, WatchStop};
 
 use crate::{Error, Images, Launcher};
 

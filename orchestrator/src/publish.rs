@@ -3,6 +3,8 @@
 //! So a port that is taken is told before there is a machine, and a sandbox that can be found has its ports: those the system
 //! chose are known before anything about it is written down.
 
+mod sys;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -55,6 +57,19 @@ impl Published {
         });
         bound.collect()
     }
+}
+
+/// Binds a port for a machine that runs already, which makes no system call of its own for it.
+///
+/// # Errors
+/// The port cannot be bound.
+pub(crate) fn open_live(port: PublishedPort) -> Result<(PublishedPort, OwnedFd), Error> {
+    let fail = |source: std::io::Error| Error::Publish { port, source };
+    let (bound, socket) = open(port).map_err(|errno| fail(errno.into()))?;
+    if port.protocol == Protocol::Udp {
+        sys::tell_targets(&socket, port.address.is_ipv4()).map_err(fail)?;
+    }
+    Ok((bound, socket))
 }
 
 /// Adds the ports of `exposed` that are not in `wanted` yet, each at a free port of loopback. What the image says is hostile.

@@ -20,6 +20,8 @@ use crate::spec::{GroupMembership, NetworkMode, NetworkSpec};
 use crate::{Error, JoinedGroup, Published, groups, names, registry, state};
 
 pub(crate) const RECORD: &str = "sandbox.json";
+/// The ports, where they are others than the record says: the record is locked and stays as it was written.
+const PORTS: &str = "ports.json";
 /// The largest record read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -276,7 +278,33 @@ pub(crate) fn held_record(dir: &Path) -> Option<Record> {
 }
 
 fn read_record(dir: &Path) -> Option<Record> {
-    serde_json::from_slice(&state::read_bounded(&dir.join(RECORD), MAX_RECORD).ok()?).ok()
+    let mut record: Record =
+        serde_json::from_slice(&state::read_bounded(&dir.join(RECORD), MAX_RECORD).ok()?).ok()?;
+    if let NetworkRecord::Ours { ports, .. } = &mut record.network
+        && let Ok(text) = state::read_bounded(&dir.join(PORTS), MAX_RECORD)
+        && let Ok(changed) = serde_json::from_slice(&text)
+    {
+        *ports = changed;
+    }
+    Some(record)
+}
+
+/// The ports of the sandbox in `dir` as they are bound now.
+pub(crate) fn ports(dir: &Path) -> Vec<PublishedPort> {
+    match read_record(dir).map(|record| record.network) {
+        Some(NetworkRecord::Ours { ports, .. }) => ports,
+        _ => Vec::new(),
+    }
+}
+
+/// Writes down that the ports of the sandbox in `dir` are others than at its start.
+///
+/// # Errors
+/// The file cannot be written; the old one is untouched.
+pub(crate) fn write_ports(dir: &Path, ports: &[PublishedPort]) -> Result<(), Error> {
+    let path = dir.join(PORTS);
+    let text = serde_json::to_vec(ports).map_err(|error| Error::file("write", &path)(error.into()))?;
+    state::write_whole(&path, &text)
 }
 
 fn write_record(path: &Path, record: &Record) -> Result<File, Error> {

@@ -45,6 +45,15 @@ pub(crate) async fn guard(State(context): State<ApiServer>, mut request: Request
     response
 }
 
+/// Refuses who may only look.
+pub(crate) async fn needs_run(request: Request, next: Next) -> Response {
+    let scope = request.extensions().get::<Access>().map_or(Scope::Read, |access| access.0);
+    match require(scope, Scope::Run) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
 fn count(context: &ApiServer, status: u16) {
     let mut answered = context.requests.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     *answered.entry(status).or_default() += 1;

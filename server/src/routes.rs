@@ -70,8 +70,38 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
         .routes(routes!(metrics::metrics))
 }
 
+/// Routes of another crate, behind the checks of Host, Origin and token. They need the scope run.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// Where, such as `/mcp`.
+    pub path: &'static str,
+    /// The routes, as from their own root.
+    pub router: Router,
+    /// Nothing else is served.
+    pub alone: bool,
+}
+
 /// The whole server without its sockets.
-pub(crate) fn router(context: ApiServer) -> Router {
+pub(crate) fn router(context: ApiServer, mounted: Option<Mounted>) -> Router {
+    let router = match &mounted {
+        Some(mounted) if mounted.alone => Router::new(),
+        _ => own_routes(),
+    };
+    let router = match mounted {
+        Some(Mounted { path, router: inner, .. }) => {
+            // Also a GET may show what commands wrote.
+            let inner = inner.layer(middleware::from_fn(guard::needs_run));
+            router.nest_service(path, inner)
+        }
+        None => router,
+    };
+    router
+        .fallback(async || ApiError::new(ErrorCode::NotFound, "no such path; see /openapi.json"))
+        .layer(middleware::from_fn_with_state(context.clone(), guard::guard))
+        .with_state(context)
+}
+
+fn own_routes() -> Router<ApiServer> {
     let (router, _) = api().split_for_parts();
     router
         .route("/openapi.json", get(dashboard::openapi))
@@ -79,12 +109,9 @@ pub(crate) fn router(context: ApiServer) -> Router {
         .route("/docs", get(dashboard::docs))
         .route("/shell", get(dashboard::shell))
         .route("/assets/{name}", get(dashboard::asset))
-        .fallback(async || ApiError::new(ErrorCode::NotFound, "no such path; see /openapi.json"))
         .method_not_allowed_fallback(async || {
             ApiError::new(ErrorCode::MethodNotAllowed, "the path has no such method; see /openapi.json")
         })
-        .layer(middleware::from_fn_with_state(context.clone(), guard::guard))
-        .with_state(context)
 }
 
 /// The sandbox that a path names.

@@ -13,5 +13,13 @@ mod library;
 mod life;
 #[path = "project/peers.rs"]
 mod peers;
+#[path = "project/ports.rs"]
+mod ports;
+#[path = "project/stack.rs"]
+mod stack;
 #[path = "project/support.rs"]
 mod support;
+#[path = "project/verbs.rs"]
+mod verbs;
+#[path = "project/watch.rs"]
+mod watch;

@@ -14,6 +14,7 @@ use monocore_fs::FsHandle;
 use monocore_hypervisor::memory::{self, Backing};
 use monocore_hypervisor::{GuestRam, Hypervisor, VcpuStart, Vm, layout};
 use monocore_legacy::{Cmos, ExitDevice, KeyboardController, Serial, SystemControl};
+use monocore_proxy::PortsHandle;
 use monocore_spec::{SPEC_VERSION, TimelineEntry, VmExit, VmSpec};
 use vm_memory::GuestMemoryBackend;
 
@@ -51,6 +52,7 @@ pub struct Machine<H: Hypervisor> {
     attachments: Attachments,
     /// The file device's window and the way to its shares.
     shares: Option<(usize, FsHandle)>,
+    ports: Option<PortsHandle>,
     counted: Counted,
 }
 
@@ -78,11 +80,24 @@ impl<H: Hypervisor> Machine<H> {
         let made = devices::make_all(spec, &mut attachments)?;
         let of_shares = |(window, made): (usize, &devices::Made)| Some((window, made.shares.clone()?));
         let shares = made.iter().enumerate().find_map(of_shares);
+        let ports = made.iter().find_map(|made| made.ports.clone());
         let counted = Counted::of(&made);
         let (starts, starter) = StartQueue::new().map_err(Error::os("eventfd"))?;
         devices::add(&mut bus, &vm, &ram, spec.kernel.kicks, made, &attachments, &starter)?;
         outcome.record("built".into());
-        Ok(Self { vcpus, bus: Arc::new(bus), vm, ram, boot, outcome, starts, attachments, shares, counted })
+        Ok(Self {
+            vcpus,
+            bus: Arc::new(bus),
+            vm,
+            ram,
+            boot,
+            outcome,
+            starts,
+            attachments,
+            shares,
+            ports,
+            counted,
+        })
     }
 
     /// Starts the vCPUs, each on a thread of its own.
@@ -124,6 +139,7 @@ impl<H: Hypervisor> Machine<H> {
             threads,
             control,
             shares,
+            ports: self.ports,
             counted: self.counted,
             starts: Some(self.starts),
             bus: self.bus,
@@ -149,6 +165,7 @@ pub struct Running<H: Hypervisor> {
     /// Gone once nobody waits any more, so that no vCPU waits for a device's start either.
     starts: Option<StartQueue>,
     shares: Option<Shares>,
+    ports: Option<PortsHandle>,
     counted: Counted,
     bus: Arc<Bus>,
     outcome: Arc<Outcome>,
@@ -160,6 +177,11 @@ impl<H: Hypervisor> Running<H> {
     /// Ends the machine from other threads.
     pub fn handle(&self) -> MachineHandle {
         MachineHandle::new(Arc::clone(&self.outcome))
+    }
+
+    /// The published ports of the machine, if its network has some; for any thread.
+    pub fn ports(&self) -> Option<&PortsHandle> {
+        self.ports.as_ref()
     }
 
     /// The shares of the machine's file device, if it has one; for any thread.

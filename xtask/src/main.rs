@@ -13,6 +13,7 @@ mod fuzz;
 mod guest;
 mod kernel;
 mod packages;
+mod postgres;
 mod process;
 mod project;
 mod registry;

@@ -123,12 +123,17 @@ fn busybox(work: &Path) -> Result<PathBuf> {
     Ok(tar)
 }
 
-fn debian_python(work: &Path) -> Result<PathBuf> {
+/// The name of this machine's release of Debian.
+pub(crate) fn debian_codename() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let codename = codename.context("/etc/os-release names no VERSION_CODENAME")?;
+    codename.map(str::to_owned).context("/etc/os-release names no VERSION_CODENAME")
+}
+
+fn debian_python(work: &Path) -> Result<PathBuf> {
+    let codename = debian_codename()?;
     let tar = work.join("debian-python.tar");
-    let options = ["--quiet", "--variant=minbase", "--include=python3-minimal", codename];
+    let options = ["--quiet", "--variant=minbase", "--include=python3-minimal", &codename];
     run(command("mmdebstrap", options).arg(&tar))?;
     Ok(tar)
 }

@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
-use monocore_spec::{Cidr, JailMode, Protocol};
+use monocore_spec::{Cidr, JailMode, Protocol, PublishedPort};
 
 mod inside;
+mod mcp;
 mod vhost_user;
 mod volume;
 
@@ -22,6 +23,7 @@ use super::project::{
 };
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use mcp::McpArgs;
 pub(super) use vhost_user::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
 
@@ -39,10 +41,12 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a command in a new sandbox
     Run(Box<RunArgs>),
+    /// Open a shell, or run a command, in a sandbox of which nothing stays
+    Tmp(Box<super::run::TmpArgs>),
     /// Make a sandbox without starting it
     #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
     Create(Box<RunArgs>),
-    /// Start sandboxes that do not run
+    /// Start sandboxes that do not run, or run a script of a service: SERVICE:SCRIPT
     Start(StartArgs),
     /// Run one more command in a running sandbox
     Exec(ExecArgs),
@@ -94,6 +98,10 @@ pub(super) enum Command {
     /// Set up monocore on this machine
     #[command(subcommand, name = "self")]
     Own(super::own::SelfCommand),
+    /// Make a program of this user's of a command of an image, or of a script of a service
+    Install(super::install::InstallArgs),
+    /// Remove programs that `install` made
+    Uninstall(super::install::UninstallArgs),
     /// Write a first monocore.toml
     Init(InitArgs),
     /// Add a service to a project's monocore.toml
@@ -120,7 +128,7 @@ pub(super) enum Command {
     Remove(RemoveArgs),
     /// Remove the sandboxes of a project with its named volumes
     Clean(ProjectArgs),
-    /// List the published ports of a running sandbox, or tell where one of its ports is
+    /// List the published ports of a running sandbox, tell where one of its ports is, add and remove ports
     Port(PortArgs),
     /// Look at a running sandbox's network
     #[command(subcommand)]
@@ -143,6 +151,8 @@ pub(super) enum Command {
     Image(ImageCommand),
     /// Serve the REST API and the dashboard
     Serve(ServeArgs),
+    /// Serve sandboxes as tools to an agent (Model Context Protocol), on standard input and output
+    Mcp(McpArgs),
     /// Manage the tokens of the REST API
     #[command(subcommand)]
     Token(TokenCommand),
@@ -163,7 +173,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct NamesArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
 }
@@ -173,7 +183,7 @@ pub(super) struct InspectSandboxArgs {
     /// How to write the result: json, or a Go template such as '{{.State.Status}}'
     #[arg(short, long, value_name = "FORMAT", default_value_t = Format::Json)]
     pub(super) format: Format,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
 }
@@ -222,7 +232,7 @@ pub(super) struct ExecArgs {
     /// User [default: the sandbox's]
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub(super) user: Option<String>,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandbox: String,
     /// The command and its arguments, which are passed on untouched
@@ -293,7 +303,7 @@ pub(super) struct RmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandbox: String,
     /// Go on until the sandbox ends
@@ -312,7 +322,7 @@ pub(super) struct LogsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
-    /// Name, ID, or unique ID prefix; all that run when there is none
+    /// Name, ID, unique ID prefix, or service of the project here; all that run when there is none
     #[arg(value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
     /// Accepted as in Docker: figures are always read once
@@ -380,7 +390,7 @@ pub(super) enum MountCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MountAddArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     /// What to mount and where, as for `run -v`: SOURCE:TARGET, with :ro for read-only
     #[arg(value_name = "MOUNT", value_parser = spec::parse_volume)]
@@ -389,7 +399,7 @@ pub(super) struct MountAddArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MountRmArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     /// Where it is in the sandbox
     pub(super) target: String,
@@ -397,20 +407,71 @@ pub(super) struct MountRmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MountLsArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     pub(super) sandbox: String,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct PortArgs {
-    /// The sandbox: name, ID, or unique ID prefix
-    #[arg(value_name = "NAME")]
-    pub(super) sandbox: String,
+    #[command(subcommand)]
+    pub(super) command: Option<PortCommand>,
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) sandbox: Option<String>,
     /// One of its ports
     #[arg(value_name = "PORT[/PROTO]", value_parser = parse_guest_port)]
     pub(super) port: Option<(u16, Protocol)>,
+    #[command(flatten)]
+    pub(super) output: FormatArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortCommand {
+    /// Publish ports of a running sandbox, until it is stopped
+    Add(PortChangeArgs),
+    /// Close published ports of a running sandbox; connections stay
+    Rm(PortRmArgs),
+    /// List the published ports of a running sandbox
+    Ls(PortLsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortChangeArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// Ports, as for `run -p`: [ADDRESS:][HOST]:GUEST[/udp], a range on both sides, or one number for both
+    #[arg(value_name = "PORT", required = true, value_parser = spec::parse_publish)]
+    pub(super) ports: Vec<Vec<PublishedPort>>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortRmArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
+    /// Ports: [ADDRESS:]HOST[:GUEST][/udp]
+    #[arg(value_name = "PORT", required = true, value_parser = parse_closed_port)]
+    pub(super) ports: Vec<Vec<PublishedPort>>,
+}
+
+/// A place on this host; the guest's port is 0 where it does not matter.
+fn parse_closed_port(text: &str) -> Result<Vec<PublishedPort>, String> {
+    let mut ports = spec::parse_publish(text).map_err(|error| error.to_string())?;
+    if !text.contains(':') {
+        ports.iter_mut().for_each(|port| port.guest_port = 0);
+    }
+    Ok(ports)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortLsArgs {
+    /// Name, ID, unique ID prefix, or service of the project here
+    #[arg(value_name = "NAME")]
+    pub(super) sandbox: String,
     #[command(flatten)]
     pub(super) output: FormatArgs,
 }
@@ -423,7 +484,7 @@ pub(super) enum NetCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// The sandbox: name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
     /// How decisions are written; times are UTC
@@ -575,7 +636,7 @@ pub(super) enum NetworkCommand {
     Inspect(NetworksArgs),
     /// Remove groups that have no running member
     #[command(visible_alias = "remove")]
-    Rm(NetworksArgs),
+    Rm(NetworkRmArgs),
     /// Remove every group without members
     Prune,
 }
@@ -607,6 +668,15 @@ pub(super) struct NetworksArgs {
     /// [PROJECT/]NAME
     #[arg(required = true, value_name = "NETWORK", value_parser = spec::parse_group_name)]
     pub(super) networks: Vec<(Option<String>, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetworkRmArgs {
+    #[command(flatten)]
+    pub(super) chosen: NetworksArgs,
+    /// Be content if a group is not there
+    #[arg(short, long)]
+    pub(super) force: bool,
 }
 
 fn parse_subnet(text: &str) -> Result<Cidr, String> {
@@ -659,6 +729,12 @@ pub(super) struct ServeArgs {
     /// Ask for a token on loopback, too
     #[arg(long)]
     pub(super) require_token: bool,
+    /// Serve tools for agents at /mcp, too (Model Context Protocol)
+    #[arg(long)]
+    pub(super) mcp: bool,
+    /// What agents may ask for at /mcp; `monocore mcp --print-policy` shows all keys
+    #[arg(long, value_name = "FILE", requires = "mcp")]
+    pub(super) mcp_policy: Option<PathBuf>,
     /// Requests a second for each token, and for each address from the network; 0 for any number
     #[arg(long, value_name = "NUMBER", default_value_t = RATE_LIMIT)]
     pub(super) rate_limit: u32,

@@ -13,8 +13,8 @@ use monocore_orchestrator::{
 
 use super::args::AttachArgs;
 use super::logs::Printer;
-use super::output;
 use super::terminal::RawMode;
+use super::{named, output};
 
 /// The code of a sandbox that went without a word: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -33,7 +33,7 @@ pub(super) fn main(args: AttachArgs) -> ExitCode {
         // Before any thread, so that every signal comes here.
         let signals = Signals::block()?;
         let home = Home::locate()?;
-        let entry = registry::find(&home, &args.sandbox)?;
+        let entry = named::find(&home, &args.sandbox)?;
         let kept = kept(&entry)?;
         if entry.running.is_none() {
             return Err(Error::NotRunning(entry.name.clone()).into());

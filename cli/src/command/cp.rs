@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use monocore_orchestrator::copy::{Copied, Copier, Source};
 use monocore_orchestrator::session::Signals;
-use monocore_orchestrator::{Home, Launcher, registry, this_program};
+use monocore_orchestrator::{Home, Launcher, this_program};
 
 use super::args::CpArgs;
-use super::output;
+use super::{named, output};
 
 /// One side of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) fn main(args: &CpArgs) -> anyhow::Result<()> {
     // Before any thread, so that every signal comes here.
     let signals = Signals::block()?;
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let entry = registry::find(&launcher.home, &sandbox)?;
+    let entry = named::find(&launcher.home, &sandbox)?;
     let copier = Copier { launcher: &launcher, entry: &entry, signals: &signals, owners: args.archive };
     let copied = match (&from, &to) {
         (Side::Guest { path, .. }, Side::Stream) => {

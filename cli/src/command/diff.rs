@@ -1,12 +1,12 @@
 //! `diff`: what a sandbox changed in its image's files.
 
 use monocore_orchestrator::session::Signals;
-use monocore_orchestrator::{Home, Launcher, registry, this_program, tool_output};
+use monocore_orchestrator::{Home, Launcher, this_program, tool_output};
 use monocore_protocol::Tool;
 use serde::Serialize;
 
 use super::args::DiffArgs;
-use super::output;
+use super::{named, output};
 
 /// One change.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub(super) fn main(args: &DiffArgs) -> anyhow::Result<()> {
     // Before any thread, so that every signal comes here.
     let signals = Signals::block()?;
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let entry = registry::find(&launcher.home, &args.sandbox)?;
+    let entry = named::find(&launcher.home, &args.sandbox)?;
     let changes = parse(&tool_output(&launcher, &entry, Tool::Changes, &signals)?);
     output::listing(args.output.format, &changes, |changes| {
         changes.iter().map(|change| format!("{} {}\n", change.kind, change.path)).collect()

@@ -3,7 +3,7 @@
 use monocore_orchestrator::{ControlClient, Error, Home, SandboxEntry, registry};
 
 use super::args::{KillArgs, NamesArgs, StopArgs};
-use super::output;
+use super::{named, output};
 
 /// The code of a sandbox that went without a word: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -12,7 +12,7 @@ pub(super) fn stop(args: &StopArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     let names = args.selection.resolve(&home, |entry| entry.running.is_some())?;
     each(&names, |wanted| {
-        let entry = registry::find(&home, wanted)?;
+        let entry = named::find(&home, wanted)?;
         // As in Docker, stopping what does not run changes nothing.
         if entry.running.is_some() {
             stop_one(&home, &entry, args)?;
@@ -50,7 +50,7 @@ pub(super) fn kill(args: &KillArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     let names = args.selection.resolve(&home, |entry| entry.running.is_some())?;
     each(&names, |wanted| {
-        let record = registry::running(&home, wanted)?;
+        let record = named::running(&home, wanted)?;
         let client = ControlClient::connect(&home, &record)?;
         // SIGKILL leaves nothing to a guest that does not answer: its machine goes, too.
         match args.signal.number() {
@@ -64,7 +64,7 @@ pub(super) fn kill(args: &KillArgs) -> anyhow::Result<()> {
 pub(super) fn wait(args: &NamesArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     each(&args.sandboxes, |wanted| {
-        let entry = registry::find(&home, wanted)?;
+        let entry = named::find(&home, wanted)?;
         let code = match &entry.running {
             None => entry.state.exit_code.unwrap_or(0),
             Some(record) => {

@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use monocore_orchestrator::session::{Input, KeyedInput, Outcome, SessionError, Signals, Streams, Terminal};
 use monocore_orchestrator::spec::{parse_env, read_env_file};
-use monocore_orchestrator::{ControlClient, ExecCall, Home, registry};
+use monocore_orchestrator::{ControlClient, ExecCall, Home};
 use monocore_protocol::ByteString;
 
 use super::args::ExecArgs;
 use super::terminal::RawMode;
-use super::{output, run};
+use super::{named, output, run};
 
 /// The status of a command that was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -29,7 +29,7 @@ pub(super) fn main(args: ExecArgs) -> ExitCode {
 fn exec(args: ExecArgs) -> anyhow::Result<u8> {
     let home = Home::locate()?;
     let env = environment(&args)?;
-    let record = registry::running(&home, &args.sandbox)?;
+    let record = named::running(&home, &args.sandbox)?;
     let client = ControlClient::connect(&home, &record)?;
     let mut command = args.command;
     if command.first().is_some_and(|word| word == "--") {

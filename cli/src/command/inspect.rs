@@ -3,13 +3,14 @@
 pub(super) mod docker;
 
 use monocore_oci::{Image, ImageConfig, LayerInfo};
-use monocore_orchestrator::{Home, KeptSandbox, SandboxEntry, registry};
+use monocore_orchestrator::{Home, KeptSandbox, SandboxEntry};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::args::{Format, InspectArgs, InspectSandboxArgs};
 use super::end;
 use super::images::Row;
+use super::named;
 use super::output::{self, Table};
 use super::store;
 
@@ -50,7 +51,7 @@ pub(super) fn sandboxes(args: &InspectSandboxArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     let mut found = Vec::with_capacity(args.sandboxes.len());
     let each = end::each(&args.sandboxes, |wanted| {
-        found.push(shown(&home, &registry::find(&home, wanted)?)?);
+        found.push(shown(&home, &named::find(&home, wanted)?)?);
         Ok(())
     });
     // What was found is shown, whatever was not.

@@ -4,9 +4,10 @@ use std::io::{self, ErrorKind, Write};
 use std::time::SystemTime;
 
 use anyhow::Context;
-use monocore_orchestrator::{Home, LogEntry, LogSelection, LogStream, SelectedLog, registry, spec};
+use monocore_orchestrator::{Home, LogEntry, LogSelection, LogStream, SelectedLog, spec};
 
 use super::args::LogsArgs;
+use super::named;
 
 /// How many of the last lines are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) fn parse_since(text: &str) -> Result<SystemTime, String> {
 
 pub(super) fn main(args: &LogsArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    let entry = registry::find(&home, &args.sandbox)?;
+    let entry = named::find(&home, &args.sandbox)?;
     let kept = entry.kept.as_ref().with_context(|| {
         format!("sandbox {} runs in the foreground: its output is where it was started", entry.name)
     })?;

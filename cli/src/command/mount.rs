@@ -1,10 +1,11 @@
 //! `mount add`, `mount rm` and `mount ls`.
 
 use monocore_orchestrator::spec::MountSource;
-use monocore_orchestrator::{ControlClient, Error, Home, LiveMount, SandboxEntry, registry};
+use monocore_orchestrator::{ControlClient, Error, Home, LiveMount, SandboxEntry};
 use serde::Serialize;
 
 use super::args::{MountAddArgs, MountCommand, MountLsArgs, MountRmArgs};
+use super::named;
 use super::output::{self, Table};
 
 /// A mount as listings show it.
@@ -35,12 +36,12 @@ fn rm(args: &MountRmArgs) -> anyhow::Result<()> {
 }
 
 fn client(home: &Home, wanted: &str) -> Result<ControlClient, Error> {
-    ControlClient::connect(home, &registry::running(home, wanted)?)
+    ControlClient::connect(home, &named::running(home, wanted)?)
 }
 
 fn ls(args: &MountLsArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    let entry = registry::find(&home, &args.sandbox)?;
+    let entry = named::find(&home, &args.sandbox)?;
     let mut rows = from_the_start(&entry);
     if let Some(record) = &entry.running {
         rows.extend(ControlClient::connect(&home, record)?.mounts()?.into_iter().map(Row::from));

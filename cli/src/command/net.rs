@@ -5,10 +5,11 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
-use monocore_orchestrator::{Home, Receipts, registry};
+use monocore_orchestrator::{Home, Receipts};
 use serde::Deserialize;
 
 use super::args::{NetCommand, TailArgs, TailFormat};
+use super::named;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -41,7 +42,7 @@ pub(super) fn main(command: &NetCommand) -> anyhow::Result<()> {
 /// Ends with the sandbox, or with the reader of this process's output.
 fn tail(args: &TailArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
-    let record = registry::running(&home, &args.sandbox)?;
+    let record = named::running(&home, &args.sandbox)?;
     let mut receipts = Receipts::follow(&home, &record)?;
     let mut stdout = io::stdout().lock();
     while let Some(lines) = receipts.next_lines().context("reading receipts")? {

@@ -1,5 +1,7 @@
 //! `self`: monocore on this machine.
 
+mod update;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -17,6 +19,10 @@ const WANTS: &str = "default.target.wants";
 pub(super) enum SelfCommand {
     /// Start sandboxes with this machine whose restart policy is `always` or `unless-stopped`
     StartOnBoot(StartOnBootArgs),
+    /// Replace this program by the one that is published, after its SHA-256 was verified
+    Update(update::UpdateArgs),
+    /// Remove this program and its systemd units; with --data everything else, too
+    Uninstall(update::UninstallArgs),
     /// Start those sandboxes now, as the unit of `start-on-boot` does
     #[command(hide = true)]
     StartRestartable,
@@ -35,6 +41,8 @@ pub(super) struct StartOnBootArgs {
 pub(super) fn main(command: &SelfCommand) -> anyhow::Result<()> {
     match command {
         SelfCommand::StartOnBoot(args) => start_on_boot(args),
+        SelfCommand::Update(args) => update::update(args),
+        SelfCommand::Uninstall(args) => update::uninstall(args),
         SelfCommand::StartRestartable => start_restartable(),
     }
 }
@@ -93,6 +101,11 @@ impl Units {
         self.0.join(WANTS).join(UNIT)
     }
 
+    /// The files of the unit.
+    fn files(&self) -> [PathBuf; 2] {
+        [self.link(), self.unit()]
+    }
+
     /// Writes the unit and enables it, which is a link in a directory of its target's.
     fn write(&self, unit: &str) -> anyhow::Result<()> {
         let (path, link) = (self.unit(), self.link());
@@ -106,7 +119,7 @@ impl Units {
     }
 
     fn remove(&self) -> anyhow::Result<()> {
-        for path in [self.link(), self.unit()] {
+        for path in self.files() {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 other => other.with_context(|| format!("cannot remove {}", path.display()))?,

@@ -1,9 +1,9 @@
 //! `pause` and `unpause`.
 
-use monocore_orchestrator::{ControlClient, Error, Home, registry};
+use monocore_orchestrator::{ControlClient, Error, Home};
 
 use super::args::NamesArgs;
-use super::{end, output};
+use super::{end, named, output};
 
 pub(super) fn pause(args: &NamesArgs) -> anyhow::Result<()> {
     each(args, ControlClient::pause)
@@ -17,7 +17,7 @@ pub(super) fn unpause(args: &NamesArgs) -> anyhow::Result<()> {
 fn each(args: &NamesArgs, ask: impl Fn(&ControlClient) -> Result<(), Error>) -> anyhow::Result<()> {
     let home = Home::locate()?;
     end::each(&args.sandboxes, |wanted| {
-        let record = registry::running(&home, wanted)?;
+        let record = named::running(&home, wanted)?;
         ask(&ControlClient::connect(&home, &record)?)?;
         output::print(&format!("{wanted}\n"))
     })

@@ -1,19 +1,28 @@
-//! `port`: where on this machine a running sandbox's ports are published.
+//! `port`: where on this machine a running sandbox's ports are published; `port add` and `port rm`.
 
 use std::net::SocketAddr;
 
 use anyhow::bail;
-use monocore_orchestrator::{Home, NetworkRecord, registry};
+use monocore_orchestrator::{ControlClient, Home, NetworkRecord};
 use monocore_spec::{Protocol, PublishedPort};
 
-use super::args::PortArgs;
-use super::output;
+use super::args::{Format, PortArgs, PortChangeArgs, PortCommand, PortRmArgs};
+use super::{named, output};
 
 pub(super) fn main(args: &PortArgs) -> anyhow::Result<()> {
-    let record = registry::running(&Home::locate()?, &args.sandbox)?;
+    match &args.command {
+        Some(PortCommand::Add(change)) => add(change),
+        Some(PortCommand::Rm(change)) => rm(change),
+        Some(PortCommand::Ls(list)) => show(&list.sandbox, None, list.output.format),
+        None => show(args.sandbox.as_deref().unwrap_or_default(), args.port, args.output.format),
+    }
+}
+
+fn show(sandbox: &str, port: Option<(u16, Protocol)>, format: Format) -> anyhow::Result<()> {
+    let record = named::running(&Home::locate()?, sandbox)?;
     let ports = published(&record.name, &record.network)?;
-    let Some((number, protocol)) = args.port else {
-        return output::listing(args.output.format, ports, |ports| {
+    let Some((number, protocol)) = port else {
+        return output::listing(format, ports, |ports| {
             ports.iter().map(|port| format!("{} -> {}\n", guest(port), host(port))).collect()
         });
     };
@@ -21,9 +30,29 @@ pub(super) fn main(args: &PortArgs) -> anyhow::Result<()> {
     if found.is_empty() {
         bail!("port {number}/{} of sandbox {} is not published", protocol.name(), record.name);
     }
-    output::listing(args.output.format, &found, |found| {
-        found.iter().map(|port| format!("{}\n", host(port))).collect()
-    })
+    output::listing(format, &found, |found| found.iter().map(|port| format!("{}\n", host(port))).collect())
+}
+
+/// Publishes ports; each is told as it is bound.
+fn add(args: &PortChangeArgs) -> anyhow::Result<()> {
+    let home = Home::locate()?;
+    let record = named::running(&home, &args.sandbox)?;
+    published(&record.name, &record.network)?;
+    for port in args.ports.iter().flatten() {
+        let port = ControlClient::connect(&home, &record)?.add_port(*port)?;
+        output::print(&format!("{} -> {}\n", guest(&port), host(&port)))?;
+    }
+    Ok(())
+}
+
+fn rm(args: &PortRmArgs) -> anyhow::Result<()> {
+    let home = Home::locate()?;
+    let record = named::running(&home, &args.sandbox)?;
+    published(&record.name, &record.network)?;
+    for port in args.ports.iter().flatten() {
+        ControlClient::connect(&home, &record)?.remove_port(*port)?;
+    }
+    Ok(())
 }
 
 /// The ports of the sandbox `name`, if it can have any.

@@ -6,7 +6,9 @@ mod config;
 mod down;
 mod init;
 mod lines;
+mod live;
 mod log;
+mod restarts;
 mod script;
 mod status;
 mod tree;
@@ -25,12 +27,13 @@ pub(in crate::command) use config::{main as config, show as show_config};
 pub(in crate::command) use down::{clean, down, members_of, remove};
 pub(in crate::command) use init::{add, init};
 pub(in crate::command) use log::{main as log, show as show_log};
-pub(in crate::command) use script::main as run_script;
+pub(in crate::command) use script::{main as run_script, start as start_script};
 pub(in crate::command) use status::main as status;
 pub(in crate::command) use tree::main as tree;
 pub(in crate::command) use up::{apply, create, main as up};
 
 use super::args::{Format, RegistryArgs};
+use super::output::Bars;
 use super::store;
 use lines::Lines;
 
@@ -39,7 +42,14 @@ use lines::Lines;
 /// # Errors
 /// There is no file, or it has faults: all of them are told at once.
 pub(in crate::command) fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
-    let options = LoadOptions {
+    let project = read(&load_options(args))?;
+    project.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(project)
+}
+
+/// What the flags and this process's environment say about reading a project.
+pub(in crate::command) fn load_options(args: &ProjectArgs) -> LoadOptions {
+    LoadOptions {
         files: args.file.clone(),
         project_name: args.more.project_name.clone(),
         project_dir: args.more.project_directory.clone(),
@@ -49,10 +59,7 @@ pub(in crate::command) fn load(args: &ProjectArgs) -> anyhow::Result<Project> {
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-    };
-    let project = read(&options)?;
-    project.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    Ok(project)
+    }
 }
 
 /// The project's name: as the flag says, else the file's.
@@ -68,11 +75,12 @@ pub(in crate::command) fn name(args: &ProjectArgs) -> anyhow::Result<String> {
 }
 
 /// Work on the project `name`, told line by line.
-fn runner(name: &str, lines: Option<Lines>, registry: &RegistryArgs) -> anyhow::Result<ProjectRunner> {
+fn runner(name: &str, lines: Option<&Lines>, registry: &RegistryArgs) -> anyhow::Result<ProjectRunner> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let images = store::images(&launcher.home, registry, lines.is_none());
+    let bars = lines.map_or_else(|| Bars::new(true), Lines::bars);
+    let images = store::images_with(&launcher.home, registry, bars);
     let runner = ProjectRunner::new(launcher, images, name);
-    Ok(match lines {
+    Ok(match lines.cloned() {
         Some(lines) => runner.with_observer(Arc::new(move |event| lines.event(event))),
         None => runner,
     })
@@ -83,5 +91,5 @@ fn runner(name: &str, lines: Option<Lines>, registry: &RegistryArgs) -> anyhow::
 /// # Errors
 /// As [`name`].
 pub(in crate::command) fn told(files: &ProjectArgs) -> anyhow::Result<ProjectRunner> {
-    runner(&name(files)?, Some(Lines::new(Format::Table)), &RegistryArgs::default())
+    runner(&name(files)?, Some(&Lines::new(Format::Table)), &RegistryArgs::default())
 }

@@ -3,7 +3,7 @@
 use monocore_orchestrator::{Error, Home, SandboxEntry, SandboxStatus, registry};
 
 use super::args::RmArgs;
-use super::{end, output};
+use super::{end, named, output};
 
 const SIGKILL: u8 = 9;
 
@@ -11,7 +11,7 @@ pub(super) fn main(args: &RmArgs) -> anyhow::Result<()> {
     let home = Home::locate()?;
     let names = args.selection.resolve(&home, |entry| args.force || entry.running.is_none())?;
     end::each(&names, |wanted| {
-        match registry::find(&home, wanted) {
+        match named::find(&home, wanted) {
             Err(Error::NoSandbox(_)) if args.force => return Ok(()),
             found => remove(&home, &found?, args.force)?,
         }

@@ -4,6 +4,7 @@ mod args;
 mod convert;
 mod foreign;
 mod life;
+mod tmp;
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +24,8 @@ use super::terminal::RawMode;
 use super::{OUR_FAILURE, create, output, store};
 
 pub(crate) use args::RunArgs;
+pub(crate) use tmp::TmpArgs;
+pub(in crate::command) use tmp::main as tmp;
 
 pub(super) fn main(args: RunArgs) -> ExitCode {
     match run(args) {

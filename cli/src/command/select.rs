@@ -10,7 +10,7 @@ use monocore_orchestrator::{Home, SandboxEntry, registry};
 #[derive(Clone, Debug, Default, Args)]
 #[group(required = true, multiple = true)]
 pub(super) struct Selection {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(super) sandboxes: Vec<String>,
     /// Take every sandbox that the verb can change

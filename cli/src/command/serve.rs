@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use monocore_api::{HostCheck, HostReport, Verdict, VersionInfo};
+use monocore_mcp::Policy;
 use monocore_orchestrator::{Error, Home, Launcher, this_program};
-use monocore_server::{ServerHost, ServerOptions, install_unit, serve, unit_text};
+use monocore_server::{ServerHost, ServerOptions, install_unit, serve_mounted, unit_text};
 
 use super::args::{RATE_LIMIT, ServeArgs};
-use super::{doctor, output, store};
+use super::{doctor, mcp, output, store};
 
 /// The Unix socket, in the server's part of the state directory.
 const SOCKET: &str = "monocore.sock";
@@ -36,9 +37,10 @@ pub(super) fn main(args: ServeArgs) -> anyhow::Result<()> {
         private: args.private,
         rate_limit: args.rate_limit,
     };
-    let host = ServerHost { version: version(), report, before_pull };
     let launcher = Launcher { home, program: this_program().to_owned() };
-    serve(launcher, host, &options, |places| {
+    let policy = args.mcp_policy.as_deref().map_or_else(|| Ok(Policy::default()), Policy::read)?;
+    let mounted = args.mcp.then(|| mcp::mounted(launcher.clone(), policy, false));
+    serve_mounted(launcher, host(), &options, mounted, |places| {
         let lines: String = places.iter().map(|place| format!("listening on {place}\n")).collect();
         // A closed standard output keeps nobody from connecting.
         let _ = output::print(&lines);
@@ -64,7 +66,12 @@ fn private_server(name: &str) -> Option<rustix::process::Pid> {
     rustix::process::Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 0)?)
 }
 
-fn before_pull() -> Result<(), Error> {
+/// What a server is told of this program.
+pub(super) fn host() -> ServerHost {
+    ServerHost { version: version(), report, before_pull }
+}
+
+pub(super) fn before_pull() -> Result<(), Error> {
     store::can_run()
 }
 
@@ -102,9 +109,12 @@ fn unit(args: &ServeArgs) -> anyhow::Result<()> {
         (Some(address), _) => option("--listen", address.to_string()),
         (None, _) => option("--port", args.port.to_string()),
     }
-    for (name, path) in
-        [("--socket", &args.socket), ("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key)]
-    {
+    for (name, path) in [
+        ("--socket", &args.socket),
+        ("--tls-cert", &args.tls_cert),
+        ("--tls-key", &args.tls_key),
+        ("--mcp-policy", &args.mcp_policy),
+    ] {
         if let Some(path) = path {
             words.extend([name.to_owned(), absolute(path)?]);
         }
@@ -112,9 +122,8 @@ fn unit(args: &ServeArgs) -> anyhow::Result<()> {
     if args.rate_limit != RATE_LIMIT {
         words.extend(["--rate-limit".to_owned(), args.rate_limit.to_string()]);
     }
-    if args.require_token {
-        words.push("--require-token".to_owned());
-    }
+    let flags = [("--require-token", args.require_token), ("--mcp", args.mcp)];
+    words.extend(flags.iter().filter(|(_, given)| *given).map(|(flag, _)| (*flag).to_owned()));
     if args.print_unit {
         return output::print(&unit_text(&program, &words));
     }

@@ -1,5 +1,6 @@
 //! `shell`: a shell in a running sandbox.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
@@ -13,10 +14,7 @@ const SCRIPT: &str = "[ -n \"$SHELL\" ] && command -v \"$SHELL\" >/dev/null 2>&1
                       command -v bash >/dev/null 2>&1 && exec bash; exec sh";
 
 pub(super) fn main(args: ShellArgs) -> ExitCode {
-    let command = match args.shell {
-        Some(shell) => vec![shell],
-        None => ["sh", "-c", SCRIPT].map(Into::into).to_vec(),
-    };
+    let command = command(args.shell);
     exec::main(ExecArgs {
         interactive: true,
         // A script that is piped in needs no terminal.
@@ -31,4 +29,12 @@ pub(super) fn main(args: ShellArgs) -> ExitCode {
         sandbox: args.sandbox,
         command,
     })
+}
+
+/// The words that open `shell`, or else the best one there is.
+pub(super) fn command(shell: Option<OsString>) -> Vec<OsString> {
+    match shell {
+        Some(shell) => vec![shell],
+        None => ["sh", "-c", SCRIPT].map(Into::into).to_vec(),
+    }
 }

@@ -10,9 +10,15 @@ use monocore_orchestrator::{
 
 use super::args::{StartArgs, StopArgs};
 use super::attach::AttachOptions;
-use super::{attach, end, output, run};
+use super::{attach, end, named, output, project, run};
 
 pub(super) fn main(args: &StartArgs) -> ExitCode {
+    // No sandbox's name has a colon.
+    if let [word] = &args.selection.sandboxes[..]
+        && word.contains(':')
+    {
+        return project::start_script(word);
+    }
     let started =
         if args.attach || args.interactive { start_attached(args) } else { start_all(args).map(|()| 0) };
     match started {
@@ -37,7 +43,7 @@ fn start_attached(args: &StartArgs) -> anyhow::Result<u8> {
     };
     let signals = Signals::block()?;
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let entry = registry::find(&launcher.home, wanted)?;
+    let entry = named::find(&launcher.home, wanted)?;
     let kept = attach::kept(&entry)?;
     let mut log = LogReader::open_at_end(&launcher.home, kept)?;
     if entry.running.is_none() {
@@ -53,7 +59,7 @@ fn start_all(args: &StartArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_none())?;
     end::each(&names, |wanted| {
-        let entry = registry::find(&launcher.home, wanted)?;
+        let entry = named::find(&launcher.home, wanted)?;
         // As in Docker, starting what runs changes nothing.
         if entry.running.is_none() {
             start(&launcher, &entry)?;
@@ -66,7 +72,7 @@ pub(super) fn restart(args: &StopArgs) -> anyhow::Result<()> {
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
     let names = args.selection.resolve(&launcher.home, |entry| entry.running.is_some())?;
     end::each(&names, |wanted| {
-        let entry = registry::find(&launcher.home, wanted)?;
+        let entry = named::find(&launcher.home, wanted)?;
         let kept = entry.kept.as_ref().with_context(|| format!("sandbox {wanted} ends with its command"))?;
         if entry.running.is_some() {
             end::stop_one(&launcher.home, &entry, args)?;

@@ -4,6 +4,7 @@ use monocore_orchestrator::{ControlClient, Home, MachineCounters, SandboxStats, 
 use serde::Serialize;
 
 use super::args::StatsArgs;
+use super::named;
 use super::output::{self, Table};
 
 #[derive(Debug, Default, Serialize)]
@@ -143,7 +144,7 @@ pub(super) fn main(args: &StatsArgs) -> anyhow::Result<()> {
     let records = if args.sandboxes.is_empty() {
         registry::list(&home)?.into_iter().filter_map(|entry| entry.running).collect()
     } else {
-        let running = |wanted: &String| registry::running(&home, wanted);
+        let running = |wanted: &String| named::running(&home, wanted);
         args.sandboxes.iter().map(running).collect::<Result<Vec<_>, _>>()?
     };
     let mut rows = Vec::with_capacity(records.len());

@@ -19,9 +19,14 @@ pub(super) fn open(home: &Home) -> anyhow::Result<Store> {
 
 /// Images as the flags say; progress is shown on a terminal unless `quiet`.
 pub(super) fn images(home: &Home, registry: &RegistryArgs, quiet: bool) -> Images {
+    images_with(home, registry, Bars::new(quiet))
+}
+
+/// The same, with `bars` for the progress.
+pub(super) fn images_with(home: &Home, registry: &RegistryArgs, bars: Bars) -> Images {
     Images::new(home)
         .with_registry(registry_options(registry), registry.insecure)
-        .with_progress(Arc::new(Bars::new(quiet)))
+        .with_progress(Arc::new(bars))
         .with_check_before_pull(can_run)
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use monocore_orchestrator::session::Signals;
-use monocore_orchestrator::{Error, Home, Launcher, registry, this_program, tool_output};
+use monocore_orchestrator::{Error, Home, Launcher, this_program, tool_output};
 use monocore_protocol::{PROCESS_FIELDS, Tool};
 
 use super::args::TopArgs;
+use super::named;
 use super::output::{self, Table};
 
 /// Clock ticks a second; part of the kernel's interface.
@@ -21,7 +22,7 @@ pub(super) fn main(args: &TopArgs) -> anyhow::Result<()> {
     // Before any thread, so that every signal comes here.
     let signals = Signals::block()?;
     let launcher = Launcher { home: Home::locate()?, program: this_program().to_owned() };
-    let entry = registry::find(&launcher.home, &args.sandbox)?;
+    let entry = named::find(&launcher.home, &args.sandbox)?;
     if entry.running.is_none() {
         return Err(Error::NotRunning(entry.name).into());
     }

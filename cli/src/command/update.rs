@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use monocore_orchestrator::{Home, registry};
 
 use super::args::UpdateArgs;
-use super::{end, output};
+use super::{end, named, output};
 
 pub(super) fn main(args: &UpdateArgs) -> anyhow::Result<()> {
     if args.memory.is_none() && args.cpus.is_none() && args.restart.is_none() {
@@ -12,7 +12,7 @@ pub(super) fn main(args: &UpdateArgs) -> anyhow::Result<()> {
     }
     let home = Home::locate()?;
     end::each(&args.sandboxes, |wanted| {
-        let entry = registry::find(&home, wanted)?;
+        let entry = named::find(&home, wanted)?;
         let kept = entry.kept.as_ref().with_context(|| {
             format!("sandbox {} runs in the foreground: it ends with its command", entry.name)
         })?;

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_spec::Protocol;
-use monocore_virtio::{Interest, Poller, ServiceError};
+use monocore_virtio::{Poller, ServiceError};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
 use crate::engine::Engine;
+use crate::ports::{Ports, PortsHandle};
 use crate::publish::Listener;
 use crate::sys::pktinfo::{self, Local};
-use crate::token::{TOKEN_LISTENER, raw_token};
 
 /// Connections or datagrams of one port before others come.
 pub(crate) const TURN: usize = 64;
@@ -62,9 +63,7 @@ type Ends = (SocketAddr, SocketAddr);
 /// All published ports, and the clients of those that know no connections.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
-    listeners: Vec<Listener>,
-    /// Ports that the poller watches, by number.
-    watched: Vec<bool>,
+    ports: Ports,
     /// Ports that could not accept, and when they are watched again.
     resting: Vec<usize>,
     accept_again: Option<Instant>,
@@ -79,25 +78,29 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     pub(crate) fn new(listeners: Vec<Listener>) -> Self {
-        Self { listeners, ..Self::default() }
+        Self { ports: Ports::new(listeners), ..Self::default() }
     }
 
     /// One more, before it begins.
     pub(crate) fn add(&mut self, listener: Listener) {
-        self.listeners.push(listener);
+        self.ports.push(listener);
+    }
+
+    /// The way to add and remove ports later.
+    pub(crate) fn handle(&self) -> PortsHandle {
+        self.ports.handle()
     }
 
     /// Where ports are bound on this host, and where they lead.
     pub(crate) fn published(&self) -> Vec<(SocketAddr, u16)> {
-        self.listeners.iter().map(|listener| (listener.address, listener.guest_port)).collect()
+        self.ports.published()
     }
 
     /// Watches every port in a new poller.
     pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
-        self.watched = vec![false; self.listeners.len()];
         self.resting.clear();
         self.accept_again = None;
-        (0..self.listeners.len()).try_for_each(|index| self.watch(poller, index, true))
+        self.ports.begin(poller).map_err(ServiceError::host("watching the published ports"))
     }
 
     pub(crate) fn reset(&mut self) {
@@ -107,27 +110,17 @@ impl Inbound {
     }
 
     /// Watches port number `index` for clients, or leaves it alone.
-    pub(crate) fn watch(&mut self, poller: &Poller, index: usize, watched: bool) -> Result<(), ServiceError> {
-        let (Some(listener), Some(before)) = (self.listeners.get(index), self.watched.get_mut(index)) else {
-            return Ok(());
-        };
-        let changed = match (std::mem::replace(before, watched), watched) {
-            (false, true) => {
-                poller.add(&listener.socket, raw_token(TOKEN_LISTENER, index as u64), Interest::Read)
-            }
-            (true, false) => poller.remove(&listener.socket),
-            _ => Ok(()),
-        };
-        changed.map_err(ServiceError::host("watching a published port"))
+    pub(crate) fn watch(&self, index: usize, watched: bool) -> Result<(), ServiceError> {
+        self.ports.watch(index, watched).map_err(ServiceError::host("watching a published port"))
     }
 
     /// Watches ports again that could not accept a moment ago.
-    pub(crate) fn turn(&mut self, poller: &Poller, now: Instant) -> Result<(), ServiceError> {
+    pub(crate) fn turn(&mut self, now: Instant) -> Result<(), ServiceError> {
         if self.accept_again.is_none_or(|at| at > now) {
             return Ok(());
         }
         self.accept_again = None;
-        std::mem::take(&mut self.resting).into_iter().try_for_each(|index| self.watch(poller, index, true))
+        std::mem::take(&mut self.resting).into_iter().try_for_each(|index| self.watch(index, true))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -137,15 +130,15 @@ impl Inbound {
     /// The port of a poller's token, by number, with its protocol and where it leads.
     pub(crate) fn port(&self, bits: u64) -> Option<(usize, Protocol, u16)> {
         let index = usize::try_from(bits).ok()?;
-        self.listeners.get(index).map(|listener| (index, listener.protocol, listener.guest_port))
+        self.ports.get(index).map(|listener| (index, listener.protocol, listener.guest_port))
     }
 
     /// Where an answer of the guest to a client of a UDP port goes; nothing where it is not one.
-    pub(crate) fn answer(&mut self, ends: (SocketAddr, SocketAddr), now: Instant) -> Option<Answer<'_>> {
+    pub(crate) fn answer(&mut self, ends: (SocketAddr, SocketAddr), now: Instant) -> Option<Answer> {
         let client = self.clients.get_mut(&ends).filter(|client| client.until > now)?;
         client.until = now + LIFETIME;
-        let listener = self.listeners.get(client.listener)?;
-        Some(Answer { socket: &listener.socket, to: client.address, from: client.local })
+        let listener = self.ports.get(client.listener)?;
+        Some(Answer { listener, to: client.address, from: client.local })
     }
 
     /// The next connection to the TCP port `index`. A connection that cannot be accepted stays in the kernel's queue and keeps the
@@ -156,11 +149,10 @@ impl Inbound {
     pub(crate) fn accept(
         &mut self,
         engine: &mut Engine,
-        poller: &Poller,
         index: usize,
         now: Instant,
     ) -> Result<Arrival<OwnedFd>, ServiceError> {
-        let Some(listener) = self.listeners.get(index) else { return Ok(Arrival::Nothing) };
+        let Some(listener) = self.ports.get(index) else { return Ok(Arrival::Nothing) };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (socket, client) = match acceptfrom_with(&listener.socket, flags) {
             Ok((socket, client)) => (socket, client.and_then(|client| SocketAddr::try_from(client).ok())),
@@ -168,7 +160,7 @@ impl Inbound {
             Err(error) if is_of_a_connection(error) => return Ok(Arrival::Refused),
             Err(error) => {
                 tracing::warn!(%error, port = %listener.address, "a published port cannot accept now");
-                self.watch(poller, index, false)?;
+                self.watch(index, false)?;
                 self.resting.push(index);
                 self.accept_again.get_or_insert(now + ACCEPT_AGAIN);
                 return Ok(Arrival::Nothing);
@@ -183,7 +175,7 @@ impl Inbound {
     /// The next datagram of the UDP port `index`: how many of [`datagram`](Self::datagram)'s bytes it has.
     pub(crate) fn receive(&mut self, engine: &mut Engine, index: usize, now: Instant) -> Arrival<usize> {
         self.datagram.resize(MAX_DATAGRAM, 0);
-        let Some(listener) = self.listeners.get(index) else { return Arrival::Nothing };
+        let Some(listener) = self.ports.get(index) else { return Arrival::Nothing };
         let received = match pktinfo::receive(&listener.socket, &mut self.datagram) {
             Ok(received) => received,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Arrival::Refused,
@@ -270,15 +262,15 @@ fn is_of_a_connection(error: Errno) -> bool {
 }
 
 /// Where an answer goes, and the address of this host that it comes from.
-pub(crate) struct Answer<'a> {
-    socket: &'a OwnedFd,
+pub(crate) struct Answer {
+    listener: Arc<Listener>,
     to: SocketAddr,
     from: Option<Local>,
 }
 
-impl Answer<'_> {
+impl Answer {
     pub(crate) fn send(self, payload: &[u8]) {
         // Lost, as datagrams are.
-        let _ = pktinfo::send(self.socket, payload, self.to, self.from);
+        let _ = pktinfo::send(&self.listener.socket, payload, self.to, self.from);
     }
 }

@@ -36,6 +36,7 @@ use crate::engine::Engine;
 use crate::inbound::{Inbound, MAX_DATAGRAM};
 use crate::parts::{self, Parts, ProxyError};
 use crate::peers::Peers;
+use crate::ports::PortsHandle;
 use crate::token::{
     TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_ECHO, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER,
     TOKEN_PEER_LINE, TOKEN_PEER_LINK, TOKEN_TCP, split,
@@ -97,6 +98,11 @@ impl Nat {
     pub fn join(&mut self, groups: &[GroupAddress], line: OwnedFd) {
         self.engine.peers = Peers::new(groups.to_vec(), line);
         self.link.group_addresses = self.engine.peers.own().collect();
+    }
+
+    /// The way to add and remove published ports while the device runs.
+    pub fn ports(&self) -> PortsHandle {
+        self.inbound.handle()
     }
 
     /// Where published ports are bound: this host's address and the guest's port.
@@ -351,7 +357,7 @@ impl Endpoint for Nat {
         let (mut io, parts) = parts!(nat, receiver, poller);
         parts.tcp.turn(&mut io)?;
         parts.udp.turn(&mut io)?;
-        parts.inbound.turn(io.poller, io.now)?;
+        parts.inbound.turn(io.now)?;
         io.dns.turn(io.engine, io.poller, io.now);
         for reply in std::mem::take(&mut io.dns.replies) {
             io.link.datagram(io.receiver, reply.to.server, reply.to.guest, &reply.bytes)?;

@@ -35,6 +35,7 @@ use crate::inbound::Inbound;
 use crate::parts::{self, Parts, ProxyError};
 use crate::peers::Peers;
 use crate::policy::{Decision, Reason};
+use crate::ports::PortsHandle;
 use crate::sockets::{Begun, dial};
 use crate::token::{
     TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, TOKEN_FLOW, TOKEN_HOST, TOKEN_LISTENER, TOKEN_PEER_LINE,
@@ -113,6 +114,11 @@ impl Tsi {
     /// Makes the guest a member of `groups`; `line` leads to the supervisor. Before the device starts.
     pub fn join(&mut self, groups: &[GroupAddress], line: OwnedFd) {
         self.engine.peers = Peers::new(groups.to_vec(), line);
+    }
+
+    /// The way to add and remove published ports while the device runs.
+    pub fn ports(&self) -> PortsHandle {
+        self.inbound.handle()
     }
 
     /// Where published ports are bound: this host's address and the guest's port.
@@ -194,7 +200,7 @@ impl Front for Tsi {
         let dialed = match frame.op {
             Op::Connect => self.dial(frame.local, frame.remote, poller)?,
             // It counts already.
-            Op::Accept => return self.accept(frame.id, poller),
+            Op::Accept => return self.accept(frame.id),
             _ => return Err(Errno::PROTO),
         };
         self.engine.opened();
@@ -214,7 +220,7 @@ impl Front for Tsi {
         self.engine.closed();
     }
 
-    fn open(&mut self, channel: Channel, frame: &[u8; FRAME_BYTES], poller: &Poller) -> Result<(), Errno> {
+    fn open(&mut self, channel: Channel, frame: &[u8; FRAME_BYTES], _: &Poller) -> Result<(), Errno> {
         let frame = Frame::parse(frame).ok_or(Errno::PROTO)?;
         let protocol = match frame.op {
             Op::Listen if frame.local.port() != 0 => Protocol::Tcp,
@@ -228,7 +234,7 @@ impl Front for Tsi {
         if frame.local.port() != 0 {
             self.bound.entry((protocol, frame.local.port())).or_default().push(channel);
         }
-        self.resume_port(protocol, frame.local.port(), poller);
+        self.resume_port(protocol, frame.local.port());
         Ok(())
     }
 
@@ -249,7 +255,7 @@ impl Front for Tsi {
         }
     }
 
-    fn closed(&mut self, channel: Channel, poller: &Poller) {
+    fn closed(&mut self, channel: Channel, _: &Poller) {
         let Some(socket) = self.sockets.remove(&channel) else { return };
         let key = (socket.protocol, socket.local.port());
         if let Some(bound) = self.bound.get_mut(&key) {
@@ -260,7 +266,7 @@ impl Front for Tsi {
         }
         self.flows.remove_all_of(&mut self.engine, channel);
         self.waiting.drop_all_of(&mut self.engine, channel);
-        self.resume_port(socket.protocol, socket.local.port(), poller);
+        self.resume_port(socket.protocol, socket.local.port());
     }
 
     fn ready(
@@ -272,7 +278,7 @@ impl Front for Tsi {
         let now = Instant::now();
         match split(ready.token) {
             (TOKEN_FLOW, bits) => self.flow_ready(bits, channels, poller, now),
-            (TOKEN_LISTENER, bits) => self.port_ready(bits, channels, poller, now),
+            (TOKEN_LISTENER, bits) => self.port_ready(bits, channels, now),
             (TOKEN_HOST, _) => {
                 self.engine.host_changed();
                 self.flows.remove_host(&mut self.engine);
@@ -297,7 +303,7 @@ impl Front for Tsi {
         let now = Instant::now();
         self.announce(channels)?;
         self.turn_flows(channels, poller, now)?;
-        self.inbound.turn(poller, now)?;
+        self.inbound.turn(now)?;
         self.dns.turn(&mut self.engine, poller, now);
         self.send_answers(channels)
     }

@@ -43,6 +43,7 @@ pub struct Ready {
 }
 
 /// What a worker watches, level-triggered.
+#[derive(Debug)]
 pub struct Poller {
     epoll: ReadySet,
 }
@@ -56,6 +57,14 @@ impl Poller {
         let epoll = ReadySet::new()?;
         epoll.add(stop, STOP, Interest::Read)?;
         Ok(Self { epoll })
+    }
+
+    /// Another handle of the same poller, for a thread that adds and removes descriptors while the worker waits.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { epoll: self.epoll.try_clone()? })
     }
 
     /// Adds a queue's doorbell. Every kick is reported once; nobody needs to clear it.

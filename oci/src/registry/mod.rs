@@ -9,6 +9,7 @@ mod blob;
 mod certificates;
 mod challenge;
 mod credentials;
+mod download;
 mod endpoint;
 mod retry;
 mod send;
@@ -27,6 +28,7 @@ use crate::hash::digest_of;
 use crate::manifest::{ACCEPT, DOCUMENT_BYTES, Descriptor};
 use crate::reference::Reference;
 
+pub use download::download;
 use endpoint::Endpoint;
 use send::{Ask, Http};
 

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest silence within an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const REDIRECTS: usize = 10;
+pub(super) const REDIRECTS: usize = 10;
 /// So much of an error's text is read.
 const ERROR_BYTES: usize = 16 << 10;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Condition, ConfigErrors, DependsOn, EnvFile, Group, GroupEnv, GroupVolume, GroupVolumeMount, Healthcheck,
-    Monocore, NamedVolume, NetworkConfig, Secret, Service,
+    Monocore, NamedVolume, NetworkConfig, Secret, Service, WatchRule,
 };
 
 /// Collects a [`Monocore`].
@@ -290,6 +290,13 @@ impl ServiceBuilder {
     #[must_use]
     pub fn script(mut self, name: impl Into<String>, line: impl Into<String>) -> Self {
         self.0.scripts.insert(name.into(), line.into());
+        self
+    }
+
+    /// Adds files of this host that `up --watch` follows.
+    #[must_use]
+    pub fn watch(mut self, rule: WatchRule) -> Self {
+        self.0.watch.push(rule);
         self
     }
 

@@ -8,7 +8,7 @@ use super::tree::{Entry, Node, Place, Scalar, Table, Value};
 /// The keys of a file.
 const ROOT: [&str; 7] = ["name", "service", "group", "volume", "secret", "include", "network"];
 /// Keys of a service that are lists; one value alone is a list of it.
-const LISTS: [&str; 19] = [
+const LISTS: [&str; 20] = [
     "group",
     "args",
     "ports",
@@ -28,6 +28,7 @@ const LISTS: [&str; 19] = [
     "ulimits",
     "entrypoint",
     "envs",
+    "watch",
 ];
 /// Other spellings of keys.
 const PLURALS: [(&str, &str); 10] = [

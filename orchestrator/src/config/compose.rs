@@ -3,6 +3,7 @@
 //! A key that has a meaning here is translated. One that changes nothing for a virtual machine is passed over, with a
 //! warning if the user could count on it. Every other key is refused by its name and line. Networks become groups.
 
+mod develop;
 mod mounts;
 mod ports;
 mod service;
@@ -192,7 +193,8 @@ impl Translation {
             let path = format!("{key}.{field}");
             match field.as_str() {
                 "internal" => group.set("internal", at, node),
-                "name" | "labels" | "attachable" | "enable_ipv4" | "enable_ipv6" => {}
+                "name" => group.set("group_name", at, node),
+                "labels" | "attachable" | "enable_ipv4" | "enable_ipv6" => {}
                 "driver"
                     if node.is_null() || matches!(node.as_text(), Some("bridge" | "overlay" | "default")) => {
                 }
@@ -201,7 +203,14 @@ impl Translation {
                     self.warn(&at, &path, "monocore chooses the addresses of a group");
                 }
                 "external" if is_false(&node) => {}
-                "external" => self.refuse(&at, &path, "networks of Docker are not reached"),
+                "external" if node.as_table().is_some() => {
+                    // The old form names the network.
+                    if let Some(name) = node.as_table().and_then(|table| table.get("name")) {
+                        group.set("group_name", at.clone(), name.clone());
+                    }
+                    group.set("external", at.clone(), Node::text(&at, "true"));
+                }
+                "external" => group.set("external", at, node),
                 _ => self.unknown(&at, &key, &field, &["name", "driver", "internal", "labels", "external"]),
             }
         }

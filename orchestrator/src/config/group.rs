@@ -18,6 +18,12 @@ pub struct Group {
     /// Members reach each other and nothing else, unless a service sets `network.reach`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
+    /// The group exists already, made by `network create` or another project's members, and is not this project's own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
+    /// The name of an external group, where it is another one here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_name: Option<String>,
     /// Directories of the host that members may mount.
     #[serde(rename = "volume", skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<GroupVolume>,
@@ -49,7 +55,15 @@ pub struct GroupEnv {
 
 impl Default for Group {
     fn default() -> Self {
-        Self { name: String::new(), local_only: true, internal: false, volumes: Vec::new(), envs: Vec::new() }
+        Self {
+            name: String::new(),
+            local_only: true,
+            internal: false,
+            external: false,
+            group_name: None,
+            volumes: Vec::new(),
+            envs: Vec::new(),
+        }
     }
 }
 

@@ -256,6 +256,8 @@ fn activate(config: &mut Monocore, profiles: &[String]) -> Vec<ConfigError> {
     let (active, inactive): (Vec<_>, Vec<_>) = all.into_iter().partition(|service| {
         everything
             || service.profiles.is_empty()
+            // As Compose has it, the empty profile is active.
+            || service.profiles.iter().any(String::is_empty)
             || service.profiles.iter().any(|profile| profiles.contains(profile))
     });
     let mut errors = Vec::new();

@@ -54,6 +54,7 @@ fn subject(key: &str, node: &Node) -> Option<String> {
     match (&node.value, key) {
         (Value::Table(table), "group_volumes") => named(table, "path"),
         (Value::Table(table), "env_file") => named(table, "path"),
+        (Value::Table(table), "watch") => named(table, "path"),
         (Value::Table(table), "secrets") => named(table, "target").or_else(|| named(table, "source")),
         (Value::Table(table), _) => named(table, "name"),
         (Value::Scalar(_, text), "envs") => Some(text.split('=').next().unwrap_or(text).to_owned()),

@@ -1,9 +1,10 @@
 //! A project: a configuration, its name and its directory.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{ConfigError, ConfigErrors, Monocore};
+use crate::Error;
 
 /// A configuration in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,14 @@ pub struct LoadOptions {
     pub environment: BTreeMap<String, String>,
 }
 
+impl LoadOptions {
+    /// Whether there is a project file to read: one is named, or the directory or a parent has one.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        super::find::files(self).is_ok()
+    }
+}
+
 impl Project {
     /// A project whose configuration a program built.
     ///
@@ -63,5 +72,23 @@ impl Project {
             config,
             warnings: Vec::new(),
         })
+    }
+    /// `path` of this host, absolute or as seen from the project's directory, `~/` from the home directory.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        let home = self.environment.get("HOME").map(String::as_str);
+        super::texts::absolute(&self.dir, Path::new(path), home)
+    }
+
+    /// Sets how many sandboxes `service` has.
+    ///
+    /// # Errors
+    /// There is no such service, or so many of it are not possible.
+    pub fn scale(&mut self, service: &str, replicas: u16) -> Result<(), Error> {
+        let Some(found) = self.config.services.iter_mut().find(|other| other.name == service) else {
+            return Err(Error::NoService { project: self.name.clone(), service: service.to_owned() });
+        };
+        found.replicas = replicas;
+        Ok(self.config.validate()?)
     }
 }

@@ -126,6 +126,8 @@ fn group(reading: &mut Reading, entry: &Entry) -> Group {
         name: entry.key.clone(),
         local_only: fields.flag("local_only").unwrap_or(true),
         internal: fields.flag("internal").unwrap_or(false),
+        external: fields.flag("external").unwrap_or(false),
+        group_name: fields.text("group_name"),
         ..Group::default()
     };
     let network = fields.flag(MARK).unwrap_or(false);

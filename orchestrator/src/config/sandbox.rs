@@ -123,11 +123,16 @@ impl Service {
         let links = self.links.iter().filter_map(|link| link.split_once(':'));
         let links: BTreeMap<_, _> =
             links.map(|(service, name)| (name.to_ascii_lowercase(), service.to_ascii_lowercase())).collect();
-        let membership = |group: &String| GroupMembership {
-            project: Some(project.name.clone()),
-            aliases: aliases.clone(),
-            links: links.clone(),
-            ..GroupMembership::new(group)
+        let membership = |group: &String| {
+            let external = project.config.group(group).filter(|group| group.external);
+            let name = external.and_then(|group| group.group_name.as_ref()).unwrap_or(group);
+            GroupMembership {
+                // Groups without a project are those that `network create` makes.
+                project: external.is_none().then(|| project.name.clone()),
+                aliases: aliases.clone(),
+                links: links.clone(),
+                ..GroupMembership::new(name)
+            }
         };
         self.groups.iter().map(membership).collect()
     }

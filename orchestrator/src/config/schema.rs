@@ -66,6 +66,10 @@ pub fn json_schema() -> Value {
     for key in ["allow", "deny"] {
         replace(&mut schema["$defs"]["NetworkConfig"]["properties"], key, "#/$defs/texts");
     }
+    for key in ["ignore", "include"] {
+        replace(&mut schema["$defs"]["WatchRule"]["properties"], key, "#/$defs/texts");
+    }
+    schema["$defs"]["WatchRule"]["required"] = json!(["path"]);
     schema["$defs"]["Service"]["required"] = json!(["name"]);
     for (name, required) in [
         ("Group", json!(["name"])),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Healthcheck, ServiceBuilder, serial};
+use super::{Healthcheck, ServiceBuilder, WatchRule, serial};
 
 /// Guest RAM of a service that names none, MiB.
 pub const DEFAULT_RAM_MIB: u32 = 1024;
@@ -82,6 +82,9 @@ pub struct Service {
     /// Named shell scripts; `start` is the command when there is no other.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub scripts: BTreeMap<String, String>,
+    /// Files of this host that `up --watch` follows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<WatchRule>,
     /// The profiles it belongs to; without any it is always active.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,
@@ -275,6 +278,7 @@ impl Default for Service {
             restart: None,
             network: NetworkConfig::default(),
             scripts: BTreeMap::new(),
+            watch: Vec::new(),
             profiles: Vec::new(),
             labels: BTreeMap::new(),
             secrets: Vec::new(),

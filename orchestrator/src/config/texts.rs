@@ -162,7 +162,10 @@ impl Reader<'_> {
         };
         self.list("links", &service.links, linked);
         self.one("container_name", service.container_name.as_deref(), parse_name);
-        self.list("profiles", &service.profiles, parse_name);
+        // The empty profile is one, too.
+        self.list("profiles", &service.profiles, |text| {
+            if text.is_empty() { Ok(String::new()) } else { parse_name(text) }
+        });
         for name in service.scripts.keys() {
             self.one(&format!("scripts.{name}"), Some(name), parse_name);
         }

@@ -7,7 +7,7 @@ use monocore_spec::{Protocol, PublishedPort};
 
 use super::suggest::did_you_mean;
 use super::texts::{self, names_an_address};
-use super::{ConfigError, ConfigErrors, Group, Monocore, Service, order};
+use super::{ConfigError, ConfigErrors, Group, Monocore, Service, order, watch};
 use crate::spec::{ParseError, parse_name};
 
 /// The most sandboxes of one service.
@@ -78,6 +78,7 @@ impl Monocore {
                 "ports are published with the network modes nat and tsi only",
             ));
         }
+        watch::check(service, errors);
         self.check_groups(service, errors);
         self.check_references(service, errors);
     }

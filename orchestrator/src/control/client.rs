@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocore_protocol::{ExitStatus, Stdin, Stdio, Stream, TermSize};
+use monocore_spec::PublishedPort;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
@@ -22,7 +23,7 @@ use crate::session::{
     spawn_pump,
 };
 use crate::spec::MountSpec;
-use crate::{Awaited, Error, Home, Record, mounts};
+use crate::{Awaited, Error, Home, Record, mounts, publish};
 
 /// How long a supervisor that asks another one waits to be accepted.
 const LINK_PATIENCE: Duration = Duration::from_secs(1);
@@ -201,6 +202,40 @@ impl ControlClient {
         }
     }
 
+    /// Publishes a port of the guest while the sandbox runs; the port as it is bound.
+    ///
+    /// # Errors
+    /// The port is taken, or the sandbox publishes none.
+    pub fn add_port(&self, port: PublishedPort) -> Result<PublishedPort, Error> {
+        let (port, socket) = publish::open_live(port)?;
+        let request = ControlRequest::AddPort(port);
+        let sent = wire::send(&self.socket, &request, Some(socket.as_fd()), SendFlags::empty());
+        sent.map_err(|error| self.failed(&error))?;
+        self.port_done(port).map(|()| port)
+    }
+
+    /// Closes a published port. Nobody is accepted there any more; connections stay.
+    ///
+    /// # Errors
+    /// [`Error::NoPort`]; else the machine's or the connection's.
+    pub fn remove_port(&self, port: PublishedPort) -> Result<(), Error> {
+        self.send(&ControlRequest::RemovePort(port))?;
+        self.port_done(port)
+    }
+
+    fn port_done(&self, port: PublishedPort) -> Result<(), Error> {
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
+                Some((ControlReply::Conflict(Conflict::NoPort), _)) => {
+                    return Err(Error::NoPort { name: self.name.clone(), port });
+                }
+                Some((ControlReply::Refused(problem), _)) => return Err(Error::PortFailed { port, problem }),
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
     fn mount_done(&self, target: &str) -> Result<(), Error> {
         let name = || self.name.clone();
         loop {
@@ -287,6 +322,7 @@ impl ControlClient {
             Conflict::Stopping => Error::Stopping(name),
             Conflict::FixedMounts => Error::FixedMounts(name),
             Conflict::NoMount => Error::NoMount { name, target: String::new() },
+            Conflict::NoPort => Error::Control { name, problem: "no such port is published".to_owned() },
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use monocore_channel::MachineCounters;
 use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, Tool};
+use monocore_spec::PublishedPort;
 use serde::{Deserialize, Serialize};
 
 /// What a client asks of a sandbox's supervisor.
@@ -48,6 +49,10 @@ pub(crate) enum ControlRequest {
     /// Give the machine a link to another member of a group; the message carries it. There is no reply: a link that is not
     /// taken is closed.
     PeerLink(PeerLink),
+    /// Publish a port through the descriptor attached, a socket that is bound there. The reply is [`ControlReply::Done`].
+    AddPort(PublishedPort),
+    /// Close a published port. The reply is [`ControlReply::Done`].
+    RemovePort(PublishedPort),
 }
 
 /// A link between the machines of two members of a group.
@@ -133,6 +138,8 @@ pub(crate) enum Conflict {
     FixedMounts,
     /// Nothing was mounted there while it ran.
     NoMount,
+    /// No such port is published.
+    NoPort,
 }
 
 /// Something that was mounted while the sandbox ran.

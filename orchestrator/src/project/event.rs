@@ -41,6 +41,13 @@ pub enum ServiceStep {
     Stopping,
     /// The command has ended.
     Stopped,
+    /// What of the description can be changed without a restart was changed.
+    Updated,
+    /// Files that changed on this host were copied into the sandbox or removed there.
+    Synced {
+        /// How many.
+        files: usize,
+    },
     /// The sandbox is gone.
     Removed,
     /// The step failed.
@@ -65,6 +72,8 @@ impl ServiceStep {
             Self::Completed => "Completed",
             Self::Stopping => "Stopping",
             Self::Stopped => "Stopped",
+            Self::Updated => "Updated",
+            Self::Synced { .. } => "Synced",
             Self::Removed => "Removed",
             Self::Failed { .. } => "Error",
         }

@@ -6,11 +6,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::plan::PlanRules;
 use super::{Change, Instance, Member, Need, PlannedStep, ProjectPlan, ProjectRunner, ServiceStep};
-use super::{lock, stop};
+use super::{lock, stop, update};
 use crate::config::Condition;
 use crate::spec::{RootSource, SandboxSpec};
 use crate::{
-    Awaited, Condition as AwaitedCondition, Error, KeptSandbox, registry, start_in_background, wait_for,
+    Awaited, Condition as AwaitedCondition, Error, KeptSandbox, groups, registry, start_in_background,
+    wait_for,
 };
 
 /// How a project is brought up.
@@ -103,6 +104,7 @@ impl ProjectRunner {
     pub fn up(&self, wanted: &[Instance], options: &UpOptions) -> Result<Vec<Member>, Error> {
         let _alone = lock::lock(&self.launcher.home, &self.project)?;
         let plan = self.plan(wanted, options)?;
+        self.check_external_groups(&plan.steps)?;
         let (removals, steps): (Vec<_>, Vec<_>) =
             plan.steps.into_iter().partition(|step| step.change == Change::Remove);
         let board = Board::default();
@@ -139,6 +141,17 @@ impl ProjectRunner {
         self.members()
     }
 
+    /// Groups that are not of the project must be there: nobody would know their members by another name.
+    fn check_external_groups(&self, steps: &[PlannedStep]) -> Result<(), Error> {
+        let specs = steps.iter().filter_map(|step| Some(&step.instance.as_ref()?.spec));
+        let joined = specs.flat_map(|spec| &spec.network.groups).filter(|group| group.project.is_none());
+        for membership in joined {
+            groups::find(&self.launcher.home, None, &membership.group)
+                .map_err(|_| Error::NoExternalGroup(membership.group.clone()))?;
+        }
+        Ok(())
+    }
+
     /// The image that `spec` leads to, if the store has one.
     fn stored_image(&self, spec: &SandboxSpec) -> Option<String> {
         let RootSource::Image(image) = &spec.root.source else { return None };
@@ -156,6 +169,16 @@ impl ProjectRunner {
         match (&step.change, kept, &step.instance) {
             (Change::Keep, Some(kept), _) => {
                 self.tell(&step.service, &step.name, ServiceStep::Kept);
+                Ok(kept)
+            }
+            (Change::Update(_), Some(kept), Some(instance)) => {
+                let is_running = step.member.as_ref().is_some_and(Member::is_running);
+                update::in_place(&self.launcher.home, step.member.as_ref(), &kept, &instance.spec)?;
+                self.tell(&step.service, &step.name, ServiceStep::Updated);
+                if !is_running && !options.only_create {
+                    self.wait_for_needs(step, board)?;
+                    self.start(step, &kept)?;
+                }
                 Ok(kept)
             }
             (Change::Start, Some(kept), _) if options.only_create => Ok(kept),
@@ -278,7 +301,12 @@ impl ProjectRunner {
     fn stop_started(&self, steps: &[PlannedStep]) -> Result<(), Error> {
         let started = |member: &Member| {
             let step = steps.iter().find(|step| step.name == member.entry.name);
-            step.is_some_and(|step| step.change != Change::Keep)
+            step.is_some_and(|step| match step.change {
+                Change::Keep => false,
+                // One that ran before runs on.
+                Change::Update(_) => !step.member.as_ref().is_some_and(Member::is_running),
+                _ => true,
+            })
         };
         let members: Vec<_> = self.members()?.into_iter().filter(started).collect();
         stop::stop(self, &members)

@@ -98,3 +98,17 @@ pub(super) fn of_project(home: &Home, project: &str) -> Result<Vec<Member>, Erro
     members.sort_by(|a, b| (&a.service, a.number).cmp(&(&b.service, b.number)));
     Ok(members)
 }
+
+/// The only sandbox of `service` in `project`, if there is one.
+///
+/// # Errors
+/// The service has several; or the state directory cannot be read.
+pub fn find_service(home: &Home, project: &str, service: &str) -> Result<Option<SandboxEntry>, Error> {
+    let mut members = of_project(home, project)?;
+    members.retain(|member| member.service == service);
+    if members.len() > 1 {
+        let names: Vec<_> = members.into_iter().map(|member| member.entry.name).collect();
+        return Err(Error::Replicas { service: service.to_owned(), names: names.join(", ") });
+    }
+    Ok(members.pop().map(|member| member.entry))
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Instance, Member, Need};
-use crate::spec::SandboxSpec;
+use crate::spec::{NetworkSpec, SandboxSpec};
 
 /// What happens to one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Change {
     Create,
     /// The sandbox there is differs in these parts of its description, and is replaced.
     Recreate(Vec<String>),
+    /// The sandbox there is differs in these parts only, which are changed without a restart.
+    Update(Vec<String>),
     /// The sandbox is as described and does not run.
     Start,
     /// The sandbox is as described and runs.
@@ -79,6 +81,9 @@ impl ProjectPlan {
                     let different = differences(instance, member, &image_of);
                     match (different.is_empty(), rules.recreate, member.is_running()) {
                         (true, true, _) => Change::Recreate(Vec::new()),
+                        (false, false, _) if different.iter().all(|part| is_live(part)) => {
+                            Change::Update(different)
+                        }
                         (false, ..) => Change::Recreate(different),
                         (true, false, false) => Change::Start,
                         (true, false, true) => Change::Keep,
@@ -146,9 +151,29 @@ fn differences(
     let Some(kept) = &member.entry.kept else { return vec!["kind".to_owned()] };
     let record = kept.record();
     let mut parts = record.spec.differing_parts(&instance.spec);
+    if only_ports_differ(&record.spec.network, &instance.spec.network)
+        && let Some(part) = parts.iter_mut().find(|part| *part == "network")
+    {
+        PORTS.clone_into(part);
+    }
     let image = image_of(&instance.spec);
     if image.is_some() && record.image.is_some() && image != record.image {
         parts.push("image".to_owned());
     }
     parts
+}
+
+/// The part of a description that is the published ports alone.
+pub(super) const PORTS: &str = "ports";
+
+/// Whether a part can be changed while the sandbox runs. Its supervisor reads the restart policy when it needs it.
+fn is_live(part: &str) -> bool {
+    [PORTS, "restart", "labels"].contains(&part)
+}
+
+/// Whether two networks differ in the ports that are published, each of which says where on this host.
+fn only_ports_differ(old: &NetworkSpec, new: &NetworkSpec) -> bool {
+    let same_ports = NetworkSpec { publish: new.publish.clone(), ..old.clone() };
+    let is_fixed = |spec: &NetworkSpec| spec.publish.iter().all(|port| port.host_port != 0);
+    old != new && same_ports == *new && new.mode.is_ours() && is_fixed(old) && is_fixed(new)
 }

@@ -182,3 +182,36 @@ fn a_projects_name_leads_nowhere_else() {
     }
     assert!(!world.home().root().join("outside.lock").exists());
 }
+
+#[test]
+fn ports_labels_and_restart_policy_change_without_a_restart() {
+    let world = World::new();
+    let mut web = instance("web", 1, &[]);
+    web.spec.network.mode = crate::spec::NetworkMode::Nat;
+    let publish = |text: &str| crate::spec::parse_publish(text).unwrap();
+    web.spec.network.publish = publish("8080:80");
+    world.make(&web);
+    let changes = |web: &Instance| world.changes(std::slice::from_ref(web), PlanRules::default());
+    let update = |parts: &[&str]| {
+        let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+        vec![named("shop-web-1", Change::Update(parts))]
+    };
+    web.spec.network.publish = publish("8081:80");
+    assert_eq!(changes(&web), update(&["ports"]));
+    web.spec.restart = crate::spec::RestartPolicy::Always;
+    web.spec.labels.insert("a".into(), "b".into());
+    assert_eq!(changes(&web), update(&["labels", "ports", "restart"]));
+    let member = world.runner.members().unwrap().remove(0);
+    let kept = member.entry.kept.clone().unwrap();
+    update::in_place(world.home(), Some(&member), &kept, &web.spec).unwrap();
+    assert_eq!(changes(&web), [named("shop-web-1", Change::Start)]);
+    // A free port of this host, or something else of the network, needs a new sandbox.
+    let mut free = web.clone();
+    free.spec.network.publish[0].host_port = 0;
+    let mut search = web.clone();
+    search.spec.network.dns_search = vec!["example".into()];
+    for other in [free, search] {
+        let recreate = Change::Recreate(vec!["network".to_owned()]);
+        assert_eq!(changes(&other), [named("shop-web-1", recreate)]);
+    }
+}

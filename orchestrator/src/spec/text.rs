@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use monocore_spec::LinkSpec;
+
 use super::HostEntry;
 
 /// The most vCPUs a sandbox may have.
@@ -78,15 +80,19 @@ pub fn parse_cpus(text: &str) -> Result<u8, ParseError> {
     }
 }
 
-/// `name:address` or `name=address`; an IPv6 address may stand in brackets.
+/// `name:address` or `name=address`; an IPv6 address may stand in brackets, and `host-gateway` is the address at which
+/// this machine is reached, if a rule allows it.
 ///
 /// # Errors
 /// No name, or no address.
 pub fn parse_host_entry(text: &str) -> Result<HostEntry, ParseError> {
-    let problem = || ParseError::new(text, "give NAME:ADDRESS, the address numeric");
+    let problem = || ParseError::new(text, "give NAME:ADDRESS, the address numeric or host-gateway");
     let (name, address) = text.split_once([':', '=']).ok_or_else(problem)?;
     let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-    let address: IpAddr = address.parse().map_err(|_| problem())?;
+    let address: IpAddr = match address {
+        "host-gateway" => LinkSpec::default().gateway_v4.into(),
+        address => address.parse().map_err(|_| problem())?,
+    };
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '#') {
         return Err(problem());
     }

@@ -336,6 +336,11 @@ impl Client {
                 Some(root) => desk.jobs.add_mount(Arc::clone(&self.peer), *call, &root),
                 None => self.peer.reply(&ControlReply::Refused("nothing to mount came along".to_owned())),
             },
+            ControlRequest::AddPort(port) => match descriptor {
+                Some(socket) => desk.jobs.add_port(Arc::clone(&self.peer), port, &socket),
+                None => self.peer.reply(&ControlReply::Refused("no socket came along".to_owned())),
+            },
+            ControlRequest::RemovePort(port) => desk.jobs.remove_port(Arc::clone(&self.peer), port),
             ControlRequest::RemoveMount(target) => {
                 desk.jobs.remove_mount(Arc::clone(&self.peer), &target, &sandbox.session);
             }

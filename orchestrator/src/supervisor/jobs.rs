@@ -2,13 +2,14 @@
 //! advanced by what arrives, and given up at its deadline.
 
 mod mounts;
+mod ports;
 mod power;
 mod stats;
 mod traffic;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::Error;
 use crate::control::{ControlPeer, ControlReply};
 use crate::session::{Reply, Session};
 use mounts::{LiveMounts, MountWork};
+use ports::PortWork;
 pub(crate) use power::PAUSED;
 use power::{Power, PowerWork};
 use stats::StatsWork;
@@ -39,6 +41,7 @@ pub(crate) struct Jobs {
     next: JobId,
     power: Power,
     mounts: LiveMounts,
+    run_dir: PathBuf,
     /// What the guest is still to be asked.
     asks: Vec<(JobId, GuestAsk)>,
     /// Counters that the supervisor asked for, and whether they came.
@@ -59,6 +62,7 @@ enum Work {
     Stats(StatsWork),
     Power(PowerWork),
     Mount(MountWork),
+    Port(PortWork),
     Traffic,
 }
 
@@ -115,6 +119,7 @@ impl Jobs {
             next: 0,
             power: Power::new(run_dir),
             mounts: LiveMounts::default(),
+            run_dir: run_dir.to_owned(),
             asks: Vec::new(),
             traffic: None,
         })
@@ -214,6 +219,7 @@ impl Jobs {
             Work::Stats(work) => work.next(news),
             Work::Power(work) => self.power_next(work, news),
             Work::Mount(work) => self.mount_next(work, news),
+            Work::Port(work) => work.next(news, &self.run_dir),
             Work::Traffic => return self.traffic_came(news),
         };
         match next {

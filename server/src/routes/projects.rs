@@ -212,6 +212,9 @@ fn step(event: &ProjectEvent) -> ProjectStep {
         ServiceStep::Stopping => ("stopping", None),
         ServiceStep::Stopped => ("stopped", None),
         ServiceStep::Removed => ("removed", None),
+        ServiceStep::Updated => ("updated", None),
+        // The server watches no files.
+        ServiceStep::Synced { .. } => ("synced", None),
         ServiceStep::Failed { message } => ("failed", Some(message)),
     };
     ProjectStep {

@@ -3,6 +3,9 @@
 use std::io::Read;
 use std::process::Stdio;
 
+use monocore_tests::typist::Typist;
+use monocore_tests::world::World;
+
 use crate::support::TestProject;
 
 const TALKERS: &str = r#"
@@ -39,4 +42,21 @@ fn output_is_shown_and_an_interrupt_stops_everything() {
     }
     assert!(stderr.contains("project-attached-a-1 exited with code 3"), "{stderr}");
     assert_eq!(project.status_of("b"), "exited");
+}
+
+#[test]
+fn on_a_terminal_each_sandbox_has_one_line_that_changes() {
+    let project = TestProject::new("project-lines", TALKERS);
+    let file = World::get().path("project-lines/monocore.toml");
+    let mut typist = Typist::start(24, 80, &["up", "-d", "-f", file.to_str().unwrap()]);
+    typist.wait_for("project-lines-b-1  \u{1b}[32mStarted");
+    assert_eq!(typist.end(), 0, "{}", typist.seen);
+    // The cursor goes up to change a line.
+    assert!(typist.seen.contains("\u{1b}[1A"), "{:?}", typist.seen);
+    let plain = project.ran(&["up", "-d"]);
+    assert!(!plain.stderr.contains('\u{1b}'), "{plain:?}");
+    let json = project.ran(&["up", "-d", "--force-recreate", "--format", "json"]);
+    let steps: Vec<serde_json::Value> =
+        json.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(steps.iter().any(|step| step["service"] == "b" && step["step"] == "started"), "{steps:?}");
 }

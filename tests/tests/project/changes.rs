@@ -49,4 +49,8 @@ fn replicas_are_sandboxes_of_their_own() {
     project.write(&service("web", "replicas = 1"));
     assert_eq!(project.ran(&["up", "-d"]).code, 0);
     assert_eq!(project.status().as_array().unwrap().len(), 1);
+    assert_eq!(project.ran(&["up", "-d", "--scale", "web=2"]).code, 0);
+    assert_eq!(project.status().as_array().unwrap().len(), 2);
+    let unknown = project.ran(&["up", "-d", "--scale", "nobody=2"]);
+    assert!(unknown.code == 1 && unknown.stderr.contains("has no service nobody"), "{unknown:?}");
 }

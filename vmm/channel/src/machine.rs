@@ -28,6 +28,23 @@ pub enum MachineRequest {
     },
     /// Hands the machine one end of a connection from a peer. The descriptor attached is a connected socket.
     InboundPeer(InboundPeer),
+    /// Lets clients of this host reach a port of the guest. The descriptor attached is a socket that is bound to the address
+    /// and does not block; one of TCP listens, one of UDP says where each datagram was sent to.
+    AddPort {
+        /// Where the socket is bound.
+        address: std::net::SocketAddr,
+        /// It is of UDP, not of TCP.
+        is_udp: bool,
+        /// The guest's port.
+        guest_port: u16,
+    },
+    /// Closes a published port. Nobody is accepted there from the reply on; connections stay.
+    RemovePort {
+        /// Where it is bound.
+        address: std::net::SocketAddr,
+        /// It is of UDP, not of TCP.
+        is_udp: bool,
+    },
 }
 
 /// A connection from a peer of the machine's group. Not served yet: a machine refuses it.

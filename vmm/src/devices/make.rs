@@ -6,6 +6,7 @@ use std::sync::Arc;
 use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_console::Console;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
+use monocore_proxy::PortsHandle;
 use monocore_rng::Rng;
 use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, Network, VmSpec, VsockBackend};
 use monocore_virtio::{Counters, VirtioDevice};
@@ -21,6 +22,8 @@ pub(crate) struct Made {
     pub(crate) device: Box<dyn VirtioDevice>,
     /// The way to its shares, if it has any.
     pub(crate) shares: Option<FsHandle>,
+    /// The way to its published ports, if it has any.
+    pub(crate) ports: Option<PortsHandle>,
     pub(crate) counters: Option<Arc<dyn Counters>>,
 }
 
@@ -49,12 +52,14 @@ fn make(
 ) -> Result<Made, Error> {
     let kind = ThreadKind::of(spec, network);
     let fail = Fail { index, kind: kind.name() };
-    let mut shares = None;
+    let (mut shares, mut ports) = (None, None);
     let device: Box<dyn VirtioDevice> = match spec {
         DeviceSpec::Vsock(vsock) => {
             let backend = connections(&vsock.backend, attachments, &fail)?;
             let device = Vsock::new(vsock.guest_cid, backend, network::limits(network));
-            Box::new(network::carry(device, network, &fail)?)
+            let (device, published) = network::carry(device, network, &fail)?;
+            ports = published;
+            Box::new(device)
         }
         DeviceSpec::Block(block) => {
             let disk = disk(&block.backend, &fail)?;
@@ -74,7 +79,7 @@ fn make(
         }
     };
     let counters = device.counters();
-    Ok(Made { kind, device, shares, counters })
+    Ok(Made { kind, device, shares, ports, counters })
 }
 
 /// Names a device in an error.

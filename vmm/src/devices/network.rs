@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::IpAddr;
 
 use monocore_net::{Endpoint, Net, NetConfig, Stream, Tap};
-use monocore_proxy::{Nat, Tsi, tsi};
+use monocore_proxy::{Nat, PortsHandle, Tsi, tsi};
 use monocore_spec::{NetLimits, NetRate, NetRates, Network, ProxySpec, TapRef};
 use monocore_virtio::{Rate, Rates, VirtioDevice};
 use monocore_vsock::{Limits, Vsock};
@@ -20,6 +20,7 @@ use crate::{Error, files};
 pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Error> {
     let Some(kind) = ThreadKind::of_network(network) else { return Ok(None) };
     let fail = Fail { index, kind: kind.name() };
+    let mut ports = None;
     let (mac, endpoint): (_, Box<dyn Endpoint>) = match network {
         Network::None | Network::Tsi(_) => return Ok(None),
         Network::Nat(nat) => {
@@ -31,6 +32,7 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
             if let Some(peers) = &nat.proxy.peers {
                 stack.join(&peers.groups, files::descriptor(peers.fd)?);
             }
+            ports = Some(stack.ports());
             (nat.mac, Box::new(stack))
         }
         Network::Tap(tap) => {
@@ -45,7 +47,7 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
     let card = Net::new(NetConfig { mac }, endpoint).with_rates(rates(network.rates()));
     let card: Box<dyn VirtioDevice> = Box::new(card);
     let counters = card.counters();
-    Ok(Some(Made { kind, device: card, shares: None, counters }))
+    Ok(Some(Made { kind, device: card, shares: None, ports, counters }))
 }
 
 /// What the socket device may keep for the guest, beside the connections of its own.
@@ -66,12 +68,16 @@ fn rates(spec: NetRates) -> Rates {
     Rates { from_guest: spec.from_guest.map(rate), to_guest: spec.to_guest.map(rate) }
 }
 
-/// The socket device with what carries the guest's own sockets, if `network` says so.
+/// The socket device with what carries the guest's own sockets, if `network` says so, and the way to its published ports.
 ///
 /// # Errors
 /// [`Error`], naming the port it is about.
-pub(super) fn carry(vsock: Vsock, network: &Network, fail: &Fail) -> Result<Vsock, Error> {
-    let Network::Tsi(spec) = network else { return Ok(vsock) };
+pub(super) fn carry(
+    vsock: Vsock,
+    network: &Network,
+    fail: &Fail,
+) -> Result<(Vsock, Option<PortsHandle>), Error> {
+    let Network::Tsi(spec) = network else { return Ok((vsock, None)) };
     let (resolvers, receipts) = outside(spec)?;
     let mut front = Tsi::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))?;
     for port in &spec.bound {
@@ -80,7 +86,9 @@ pub(super) fn carry(vsock: Vsock, network: &Network, fail: &Fail) -> Result<Vsoc
     if let Some(peers) = &spec.peers {
         front.join(&peers.groups, files::descriptor(peers.fd)?);
     }
-    Ok(vsock.with_front(tsi::PORT, Box::new(front)).with_rates(rates(network.rates())))
+    let ports = front.ports();
+    let vsock = vsock.with_front(tsi::PORT, Box::new(front)).with_rates(rates(network.rates()));
+    Ok((vsock, Some(ports)))
 }
 
 /// Where names are asked for, and where decisions are written.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use monocore_channel::{Answerer, DeviceCounters, MachineCounters, MachineReply, MachineRequest, Question};
 use monocore_hypervisor::Hypervisor;
+use monocore_spec::Protocol;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Metrics, Running};
@@ -58,8 +59,11 @@ fn reply<H: Hypervisor>(
     mut descriptors: Vec<OwnedFd>,
 ) -> MachineReply {
     let refused = |text: &str| MachineReply::Refused(text.to_owned());
-    let expected =
-        usize::from(matches!(request, MachineRequest::AddShare { .. } | MachineRequest::InboundPeer(_)));
+    let has_descriptor = matches!(
+        request,
+        MachineRequest::AddShare { .. } | MachineRequest::InboundPeer(_) | MachineRequest::AddPort { .. }
+    );
+    let expected = usize::from(has_descriptor);
     if descriptors.len() != expected {
         return refused("not as many descriptors as the request needs");
     }
@@ -80,8 +84,27 @@ fn reply<H: Hypervisor>(
             Some(shares) => done(shares.remove(&name)),
             None => refused("the machine has no file device"),
         },
+        MachineRequest::AddPort { address, is_udp, guest_port } => match (running.ports(), descriptors.pop())
+        {
+            (Some(ports), Some(socket)) => match ports.add(socket, address, protocol(is_udp), guest_port) {
+                Ok(()) => MachineReply::Done,
+                Err(error) => refused(&error.to_string()),
+            },
+            _ => refused("the machine publishes no ports"),
+        },
+        MachineRequest::RemovePort { address, is_udp } => {
+            match running.ports().map(|ports| ports.remove(address, protocol(is_udp))) {
+                Some(Ok(true)) => MachineReply::Done,
+                Some(Ok(false)) | None => refused("no such port is published"),
+                Some(Err(error)) => refused(&error.to_string()),
+            }
+        }
         MachineRequest::InboundPeer(_) => refused("the machine takes no connections from peers"),
     }
+}
+
+fn protocol(is_udp: bool) -> Protocol {
+    if is_udp { Protocol::Udp } else { Protocol::Tcp }
 }
 
 /// What travels of a machine's metrics.

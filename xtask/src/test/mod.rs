@@ -19,6 +19,7 @@ use clap::Args;
 
 use crate::build;
 use crate::packages;
+use crate::postgres;
 use crate::process::{read_text, step};
 use crate::project;
 use crate::sdk;
@@ -59,15 +60,18 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let mut parts = Parts::default();
     parts.part("packages", || packages::ensure(packages::TEST))?;
     parts.part("SDKs", sdk::check_types)?;
+    parts.part("the MCP client", sdk::mcp_client)?;
     let binary = parts.part("guest and static binary", || build::monocore(false))?;
     let targets = parts.part("test programs", targets::build)?;
     let filter = args.filter.as_deref();
+    let is_long = std::env::var_os("MONOCORE_TEST_LONG").is_some() && !args.only_host;
+    let postgres = is_long.then(|| parts.part("image of PostgreSQL", postgres::archive)).transpose()?;
     if !args.only_testbed {
         parts.tests("tests on this machine", || on_host(&binary, &targets, filter));
         parts.tests("documentation tests", || doc_tests(filter));
     }
     if !args.only_host {
-        parts.tests("tests in the testbed", || in_testbed(&binary, &targets, filter));
+        parts.tests("tests in the testbed", || in_testbed(&binary, &targets, filter, postgres.as_deref()));
     }
     Ok(parts.finish())
 }
@@ -89,7 +93,12 @@ fn doc_tests(filter: Option<&str>) -> Result<Tally> {
 
 /// One boot of each of the testbeds, side by side: this program runs in them again, as `test-inside`, and each takes
 /// the next test program that none has taken.
-fn in_testbed(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
+fn in_testbed(
+    binary: &Path,
+    targets: &[TestTarget],
+    filter: Option<&str>,
+    postgres: Option<&Path>,
+) -> Result<Tally> {
     let programs = targets.iter().filter(|target| target.place == Place::Testbed).map(|target| &target.path);
     let mut programs: Vec<OsString> = programs.map(|path| path.clone().into_os_string()).collect();
     if programs.is_empty() {
@@ -111,7 +120,7 @@ fn in_testbed(binary: &Path, targets: &[TestTarget], filter: Option<&str>) -> Re
             .map(|number| {
                 let counts = claims.join(format!("tally-{number}"));
                 let (claims, programs) = (&claims, &programs);
-                scope.spawn(move || one_testbed(binary, programs, filter, claims, &counts))
+                scope.spawn(move || one_testbed(binary, programs, filter, postgres, claims, &counts))
             })
             .collect();
         let mut all = Tally::default();
@@ -129,11 +138,18 @@ fn one_testbed(
     binary: &Path,
     programs: &[OsString],
     filter: Option<&str>,
+    postgres: Option<&Path>,
     claims: &Path,
     counts: &Path,
 ) -> Result<Tally> {
     let xtask = std::env::current_exe().context("cannot find this program")?;
-    let mut argv: Vec<OsString> = vec![xtask.into(), "test-inside".into()];
+    let mut argv: Vec<OsString> = Vec::new();
+    if let Some(archive) = postgres {
+        let mut variable = OsString::from("MONOCORE_TEST_POSTGRES=");
+        variable.push(archive);
+        argv.extend(["env".into(), variable]);
+    }
+    argv.extend([xtask.into(), "test-inside".into()]);
     argv.extend(["--binary".into(), binary.into(), "--tally".into(), counts.into()]);
     argv.extend(["--claims".into(), claims.into()]);
     if let Some(filter) = filter {

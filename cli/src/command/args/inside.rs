@@ -42,7 +42,7 @@ pub(in crate::command) struct AttachArgs {
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(in crate::command) sig_proxy: bool,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(in crate::command) sandbox: String,
 }
@@ -61,14 +61,14 @@ pub(in crate::command) struct ShellArgs {
     /// The shell [default: $SHELL of the sandbox, else bash, else sh]
     #[arg(long, value_name = "PROGRAM")]
     pub(in crate::command) shell: Option<OsString>,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(in crate::command) sandbox: String,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct TopArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(in crate::command) sandbox: String,
     /// Options as of ps: -ef, aux, or -o with names of columns [default: -ef]
@@ -87,14 +87,14 @@ pub(in crate::command) struct UpdateArgs {
     /// When to start the sandbox again after its command has ended: no, on-failure or on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = spec::parse_restart)]
     pub(in crate::command) restart: Option<RestartPolicy>,
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(required = true, value_name = "SANDBOX")]
     pub(in crate::command) sandboxes: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct DiffArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(in crate::command) sandbox: String,
     #[command(flatten)]
@@ -103,7 +103,7 @@ pub(in crate::command) struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct RenameArgs {
-    /// Name, ID, or unique ID prefix
+    /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "SANDBOX")]
     pub(in crate::command) sandbox: String,
     /// The new name

@@ -25,6 +25,11 @@ impl Bars {
         let watched = !quiet && std::io::stderr().is_terminal();
         Self { shown: watched.then(Arc::default) }
     }
+
+    /// Bars among those of `all`.
+    pub(in crate::command) fn among(all: &MultiProgress) -> Self {
+        Self { shown: Some(Arc::new(Shown { all: all.clone(), layers: Mutex::default() })) }
+    }
 }
 
 impl Shown {

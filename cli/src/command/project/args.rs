@@ -58,6 +58,12 @@ pub(in crate::command) struct UpFlags {
     /// Replace sandboxes that are as described, too
     #[arg(long)]
     pub(super) force_recreate: bool,
+    /// Set how many sandboxes a service has
+    #[arg(long, value_name = "SERVICE=N", value_parser = parse_scale)]
+    pub(super) scale: Vec<(String, u16)>,
+    /// Follow the files under `watch` of the services: copy what changes, restart what has to be
+    #[arg(short, long, conflicts_with_all = ["detach", "wait", "dry_run"])]
+    pub(super) watch: bool,
     /// Remove sandboxes of services that the file no longer has
     #[arg(long)]
     pub(super) remove_orphans: bool,
@@ -72,6 +78,13 @@ pub(in crate::command) struct UpFlags {
     /// Only these services and what they need
     #[arg(value_name = "SERVICE")]
     pub(super) services: Vec<String>,
+}
+
+/// Reads `SERVICE=N`.
+pub(in crate::command) fn parse_scale(text: &str) -> Result<(String, u16), String> {
+    text.split_once('=')
+        .and_then(|(service, number)| Some((service.to_owned(), number.parse().ok()?)))
+        .ok_or_else(|| "give SERVICE=NUMBER".to_owned())
 }
 
 #[derive(Debug, Args)]

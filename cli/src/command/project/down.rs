@@ -9,7 +9,7 @@ use crate::command::args::RegistryArgs;
 
 pub(in crate::command) fn down(files: &ProjectArgs, args: &DownFlags) -> anyhow::Result<()> {
     let services = members_of(files, &args.group, &args.services)?;
-    let runner = runner(&name(files)?, Some(Lines::new(args.format)), &RegistryArgs::default())?;
+    let runner = runner(&name(files)?, Some(&Lines::new(args.format)), &RegistryArgs::default())?;
     let grace_ms = args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     Ok(runner.down(&DownOptions { services, volumes: args.volumes, grace_ms })?)
 }

@@ -1,30 +1,45 @@
 //! Steps and output of several sandboxes, a line each.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use monocore_orchestrator::{LogEntry, LogStream, ProjectEvent, ServiceStep};
 
+use super::live::Live;
 use crate::command::args::Format;
-use crate::command::output::colours_wanted;
+use crate::command::output::{Bars, colours_wanted};
 
 /// Colours of prefixes, in turn (ECMA-48 SGR): cyan, yellow, green, magenta, blue, and their bright variants.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 
 /// Tells the steps of a project: for people on standard error, for programs on standard output.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lines {
     format: Format,
     coloured: bool,
+    /// On a terminal.
+    live: Option<Arc<Live>>,
 }
 
 impl Lines {
     pub(super) fn new(format: Format) -> Self {
-        Self { format, coloured: io::stderr().is_terminal() && colours_wanted() }
+        let is_terminal = io::stderr().is_terminal();
+        let live = (is_terminal && format != Format::Json).then(|| Arc::new(Live::new()));
+        Self { format, coloured: is_terminal && colours_wanted(), live }
+    }
+
+    /// How images arrive, beside the steps.
+    pub(super) fn bars(&self) -> Bars {
+        self.live.as_ref().map_or_else(|| Bars::new(false), |live| Bars::among(live.all()))
+    }
+
+    /// Lines that changed in place stay as they are; from here on each step has a line of its own.
+    pub(super) fn settle(&self) {
+        self.live.iter().for_each(|live| live.settle());
     }
 
     /// Writes one step. A reader that went away is no reason to stop the work.
-    pub(super) fn event(self, event: &ProjectEvent) {
+    pub(super) fn event(&self, event: &ProjectEvent) {
         if self.format == Format::Json {
             if let Ok(line) = serde_json::to_string(event) {
                 let _ = writeln!(io::stdout().lock(), "{line}");
@@ -33,15 +48,24 @@ impl Lines {
         }
         let detail = match &event.step {
             ServiceStep::Waiting { needed } => format!(" for {needed}"),
+            ServiceStep::Synced { files: 1 } => " 1 file".to_owned(),
+            ServiceStep::Synced { files } => format!(" {files} files"),
             // The message follows at the end.
             _ => String::new(),
         };
         let colour = match event.step {
             ServiceStep::Failed { .. } => 31,
-            ServiceStep::Started | ServiceStep::Healthy | ServiceStep::Completed | ServiceStep::Kept => 32,
+            ServiceStep::Started
+            | ServiceStep::Updated
+            | ServiceStep::Healthy
+            | ServiceStep::Completed
+            | ServiceStep::Kept => 32,
             _ => 0,
         };
         let word = paint(self.coloured && colour > 0, colour, event.step.word());
+        if self.live.as_ref().is_some_and(|live| live.show(&event.sandbox, &format!("{word}{detail}"))) {
+            return;
+        }
         let _ = writeln!(io::stderr().lock(), " {}  {word}{detail}", event.sandbox);
     }
 }

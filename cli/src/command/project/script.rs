@@ -6,19 +6,29 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::args::ScriptArgs;
-use super::{load, runner};
-use crate::command::args::{ExecArgs, RegistryArgs};
+use super::lines::Lines;
+use super::{ProjectArgs, load, runner};
+use crate::command::args::{ExecArgs, Format, RegistryArgs};
 use crate::command::{exec, run};
 
 pub(in crate::command) fn main(args: &ScriptArgs) -> ExitCode {
-    match call(args) {
+    match call(args, false) {
         Ok(call) => exec::main(call),
         Err(error) => run::failure(&error),
     }
 }
 
-/// The command that the script is.
-fn call(args: &ScriptArgs) -> anyhow::Result<ExecArgs> {
+/// The script `SERVICE:SCRIPT`, for which the service's sandbox is started if it does not run.
+pub(in crate::command) fn start(word: &str) -> ExitCode {
+    let args = ScriptArgs { project: ProjectArgs::default(), service: word.to_owned(), words: Vec::new() };
+    match call(&args, true) {
+        Ok(call) => exec::main(call),
+        Err(error) => run::failure(&error),
+    }
+}
+
+/// The command that the script is; with `starts`, the service's sandbox is started first if it does not run.
+fn call(args: &ScriptArgs, starts: bool) -> anyhow::Result<ExecArgs> {
     let (service, script, words) = match (args.service.split_once(':'), args.words.split_first()) {
         (Some((service, script)), _) => (service, script, args.words.as_slice()),
         (None, Some((script, words))) => (args.service.as_str(), script.as_str(), words),
@@ -33,7 +43,11 @@ fn call(args: &ScriptArgs) -> anyhow::Result<ExecArgs> {
         let known: Vec<_> = found.scripts.keys().map(String::as_str).collect();
         format!("service {service} has no script {script}; it has: {}", known.join(", "))
     })?;
-    let members = runner(&project.name, None, &RegistryArgs::default())?.members()?;
+    let runner = runner(&project.name, Some(&Lines::new(Format::Table)), &RegistryArgs::default())?;
+    if starts {
+        runner.start_members(&[service.to_owned()])?;
+    }
+    let members = runner.members()?;
     let member = members.iter().find(|member| member.service == service && member.is_running());
     let member =
         member.with_context(|| format!("service {service} does not run; start it with `monocore up`"))?;

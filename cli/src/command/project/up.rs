@@ -1,6 +1,7 @@
 //! `up` and `apply`: makes the sandboxes as the project's file describes them.
 
-use monocore_orchestrator::{Change, PlannedStep, ProjectPlan, UpOptions, instances};
+use anyhow::Context;
+use monocore_orchestrator::{Change, PlannedStep, ProjectPlan, ProjectWatch, UpOptions, instances};
 use serde::Serialize;
 
 use super::args::UpFlags;
@@ -10,7 +11,10 @@ use super::{ProjectArgs, UpArgs, attached, load, runner, told};
 use crate::command::output;
 
 pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::Result<u8> {
-    let project = load(files)?;
+    let mut project = load(files)?;
+    for (service, replicas) in &args.scale {
+        project.scale(service, *replicas)?;
+    }
     let services = members_of(files, &args.group, &args.services)?;
     let options = UpOptions {
         services,
@@ -19,7 +23,8 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         wait: args.wait,
         only_create: false,
     };
-    let runner = runner(&project.name, Some(Lines::new(args.format)), &args.registry)?;
+    let lines = Lines::new(args.format);
+    let runner = runner(&project.name, Some(&lines), &args.registry)?;
     let wanted = instances(&project)?;
     if args.dry_run {
         show(&runner.plan(&wanted, &options)?, args)?;
@@ -29,7 +34,14 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         runner.up(&wanted, &options)?;
         return Ok(0);
     }
-    attached::up(&runner, &wanted, &options)
+    let watch =
+        match args.watch {
+            true => Some(ProjectWatch::begin(runner.clone(), &project, &options.services)?.context(
+                "no service watches files: add `watch` to one (`develop.watch` in a Compose file)",
+            )?),
+            false => None,
+        };
+    attached::up(&runner, &wanted, &options, watch, &lines)
 }
 
 /// Makes the sandboxes of `services` without starting them.
@@ -65,6 +77,7 @@ fn show(plan: &ProjectPlan, args: &UpFlags) -> anyhow::Result<()> {
         match &step.change {
             Change::Create => ("create", Vec::new()),
             Change::Recreate(parts) => ("recreate", parts.clone()),
+            Change::Update(parts) => ("update", parts.clone()),
             Change::Start => ("start", Vec::new()),
             Change::Keep => ("keep", Vec::new()),
             Change::Remove => ("remove", Vec::new()),

@@ -183,6 +183,16 @@ impl RunArgs {
     pub(in crate::command) fn images(&self, home: &Home) -> Images {
         store::images(home, &self.registry, self.quiet)
     }
+
+    /// The name of the program that the call is about: the command's, else the image's.
+    pub(in crate::command) fn program_name(&self) -> Option<String> {
+        let words = self.words.iter().filter(|word| *word != "--").take(2).collect::<Vec<_>>();
+        let word = words.last()?.to_str()?;
+        let file = word.rsplit('/').next()?;
+        // A tag or digest is a part of an image only.
+        let end = if words.len() == 1 { file.find([':', '@']) } else { None };
+        Some(file[..end.unwrap_or(file.len())].to_owned())
+    }
 }
 
 /// The flags about the network.

@@ -28,7 +28,7 @@ fn accept(
     tcp: &mut Tcp,
 ) -> Result<(), ServiceError> {
     for _ in 0..TURN {
-        match inbound.accept(io.engine, io.poller, index, io.now)? {
+        match inbound.accept(io.engine, index, io.now)? {
             Arrival::Here { guest, client, what } => tcp.accepted(io, guest, client, (what, None))?,
             Arrival::Refused => {}
             Arrival::Nothing => break,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use monocore_spec::Protocol;
-use monocore_virtio::{Poller, ServiceError};
+use monocore_virtio::ServiceError;
 use monocore_vsock::{Channel, Channels, Dialed, Fate, Sent};
 use rustix::io::Errno;
 
@@ -81,13 +81,13 @@ impl Waiting {
 
 impl Tsi {
     /// The guest takes the connection that was announced as `id`.
-    pub(super) fn accept(&mut self, id: u32, poller: &Poller) -> Result<Dialed, Errno> {
+    pub(super) fn accept(&mut self, id: u32) -> Result<Dialed, Errno> {
         let Connection { channel, socket, fate, announcement } =
             self.waiting.connections.remove(&id).ok_or(Errno::CONNABORTED)?;
         if let Some(listener) = self.sockets.get_mut(&channel) {
             listener.waiting = listener.waiting.saturating_sub(1);
         }
-        self.resume_port(Protocol::Tcp, announcement.local.port(), poller);
+        self.resume_port(Protocol::Tcp, announcement.local.port());
         Ok(Dialed { fate, ..connected(socket) })
     }
 
@@ -96,12 +96,11 @@ impl Tsi {
         &mut self,
         bits: u64,
         channels: &mut Channels<'_, '_>,
-        poller: &Poller,
         now: Instant,
     ) -> Result<(), ServiceError> {
         match self.inbound.port(bits) {
             Some((index, Protocol::Tcp, guest_port)) => {
-                self.clients(index, guest_port, poller, now)?;
+                self.clients(index, guest_port, now)?;
                 self.announce(channels)
             }
             Some((index, Protocol::Udp, _)) => self.client_datagrams(index, channels, now),
@@ -111,20 +110,14 @@ impl Tsi {
 
     /// Lets clients in by the published port `index`, as long as somebody in the guest has room for them. Where nobody listens
     /// they are reset, as a closed port does.
-    fn clients(
-        &mut self,
-        index: usize,
-        guest_port: u16,
-        poller: &Poller,
-        now: Instant,
-    ) -> Result<(), ServiceError> {
+    fn clients(&mut self, index: usize, guest_port: u16, now: Instant) -> Result<(), ServiceError> {
         for _ in 0..TURN {
             let listening = self.bound.get(&(Protocol::Tcp, guest_port));
             if listening.is_some_and(|all| !all.iter().any(|channel| self.has_room(*channel))) {
                 self.waiting.closed_ports.push(index);
-                return self.inbound.watch(poller, index, false);
+                return self.inbound.watch(index, false);
             }
-            let (guest, client, socket) = match self.inbound.accept(&mut self.engine, poller, index, now)? {
+            let (guest, client, socket) = match self.inbound.accept(&mut self.engine, index, now)? {
                 Arrival::Here { guest, client, what } => (guest, client, what),
                 Arrival::Refused => continue,
                 Arrival::Nothing => break,
@@ -181,17 +174,17 @@ impl Tsi {
     }
 
     /// Watches published ports that lead to `guest_port` again: somebody there has room, or nobody is there any more.
-    pub(super) fn resume_port(&mut self, protocol: Protocol, guest_port: u16, poller: &Poller) {
+    pub(super) fn resume_port(&mut self, protocol: Protocol, guest_port: u16) {
         if protocol != Protocol::Tcp {
             return;
         }
         for call in std::mem::take(&mut self.waiting.held) {
             if call.guest.port() == guest_port { self.let_in(call) } else { self.waiting.held.push(call) }
         }
-        let inbound = &mut self.inbound;
+        let inbound = &self.inbound;
         self.waiting.closed_ports.retain(|&index| {
             let here = inbound.port(index as u64).is_some_and(|(_, _, port)| port == guest_port);
-            if here && let Err(error) = inbound.watch(poller, index, true) {
+            if here && let Err(error) = inbound.watch(index, true) {
                 tracing::warn!(device = "tsi", %error, "a published port is shut");
             }
             !here

@@ -34,7 +34,7 @@ const RENAMED: [(&str, &str); 23] = [
 /// Lists that mean the same; one value alone is a list of it.
 const LISTS: [&str; 5] = ["profiles", "dns", "dns_search", "links", "tmpfs"];
 /// Keys that are translated one by one.
-const TRANSLATED: [&str; 14] = [
+const TRANSLATED: [&str; 15] = [
     "command",
     "entrypoint",
     "environment",
@@ -49,6 +49,7 @@ const TRANSLATED: [&str; 14] = [
     "ulimits",
     "extra_hosts",
     "deploy",
+    "develop",
 ];
 
 impl Translation {
@@ -87,6 +88,7 @@ impl Translation {
             "ulimits" => service.set("ulimits", at, self.ulimits(&path, node)),
             "extra_hosts" => service.set("extra_hosts", at, self.extra_hosts(&path, node)),
             "deploy" => self.deploy(&path, service, node),
+            "develop" => self.develop(&path, service, node),
             "network_mode" => self.network_mode(&path, service, at, &node),
             "domainname" => self.warn(&at, &path, "write it into `hostname`"),
             "storage_opt" => match node.as_table().and_then(|table| table.get("size")) {
@@ -348,6 +350,8 @@ impl Translation {
             ("on-failure", Some(times)) => format!("on-failure:{times}"),
             ("on-failure", None) => "on-failure".to_owned(),
             ("any", _) => "always".to_owned(),
+            // Not Compose's word, and in use.
+            (word @ ("always" | "unless-stopped"), _) => word.to_owned(),
             _ => {
                 self.errors.push(at.error(key, "a condition is none, on-failure or any"));
                 return;

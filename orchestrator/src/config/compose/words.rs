@@ -1,10 +1,9 @@
 //! Keys of a Compose service that are not translated, and why.
 
 /// Keys without effect on a virtual machine of its own, about which nobody needs to be told.
-pub(super) const HARMLESS: [&str; 9] = [
+pub(super) const HARMLESS: [&str; 8] = [
     "annotations",
     "attach",
-    "develop",
     "expose",
     "logging",
     "mem_reservation",

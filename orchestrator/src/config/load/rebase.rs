@@ -53,10 +53,16 @@ pub(super) fn service(table: &mut Table, from: &Path, to: &Path) {
         fields.collect::<Vec<_>>().join(",")
     });
     texts(table, "env_file", |text| absolute(from, text));
-    if let Some(Node { value: Value::List(files), .. }) = table.get_mut("env_file") {
-        for file in files {
-            if let Value::Table(file) = &mut file.value {
-                path_at(file, "path", from);
+    paths_in(table, "env_file", from);
+    paths_in(table, "watch", from);
+}
+
+/// The path of each of a list of tables.
+fn paths_in(table: &mut Table, key: &str, from: &Path) {
+    if let Some(Node { value: Value::List(list), .. }) = table.get_mut(key) {
+        for node in list {
+            if let Value::Table(table) = &mut node.value {
+                path_at(table, "path", from);
             }
         }
     }

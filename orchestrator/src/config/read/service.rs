@@ -7,6 +7,7 @@ use super::fields::Fields;
 use crate::config::tree::{Entry, Node, Scalar, Value};
 use crate::config::{
     Condition, DependsOn, EnvFile, GroupVolumeMount, Healthcheck, NetworkConfig, SecretMount, Service,
+    WatchAction, WatchRule,
 };
 use crate::spec::{HealthTest, parse_cpus, parse_health_http, parse_health_tcp, parse_ram_mib};
 
@@ -26,6 +27,7 @@ pub(super) fn read(reading: &mut Reading, entry: &Entry) -> Service {
     service.env_files = env_files(&mut fields);
     service.secrets = secrets(&mut fields);
     service.group_volumes = group_volumes(&mut fields);
+    service.watch = watch(&mut fields);
     fields.finish();
     service
 }
@@ -221,4 +223,30 @@ fn group_volumes(fields: &mut Fields<'_>) -> Vec<GroupVolumeMount> {
         mounts.push(GroupVolumeMount { name, path });
     }
     mounts
+}
+
+fn watch(fields: &mut Fields<'_>) -> Vec<WatchRule> {
+    let mut rules = Vec::new();
+    for (index, node) in fields.list("watch").into_iter().enumerate() {
+        let key = format!("watch[{index}]");
+        let Some(table) = node.as_table() else {
+            let problem = "expected a table, for instance { path = \"src\", target = \"/app/src\" }";
+            fields.wrong(&key, node, problem);
+            continue;
+        };
+        let mut nested = fields.below(&key, table);
+        let rule = WatchRule {
+            path: nested.text("path").unwrap_or_default(),
+            action: nested
+                .parsed("action", "an action", |_, text| WatchAction::parse(text))
+                .unwrap_or_default(),
+            target: nested.text("target"),
+            ignore: nested.texts("ignore"),
+            include: nested.texts("include"),
+            initial_sync: nested.flag("initial_sync").unwrap_or(false),
+        };
+        nested.finish();
+        rules.push(rule);
+    }
+    rules
 }

@@ -41,6 +41,44 @@ fn service<'a>(project: &'a Project, name: &str) -> &'a Service {
 }
 
 #[test]
+fn what_well_known_compose_files_have_is_understood() {
+    let text = r#"
+services:
+  app:
+    image: x
+    profiles: ["", extra]
+    container_name: name-dev.odd
+    volumes: ["./data:/data:Z", "./conf.yml:/conf.yml:ro,z", "cache:/cache:z"]
+    environment: {SCALE: 16.8, FLAG: true, EMPTY: , URL: "${MISSING:-http://x:80/y?z=1}"}
+    extra_hosts: ["host.docker.internal:host-gateway"]
+    command: >
+      postgres -c 'max_connections=${MAX:-100}'
+               -c 'work_mem=${MEM:-4MB}'
+    shm_size: 128mb
+    healthcheck: {disable: false}
+  other:
+    image: x
+    profiles: [only]
+    depends_on: [app]
+volumes: {cache: }
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("compose.yaml"), text).unwrap();
+    let options = LoadOptions { project_dir: Some(dir.path().to_path_buf()), ..LoadOptions::default() };
+    let options = LoadOptions { project_name: Some("odd".into()), ..options };
+    let project = load(&options).unwrap();
+    let names: Vec<_> = project.config.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["app"], "the empty profile is active, another one is not");
+    let app = &project.config.services[0];
+    assert_eq!(app.args, ["postgres", "-c", "max_connections=100", "-c", "work_mem=4MB"]);
+    assert!(
+        app.envs.contains(&"SCALE=16.8".to_owned()) && app.envs.contains(&"URL=http://x:80/y?z=1".to_owned())
+    );
+    let spec = app.sandbox_spec(&project).unwrap();
+    assert_eq!(spec.hosts[0].address, std::net::IpAddr::from(monocore_spec::LinkSpec::default().gateway_v4));
+}
+
+#[test]
 fn the_example_of_the_guide_runs_as_written() {
     let text = r#"
 [[service]]

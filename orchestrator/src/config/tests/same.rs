@@ -36,6 +36,7 @@ ulimits = ["nofile=1024:4096", "nproc=10"]
 labels = { "com.example" = "x" }
 replicas = 1
 aliases = ["www"]
+watch = [{ path = "./src", target = "/app", ignore = ["*.log"] }, { path = "conf", action = "restart" }]
 
 [[service]]
 name = "db"
@@ -84,6 +85,7 @@ service:
     ulimits: [nofile=1024:4096, nproc=10]
     labels: [com.example=x]
     aliases: www
+    watch: [{path: ./src, target: /app, action: sync, ignore: "*.log"}, {path: conf, action: restart}]
   db:
     base: postgres:16
     group: [front, back]
@@ -122,6 +124,11 @@ services:
     stop_grace_period: 1m30s
     ulimits: {nofile: {soft: 1024, hard: 4096}, nproc: 10}
     labels: {com.example: x}
+    develop:
+      watch:
+        - {action: sync, path: ./src, target: /app, ignore: ["*.log"]}
+        - {action: restart, path: conf}
+        - {action: rebuild, path: package.json}
   db:
     image: postgres:16
     networks: [front, back]

@@ -51,6 +51,7 @@ const FULL: &str = r#"
         healthcheck = { test = "x", interval = "1s", timeout = "1s", retries = 1, start_period = "1s", start_interval = "1s" }
         network = { mode = "tsi", reach = "any", allow = ["a.b"], deny = ["c.d"] }
         scripts = { start = "true" }
+        watch = { path = "a", target = "/a", ignore = ["b"], include = ["c"], initial_sync = true }
         labels = { a = "b" }
         secrets = ["s"]
         [[service]]
@@ -62,6 +63,8 @@ const FULL: &str = r#"
         name = "g"
         local_only = false
         internal = true
+        external = true
+        group_name = "shared"
         volume = [{ name = "v", path = "/data" }]
         env = [{ name = "e", envs = ["B=2"] }]
         [[volume]]
@@ -94,6 +97,7 @@ fn every_written_key_is_in_the_schema() {
         (&config["service"][0]["healthcheck"], &schema["$defs"]["Healthcheck"]),
         (&config["service"][0]["network"], &schema["$defs"]["NetworkConfig"]),
         (&config["service"][0]["depends_on"]["db"], &schema["$defs"]["DependsOn"]),
+        (&config["service"][0]["watch"][0], &schema["$defs"]["WatchRule"]),
         (&config["group"][0], &schema["$defs"]["Group"]),
         (&config["volume"][0], &schema["$defs"]["NamedVolume"]),
         (&config["secret"][0], &schema["$defs"]["Secret"]),
