@@ -1,4 +1,6 @@
-//! Whole systems in a guest, from Debian's packages: systemd as process 1, and dockerd with containers of its own.
+//! Whole systems in a guest, from Debian's packages: systemd as process 1, and dockerd with containers of its own. Each
+//! takes minutes in an emulated guest, so both run only where `MONOCORE_TEST_LONG` is set; what they need of the guest is
+//! tested one by one in `kept/container.rs`, always.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::path::{Path, PathBuf};
@@ -12,6 +14,15 @@ use serde_json::json;
 
 /// The variable that names the state directory with the images.
 const ROOTS: &str = "MONOCORE_TEST_ROOTS";
+
+/// Whether this run has time for them.
+fn is_long() -> bool {
+    let is_long = std::env::var_os("MONOCORE_TEST_LONG").is_some();
+    if !is_long {
+        eprintln!("not run: MONOCORE_TEST_LONG is not set");
+    }
+    is_long
+}
 
 /// A state directory whose image store is the prepared one; what is written goes elsewhere.
 struct Systems {
@@ -76,10 +87,13 @@ fn link_files(from: &Path, to: &Path) {
 
 #[test]
 fn systemd_comes_up_and_runs_services() {
+    if !is_long() {
+        return;
+    }
     let systems = Systems::new();
     systems.monocore(&["run", "-d", "--name", "sd", "-m", "512m", "test/systemd"]).out();
     let state = "systemctl is-system-running; systemctl list-units --failed --plain --no-legend";
-    systems.until_says("sd", state, "running", Duration::from_secs(240));
+    systems.until_says("sd", state, "running", Duration::from_secs(600));
     let told = systems.monocore(&["exec", "sd", "cat", "/proc/1/comm", "/proc/1/cgroup"]);
     assert_eq!(told.out(), "systemd\n0::/init.scope\n");
     // A service with limits, in a group of its own.
@@ -94,6 +108,9 @@ fn systemd_comes_up_and_runs_services() {
 
 #[test]
 fn dockerd_runs_a_container() {
+    if !is_long() {
+        return;
+    }
     let systems = Systems::new();
     let archive = systems.dir.path().join("busybox.tar");
     let config = json!({ "Env": ["PATH=/bin"], "Cmd": ["sh"] });
@@ -104,7 +121,7 @@ fn dockerd_runs_a_container() {
     let serve = ["sh", "-c", "exec dockerd --storage-driver overlay2 > /var/log/dockerd 2>&1"];
     systems.monocore(&[&start[..], &serve].concat()).out();
     let ready = "docker info --format '{{.Driver}} {{.CgroupVersion}}' || tail -3 /var/log/dockerd";
-    systems.until_says("dk", ready, "overlay2 2", Duration::from_secs(240));
+    systems.until_says("dk", ready, "overlay2 2", Duration::from_secs(600));
     let script = "docker load -q -i /images/busybox.tar && \
                   docker run --rm -m 32m --pids-limit 50 small sh -c 'echo from inside; hostname -i > /dev/null; \
                   cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'";

@@ -16,13 +16,18 @@ const ROOTS: [(&str, &str, &str); 2] = [
     ("docker", "docker.io,iptables,busybox-static", "/bin/bash"),
 ];
 
+/// Where [`home`] makes the state directory.
+pub(crate) fn dir() -> PathBuf {
+    project::target_dir().join("test-roots")
+}
+
 /// A state directory of `binary` with the images `test/systemd` and `test/docker` in it.
 ///
 /// # Errors
 /// If a package cannot be fetched, or the binary does not load an image.
 pub(crate) fn home(binary: &Path) -> Result<PathBuf> {
     let archives = archives()?;
-    let home = project::target_dir().join("test-roots");
+    let home = dir();
     let loaded = home.join("loaded");
     let of = archives.display().to_string();
     if fs::read_to_string(&loaded).is_ok_and(|text| text == of) {

@@ -20,15 +20,16 @@ pub(crate) struct Container {
     groups: Groups,
     /// The agent's own PID namespace.
     own: OwnedFd,
+    /// The control group namespace of the commands; made with the first process.
+    view: Option<OwnedFd>,
     /// Made with the first process.
     inside: Option<Inside>,
 }
 
-/// The namespaces of the commands.
+/// The PID namespace of the commands.
 #[derive(Debug)]
 struct Inside {
     pids: OwnedFd,
-    groups: OwnedFd,
     /// Process 1 is the agent's, and no command.
     has_reaper: bool,
 }
@@ -47,7 +48,7 @@ pub(crate) enum Place {
 impl Container {
     /// Only where the working directory is the agent's procfs.
     pub(crate) fn new(groups: Groups) -> Result<Self, Error> {
-        Ok(Self { groups, own: namespace("self/ns/pid")?, inside: None })
+        Ok(Self { groups, own: namespace("self/ns/pid")?, view: None, inside: None })
     }
 
     /// Whether process 1 is the agent's reaper.
@@ -62,6 +63,9 @@ impl Container {
 
     /// Where a command starts: the first one as process 1 if it is an init. Else a reaper is process 1, and started here.
     pub(crate) fn place(&mut self, is_init: bool) -> Result<Place, Error> {
+        if self.view.is_none() {
+            self.view = Some(self.make_view()?);
+        }
         match (&self.inside, is_init) {
             (Some(_), _) => Ok(Place::Commands),
             (None, true) => Ok(Place::First),
@@ -89,31 +93,57 @@ impl Container {
 
     /// What a child made by [`Self::fork`] does first.
     pub(crate) fn enter(&self, place: Place) -> Result<(), Error> {
-        match (place, &self.inside) {
-            (Place::First, _) => begin(),
-            (_, Some(inside)) => {
-                sys::enter_namespace(&inside.groups, Namespace::Groups).doing("enter", "the control groups")
-            }
-            (_, None) => Ok(()),
+        if let Some(view) = &self.view {
+            sys::enter_namespace(view, Namespace::Groups).doing("enter", "the control groups")?;
         }
+        if place == Place::First { mount_processes() } else { Ok(()) }
     }
 
-    /// Learns the namespaces that process 1 has made; it has left [`begin`].
+    /// Learns the namespace that process 1 is in.
     pub(crate) fn adopt(&mut self, first: Pid, has_reaper: bool) -> Result<(), Error> {
-        let first = first.as_raw_nonzero();
-        let pids = namespace(&format!("{first}/ns/pid"))?;
-        let groups = namespace(&format!("{first}/ns/cgroup"))?;
-        self.inside = Some(Inside { pids, groups, has_reaper });
+        let pids = namespace(&format!("{}/ns/pid", first.as_raw_nonzero()))?;
+        self.inside = Some(Inside { pids, has_reaper });
         Ok(())
+    }
+
+    /// A namespace whose root is the group that commands see. Only a process in the group can make it, and to move one
+    /// there makes every process wait that begins or ends meanwhile; so one is born there, and ends.
+    fn make_view(&self) -> Result<OwnedFd, Error> {
+        let (ready, report) = pipe_with(PipeFlags::CLOEXEC).doing("make", "a pipe")?;
+        let made = sys::fork_into(Some(self.groups.sandbox.as_fd()), false);
+        let pid = match made.doing("start", "a process")? {
+            Forked::Parent(pid) => pid,
+            Forked::Child => {
+                sys::block_signals();
+                let made = sys::leave_groups().is_ok();
+                let _ = rustix::io::write(&report, &[u8::from(made)]);
+                // Until the agent has seen the namespace.
+                while made {
+                    sys::next_signal();
+                }
+                sys::exit(1)
+            }
+        };
+        drop(report);
+        let mut answer = [0];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&ready, &mut answer));
+        let view = match (read, answer) {
+            (Ok(1), [1]) => namespace(&format!("{}/ns/cgroup", pid.as_raw_nonzero())),
+            _ => Err(Error::Refused("cannot make a control group namespace".to_owned())),
+        };
+        // It is reaped as every child is.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        view
     }
 
     /// Starts the process that reaps the orphans of the namespace.
     fn start_reaper(&mut self) -> Result<(), Error> {
         let (ready, report) = pipe_with(PipeFlags::CLOEXEC).doing("make", "a pipe")?;
-        let pid = match self.fork(Place::First).doing("start", "the commands' init")? {
+        let made = sys::fork_into(Some(self.groups.commands.as_fd()), true);
+        let pid = match made.doing("start", "the commands' init")? {
             Forked::Parent(pid) => pid,
             Forked::Child => {
-                let begun = begin();
+                let begun = self.enter(Place::First);
                 if let Err(error) = &begun {
                     // Less than a pipe's atomic size.
                     let _ = rustix::io::write(&report, error.to_string().as_bytes());
@@ -131,10 +161,8 @@ impl Container {
     }
 }
 
-/// What process 1 of the namespace does first: mounts the namespace's `/proc`, and makes its control group the root of
-/// those that commands see.
-fn begin() -> Result<(), Error> {
-    sys::leave_groups().doing("make", "a control group namespace")?;
+/// Mounts the `/proc` of the namespace that this process is process 1 of.
+fn mount_processes() -> Result<(), Error> {
     let safe = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NOEXEC
         | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -156,8 +184,6 @@ fn reap_orphans(report: OwnedFd, ready: bool) -> ! {
     let _ = rustix::process::chdir("/");
     // Another process has to go when memory is out.
     write("/proc/self/oom_score_adj", b"-1000");
-    // A group with processes in it can give its children no controllers.
-    write("/sys/fs/cgroup/commands/cgroup.procs", b"0");
     let first_command = Pid::from_raw(2);
     loop {
         match sys::next_signal() {

@@ -33,6 +33,9 @@ use targets::{Place, TestTarget};
 /// Where tests look for the binary.
 const BINARY: &str = "MONOCORE_TEST_BINARY";
 
+/// The variable that asks for long tests.
+const LONG_TESTS: &str = "MONOCORE_TEST_LONG";
+
 /// Where tests look for the state directory with the images of whole systems.
 const ROOTS: &str = "MONOCORE_TEST_ROOTS";
 
@@ -75,7 +78,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         parts.tests("documentation tests", || doc_tests(filter));
     }
     if !args.only_host {
-        let roots = parts.part("images of whole systems", || roots::home(&binary))?;
+        // Only the long tests use them.
+        let roots = match std::env::var_os(LONG_TESTS) {
+            Some(_) => parts.part("images of whole systems", || roots::home(&binary))?,
+            None => roots::dir(),
+        };
         let given = Given { binary: &binary, roots: &roots, postgres: postgres.as_deref() };
         parts.tests("tests in the testbed", || in_testbed(given, &targets, filter));
     }

@@ -40,9 +40,7 @@ struct CloneArguments {
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-#[expect(clippy::cast_sign_loss, reason = "a flag of 32 bits")]
 const CLONE_NEWPID: u64 = libc::CLONE_NEWPID as u64;
-#[expect(clippy::cast_sign_loss, reason = "signals have positive numbers")]
 const EXIT_SIGNAL: u64 = libc::SIGCHLD as u64;
 
 /// Makes a copy of this process in a control group, perhaps as process 1 of a new namespace. The child must end by
