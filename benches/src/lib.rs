@@ -14,6 +14,8 @@ pub mod memory;
 pub mod microvm;
 pub mod moved;
 pub mod msb;
+pub mod processes;
+pub mod tools;
 
 /// Runs `command` to its end with no input and says how long it took.
 ///

@@ -30,12 +30,19 @@ pub fn tree(root: u32) -> Result<Memory> {
     let mut open = vec![root];
     while let Some(pid) = open.pop() {
         open.extend(children.remove(&pid).unwrap_or_default());
-        if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
-            sum.pss_kb += field(&text, "Pss:");
-            sum.anonymous_kb += field(&text, "Pss_Anon:");
-        }
+        sum.add(pid);
     }
     Ok(sum)
+}
+
+impl Memory {
+    /// Adds what process `pid` holds; nothing if it has ended.
+    pub fn add(&mut self, pid: u32) {
+        if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+            self.pss_kb += field(&text, "Pss:");
+            self.anonymous_kb += field(&text, "Pss_Anon:");
+        }
+    }
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
@@ -44,7 +51,7 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn field(text: &str, name: &str) -> u64 {
+pub(crate) fn field(text: &str, name: &str) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.split_whitespace().next())

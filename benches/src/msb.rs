@@ -28,6 +28,11 @@ impl Msb {
         })
     }
 
+    /// Its program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Its state directory.
     pub fn home(&self) -> &Path {
         &self.home

@@ -68,6 +68,10 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     // The machine's own process: it starts with every sandbox, so it does not wait for a grammar to be built.
     if words.get(1).is_some_and(|word| word == "vmm") {
+        // Its warnings are the guest's to cause, as many as it likes, so they are written only for who asked.
+        if std::env::var_os("MONOCORE_LOG").is_some() {
+            diagnostics::start();
+        }
         return vmm::main(&words[2..]);
     }
     match words.get(1).is_some_and(|word| word == "serve") {

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use monocore_api::{HostReport, VersionInfo};
 use monocore_orchestrator::{Home, Images, Launcher};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::serve::ServerOptions;
 
 /// Short pieces of blocking work at a time; more wait.
 pub(crate) const SHORT_WORK: usize = 32;
@@ -44,8 +46,12 @@ pub(crate) struct Shared {
     pub(crate) long: Arc<Semaphore>,
     /// True once the server is about to end: streams end then.
     pub(crate) ending: watch::Receiver<bool>,
+    /// Held by what must be done before a server that ends is gone.
+    pub(crate) alive: mpsc::WeakSender<()>,
     /// Loopback connections need a token as well.
     pub(crate) require_token: bool,
+    /// The server ends with the program that started it, and leased sandboxes with the server.
+    pub(crate) private: bool,
     pub(crate) requests: Requests,
 }
 
@@ -62,7 +68,8 @@ impl ApiServer {
         launcher: Launcher,
         host: ServerHost,
         ending: watch::Receiver<bool>,
-        require_token: bool,
+        alive: mpsc::WeakSender<()>,
+        options: &ServerOptions,
     ) -> Self {
         Self(Arc::new(Shared {
             home: launcher.home.clone(),
@@ -71,7 +78,9 @@ impl ApiServer {
             short: Arc::new(Semaphore::new(SHORT_WORK)),
             long: Arc::new(Semaphore::new(LONG_WORK)),
             ending,
-            require_token,
+            alive,
+            require_token: options.require_token,
+            private: options.private,
             requests: Requests { started: Instant::now(), answered: Mutex::default() },
         }))
     }

@@ -48,3 +48,21 @@ pub fn document() -> String {
     // Plain data with text keys.
     crate::routes::api().into_openapi().to_pretty_json().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The committed copy is what the SDKs' types are made of; `cargo xtask sdk --write` sets the
+    /// variable.
+    #[test]
+    fn the_committed_document_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/openapi.json");
+        let document = super::document() + "\n";
+        if std::env::var_os("MONOCORE_WRITE_OPENAPI").is_some() {
+            std::fs::write(&path, &document).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == document, "api/openapi.json is old: run `cargo xtask sdk --write`");
+    }
+}

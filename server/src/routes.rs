@@ -7,6 +7,7 @@ mod exec_ws;
 mod files;
 mod health;
 mod images;
+mod leases;
 mod life;
 mod logs;
 mod metrics;
@@ -32,6 +33,7 @@ use crate::openapi::Document;
 pub(crate) fn api() -> OpenApiRouter<ApiServer> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sandboxes::list, sandboxes::create))
+        .routes(routes!(leases::lease))
         .routes(routes!(sandboxes::inspect, sandboxes::remove))
         .routes(routes!(sandboxes::all_stats))
         .routes(routes!(sandboxes::stats))

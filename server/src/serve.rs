@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use monocore_orchestrator::Launcher;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::api_server::{ApiServer, LONG_WORK, SHORT_WORK, ServerHost};
@@ -17,6 +17,8 @@ use crate::{Error, connection, routes, sys, tls, tokens};
 
 /// How long requests may go on after the server was told to end.
 const ENDING_TIME: Duration = Duration::from_secs(10);
+/// The same where the server's sandboxes are removed with it.
+const PRIVATE_ENDING_TIME: Duration = Duration::from_secs(60);
 
 /// Where to listen, and how.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct ServerOptions {
     pub tls_key: Option<PathBuf>,
     /// Loopback connections need a token as well.
     pub require_token: bool,
+    /// The server is for the program that started it: it ends when standard input does, and leased
+    /// sandboxes end with it. SIGINT and SIGHUP, which a terminal sends to both, are left to that
+    /// program.
+    pub private: bool,
 }
 
 impl ServerOptions {
@@ -41,7 +47,7 @@ impl ServerOptions {
     }
 }
 
-/// Serves until SIGINT or SIGTERM. `ready` is told the places that are listened on. Sandboxes go on
+/// Serves until SIGINT or SIGTERM, a private server until the end of its input. `ready` is told the places that are listened on. Sandboxes go on
 /// afterwards.
 ///
 /// # Errors
@@ -63,6 +69,18 @@ pub fn serve(
     let served = runtime.block_on(async {
         let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+        if options.private {
+            // Caught, so that it does not end the server.
+            let _hung_up = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
+            let mut input_ended = input_ended();
+            let client_gone = async move || {
+                tokio::select! {
+                    _ = &mut input_ended => {}
+                    _ = terminated.recv() => {}
+                }
+            };
+            return run(launcher, host, options, inherited, ready, client_gone).await;
+        }
         let signalled = async move || {
             tokio::select! {
                 _ = interrupted.recv() => {}
@@ -91,10 +109,10 @@ pub async fn run(
     mut stop: impl AsyncFnMut(),
 ) -> Result<(), Error> {
     let (end, ending) = watch::channel(false);
-    let context = ApiServer::new(launcher, host, ending, options.require_token);
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let context = ApiServer::new(launcher, host, ending, alive.downgrade(), options);
     let (listeners, acceptor) = listeners(&context, options, inherited).await?;
     let places: Vec<String> = listeners.iter().map(|(_, place)| place.clone()).collect();
-    let (alive, mut all_gone) = mpsc::channel(1);
     let life = Life { ending: context.ending.clone(), connections: connection::allowed(), alive };
     let router = routes::router(context);
     let mut accepting = JoinSet::new();
@@ -110,12 +128,26 @@ pub async fn run(
     // Nobody may be listening any more.
     let _ = end.send(true);
     drop(life);
+    let ending_time = if options.private { PRIVATE_ENDING_TIME } else { ENDING_TIME };
+    // The input of a private server has ended for good: only time cuts this short.
+    let mut hurried = async || if options.private { std::future::pending().await } else { stop().await };
     tokio::select! {
         _ = all_gone.recv() => {}
-        () = tokio::time::sleep(ENDING_TIME) => {}
-        () = stop() => {}
+        () = tokio::time::sleep(ending_time) => {}
+        () = hurried() => {}
     }
     Ok(())
+}
+
+/// Completes at the end of standard input, or where it cannot be read.
+fn input_ended() -> oneshot::Receiver<()> {
+    let (told, ended) = oneshot::channel();
+    // A thread that waits for input cannot be told to end; the process ends with it.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = told.send(());
+    });
+    ended
 }
 
 type Listeners = Vec<(Listener, String)>;

@@ -32,7 +32,17 @@ impl Framing {
         if accept.contains("text/event-stream") { Self::Events } else { Self::Lines }
     }
 
-    fn put(self, json: &[u8]) -> Bytes {
+    /// The answer's content type.
+    pub(crate) fn content_type(self) -> (header::HeaderName, HeaderValue) {
+        let kind = match self {
+            Self::Lines => "application/x-ndjson",
+            Self::Events => "text/event-stream",
+        };
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind))
+    }
+
+    /// The value as it is sent.
+    pub(crate) fn put(self, json: &[u8]) -> Bytes {
         match self {
             Self::Lines => [json, b"\n"].concat().into(),
             Self::Events => [b"data: ", json, b"\n\n"].concat().into(),
@@ -83,11 +93,6 @@ pub(crate) fn channel(context: &ApiServer, framing: Framing, held: Option<UnixSt
     });
     let context = context.clone();
     let values = values.take_until(Box::pin(async move { context.ended().await }));
-    let kind = match framing {
-        Framing::Lines => "application/x-ndjson",
-        Framing::Events => "text/event-stream",
-    };
-    let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    let response = ([kind], Body::from_stream(values)).into_response();
+    let response = ([framing.content_type()], Body::from_stream(values)).into_response();
     (Sender { to, framing }, response)
 }

@@ -1,6 +1,8 @@
 //! The API without a guest: records, errors, and who is let in.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "api/leases.rs"]
+mod leases;
 #[path = "api/listen.rs"]
 mod listen;
 #[path = "api/support.rs"]

@@ -241,10 +241,17 @@ impl<H: Hypervisor> Running<H> {
             return Err(error);
         }
         // A vCPU on its way to the gate may wait for a device's start.
-        while self.control.waiting() < self.threads.len() && !self.outcome.has_ended() {
-            self.starts.iter().for_each(StartQueue::serve);
-            self.wait_for_event(lifeline, None);
-        }
+        self.control.until_all_wait(
+            self.threads.len(),
+            || self.starts.iter().for_each(StartQueue::serve),
+            || {
+                let runs = !self.outcome.has_ended();
+                if runs {
+                    self.wait_for_event(lifeline, None);
+                }
+                runs
+            },
+        );
         tracing::debug!(took = ?began.elapsed(), "every vCPU stands still");
         for (index, mut device) in self.bus.virtio().enumerate() {
             device.pause();

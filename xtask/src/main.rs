@@ -8,6 +8,7 @@ mod ci;
 mod cpio;
 mod demo;
 mod digest;
+mod dist;
 mod fuzz;
 mod guest;
 mod kernel;
@@ -17,6 +18,7 @@ mod process;
 mod project;
 mod registry;
 mod scratch;
+mod sdk;
 mod space;
 mod stock_guest;
 mod test;
@@ -60,6 +62,10 @@ enum Command {
     BenchInside(bench::InsideArgs),
     /// Fuzz every parser of foreign bytes.
     Fuzz(fuzz::FuzzArgs),
+    /// Check the Python and TypeScript SDKs, or make their generated types anew.
+    Sdk(sdk::SdkArgs),
+    /// Build the Python wheel and the npm package into target/dist.
+    Dist,
     /// Everything at once: install, build, fill a registry on loopback, run commands in guests.
     Demo,
     /// The part of `demo` that runs where KVM works.
@@ -96,6 +102,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::BenchInside(args) => bench::run_inside(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Sdk(args) => sdk::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run(),
         Command::DemoInside(args) => demo::run_inside(&args),
         Command::Registry => registry::print().map(|()| ExitCode::SUCCESS),

@@ -7,15 +7,13 @@
 #![allow(clippy::print_stdout, reason = "the figures are this program's output")]
 
 mod microvm;
-mod peers;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
 use monocore_benches::args::MsbFiles;
-
-use crate::peers::{Monocore, Tool};
+use monocore_benches::tools::{self, Monocore, Tool};
 
 /// Compares cold pulls and warm runs.
 #[derive(Parser)]
@@ -71,7 +69,7 @@ fn main() -> Result<()> {
             monocore_benches::timed(&mut tool.run(&reference, &["true"]))
         })?;
         report(&mut rows, tool.name(), "run true", took.as_secs_f64());
-        let pss_kb = peers::memory_while_running(tool.as_ref(), &reference)?;
+        let pss_kb = tools::memory_while_running(tool.as_ref(), &reference)?;
         println!("{:<10} memory while idle, PSS kB of all its processes: {}", tool.name(), pss_kb.pss_kb);
     }
     if let (Some(kernel), Some(root)) = (&args.microvm_kernel, &args.microvm_root) {

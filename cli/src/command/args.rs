@@ -713,6 +713,10 @@ pub(super) struct ServeArgs {
     /// Ask for a token on loopback, too
     #[arg(long)]
     pub(super) require_token: bool,
+    /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
+    /// when its standard input does
+    #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]
+    pub(super) private: bool,
     /// Print a systemd user unit for these options
     #[arg(long, conflicts_with = "install_unit")]
     pub(super) print_unit: bool,

@@ -17,12 +17,18 @@ pub(super) fn main(args: ServeArgs) -> anyhow::Result<()> {
     if args.print_unit || args.install_unit {
         return unit(&args);
     }
+    let socket = match args.private {
+        true => format!("private-{}.sock", std::process::id()),
+        false => SOCKET.to_owned(),
+    };
+    let has_tcp = !args.no_tcp && !args.private;
     let options = ServerOptions {
-        listen: (!args.no_tcp).then(|| args.listen.unwrap_or(ServerOptions::loopback(args.port))),
-        socket: Some(args.socket.unwrap_or_else(|| home.server().join(SOCKET))),
+        listen: has_tcp.then(|| args.listen.unwrap_or(ServerOptions::loopback(args.port))),
+        socket: Some(args.socket.unwrap_or_else(|| home.server().join(socket))),
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
         require_token: args.require_token,
+        private: args.private,
     };
     let host = ServerHost { version: version(), report, before_pull };
     let launcher = Launcher { home, program: this_program().to_owned() };

@@ -19,6 +19,7 @@ use monocore_virtio::{Poller, Ready};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::engine::Engine;
+use crate::policy::translators;
 use crate::slab::{Id, Slab};
 use crate::token::{TOKEN_DNS_STREAM, TOKEN_DNS_UPSTREAM, token};
 use message::{Answer, Code, Question};
@@ -47,6 +48,8 @@ enum Asker<D> {
     Datagram(D),
     /// Over a connection.
     Stream(Id),
+    /// We, to find the network's translators.
+    Us,
 }
 
 /// A question that was passed on.
@@ -108,6 +111,20 @@ impl<D: Copy> Forwarder<D> {
         *self = Self::with_servers(std::mem::take(&mut self.servers));
     }
 
+    /// Looks for the network's translators, if need be (RFC 7050).
+    pub(crate) fn look_for_translators(&mut self, engine: &mut Engine, poller: &Poller, now: Instant) {
+        if !engine.looks_for_translators() {
+            return;
+        }
+        let query = message::query_v6(translators::NAME);
+        let asked = Question::parse(&query).is_ok_and(|question| {
+            self.pass_on(poller, Asked { asker: Asker::Us, query, question }, now).is_ok()
+        });
+        if !asked {
+            engine.found_translators(None);
+        }
+    }
+
     /// A question in a datagram of `from`.
     pub(crate) fn datagram(
         &mut self,
@@ -167,7 +184,7 @@ impl<D: Copy> Forwarder<D> {
                 else {
                     // A datagram may be somebody else's, and the right one still come. Over a connection it is the server's.
                     if pending.upstream.way() == Way::Stream {
-                        self.next_server(poller, id, now);
+                        self.next_server(engine, poller, id, now);
                     }
                     return;
                 };
@@ -176,18 +193,19 @@ impl<D: Copy> Forwarder<D> {
                 }
             }
             Ok(None) => {}
-            Err(_) => self.next_server(poller, id, now),
+            Err(_) => self.next_server(engine, poller, id, now),
         }
     }
 
     /// Goes on with questions whose servers did not answer in time.
-    pub(crate) fn turn(&mut self, poller: &Poller, now: Instant) {
+    pub(crate) fn turn(&mut self, engine: &mut Engine, poller: &Poller, now: Instant) {
+        self.look_for_translators(engine, poller, now);
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }
         for id in self.pending.ids() {
             if self.pending.get_mut(id).is_some_and(|pending| pending.deadline <= now) {
-                self.next_server(poller, id, now);
+                self.next_server(engine, poller, id, now);
             }
         }
     }
@@ -199,7 +217,7 @@ impl<D: Copy> Forwarder<D> {
     fn ask(&mut self, engine: &mut Engine, poller: &Poller, asker: Asker<D>, query: Vec<u8>, now: Instant) {
         let question = match Question::parse(&query) {
             Ok(question) => question,
-            Err(Some(code)) => return self.reply(poller, asker, message::failure(&query, code)),
+            Err(Some(code)) => return self.reply(engine, poller, asker, message::failure(&query, code)),
             Err(None) => return,
         };
         if engine.peers.is_member() && self.asked.len() < MAX_PENDING {
@@ -235,28 +253,38 @@ impl<D: Copy> Forwarder<D> {
         }
         let most = match asker {
             Asker::Datagram(..) => question.datagram_bytes.clamp(PLAIN_BYTES, MAX_DATAGRAM_BYTES),
-            Asker::Stream(..) => MAX_DATAGRAM_BYTES,
+            Asker::Stream(..) | Asker::Us => MAX_DATAGRAM_BYTES,
         };
         let answer = message::addresses(&query, &question, addresses, most);
-        self.reply(poller, asker, answer);
+        self.reply(engine, poller, asker, answer);
     }
 
     fn ask_outside(&mut self, engine: &mut Engine, poller: &Poller, asked: Asked<D>, now: Instant) {
         let Asked { asker, query, question } = asked;
         if !engine.ask(&question.name) {
-            return self.reply(poller, asker, message::failure(&query, Code::Refused));
+            return self.reply(engine, poller, asker, message::failure(&query, Code::Refused));
         }
+        if let Err(Asked { asker, query, .. }) = self.pass_on(poller, Asked { asker, query, question }, now) {
+            self.reply(engine, poller, asker, message::failure(&query, Code::ServerFailure));
+        }
+    }
+
+    /// Asks the first server; gives the question back where that cannot be.
+    fn pass_on(&mut self, poller: &Poller, asked: Asked<D>, now: Instant) -> Result<(), Asked<D>> {
         if self.pending.len() >= MAX_PENDING {
-            return self.reply(poller, asker, message::failure(&query, Code::ServerFailure));
+            return Err(asked);
         }
-        let way = if matches!(asker, Asker::Stream(_)) { Way::Stream } else { Way::Datagram };
-        let Some(upstream) = self.servers.first().and_then(|server| Upstream::new(*server, way, &query))
+        let way = if matches!(asked.asker, Asker::Stream(_)) { Way::Stream } else { Way::Datagram };
+        let Some(upstream) =
+            self.servers.first().and_then(|server| Upstream::new(*server, way, &asked.query))
         else {
-            return self.reply(poller, asker, message::failure(&query, Code::ServerFailure));
+            return Err(asked);
         };
+        let Asked { asker, query, question } = asked;
         let pending = Pending { asker, query, question, upstream, tries: 1, deadline: now + PATIENCE };
         let id = self.pending.insert(pending);
         self.watch(poller, id);
+        Ok(())
     }
 
     /// Passes an answer on, or what takes its place.
@@ -269,13 +297,26 @@ impl<D: Copy> Forwarder<D> {
         read: &Answer,
         now: Instant,
     ) {
+        if let Asker::Us = pending.asker {
+            return engine.found_translators(Some(&read.all_addresses));
+        }
         let inside = read.all_addresses.iter().find(|address| !engine.may_resolve_to(**address));
         if let Some(address) = inside {
             tracing::info!(device = "net", name = pending.question.name, %address, "an answer leads inside and is not passed on");
-            return self.reply(poller, pending.asker, message::failure(&pending.query, Code::NoError));
+            return self.reply(
+                engine,
+                poller,
+                pending.asker,
+                message::failure(&pending.query, Code::NoError),
+            );
         }
         if !engine.may_answer(&pending.question.name, &read.aliases) {
-            return self.reply(poller, pending.asker, message::failure(&pending.query, Code::Refused));
+            return self.reply(
+                engine,
+                poller,
+                pending.asker,
+                message::failure(&pending.query, Code::Refused),
+            );
         }
         for (address, ttl) in &read.addresses {
             let ttl = Duration::from_secs((*ttl).into());
@@ -293,10 +334,10 @@ impl<D: Copy> Forwarder<D> {
                 answer = message::truncated(&pending.query);
             }
         }
-        self.reply(poller, pending.asker, answer);
+        self.reply(engine, poller, pending.asker, answer);
     }
 
-    fn next_server(&mut self, poller: &Poller, id: Id, now: Instant) {
+    fn next_server(&mut self, engine: &mut Engine, poller: &Poller, id: Id, now: Instant) {
         let Some(mut pending) = self.pending.remove(id) else { return };
         let server = self.servers.get(pending.tries % self.servers.len().max(1)).copied();
         let next = server.filter(|_| pending.tries < MAX_TRIES);
@@ -308,7 +349,12 @@ impl<D: Copy> Forwarder<D> {
                 let id = self.pending.insert(pending);
                 self.watch(poller, id);
             }
-            None => self.reply(poller, pending.asker, message::failure(&pending.query, Code::ServerFailure)),
+            None => self.reply(
+                engine,
+                poller,
+                pending.asker,
+                message::failure(&pending.query, Code::ServerFailure),
+            ),
         }
     }
 
@@ -318,7 +364,7 @@ impl<D: Copy> Forwarder<D> {
         }
     }
 
-    fn reply(&mut self, poller: &Poller, asker: Asker<D>, bytes: Vec<u8>) {
+    fn reply(&mut self, engine: &mut Engine, poller: &Poller, asker: Asker<D>, bytes: Vec<u8>) {
         match asker {
             Asker::Datagram(to) => self.replies.push(Reply { to, bytes }),
             Asker::Stream(id) => {
@@ -327,6 +373,8 @@ impl<D: Copy> Forwarder<D> {
                     self.settle(poller, id);
                 }
             }
+            // No server answered.
+            Asker::Us => engine.found_translators(None),
         }
     }
 

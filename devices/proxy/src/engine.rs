@@ -213,6 +213,7 @@ impl Engine {
     /// Watches for changes of this host's addresses, and for the other members.
     pub(crate) fn begin(&mut self, poller: &Poller) -> Result<(), ServiceError> {
         self.peers.begin(poller)?;
+        self.policy.look_again();
         let Some(changes) = self.policy.host_changes() else { return Ok(()) };
         let token = raw_token(TOKEN_HOST, 0);
         poller
@@ -223,6 +224,16 @@ impl Engine {
     /// An address of this host has changed. Afterwards [`is_host`](Self::is_host) knows.
     pub(crate) fn host_changed(&mut self) {
         self.policy.refresh();
+    }
+
+    /// Whether the network's translators are to be looked for; see [`Policy::looks_for_translators`].
+    pub(crate) fn looks_for_translators(&mut self) -> bool {
+        self.policy.looks_for_translators()
+    }
+
+    /// What the name server said of the network's translators.
+    pub(crate) fn found_translators(&mut self, addresses: Option<&[IpAddr]>) {
+        self.policy.found_translators(addresses);
     }
 
     /// Whether `address` is one of this host's, or leads to one.

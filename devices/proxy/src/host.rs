@@ -95,6 +95,13 @@ impl HostAddresses {
         self.addresses.range((address, 0)..=(address, u32::MAX)).next().is_some()
     }
 
+    /// Whether one of them is an IPv6 address that the Internet can reach (2000::/3, RFC 4291 §2.5.4).
+    pub(crate) fn has_public_v6(&self) -> bool {
+        let first = IpAddr::from(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0));
+        let after = IpAddr::from(Ipv6Addr::new(0x4000, 0, 0, 0, 0, 0, 0, 0));
+        self.addresses.range((first, 0)..(after, 0)).next().is_some()
+    }
+
     /// All of them.
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<IpAddr> {

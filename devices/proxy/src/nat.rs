@@ -287,6 +287,7 @@ impl Endpoint for Nat {
         self.inbound.begin(poller)?;
         self.engine.begin(poller)?;
         self.dns.reset();
+        self.dns.look_for_translators(&mut self.engine, poller, Instant::now());
         Ok(())
     }
 
@@ -357,7 +358,7 @@ impl Endpoint for Nat {
         parts.tcp.turn(&mut io)?;
         parts.udp.turn(&mut io)?;
         parts.inbound.turn(io.now)?;
-        io.dns.turn(io.poller, io.now);
+        io.dns.turn(io.engine, io.poller, io.now);
         for reply in std::mem::take(&mut io.dns.replies) {
             io.link.datagram(io.receiver, reply.to.server, reply.to.guest, &reply.bytes)?;
         }

@@ -4,6 +4,7 @@
 //! so that `allow` for everything, or for a name that resolves to them, never does.
 
 mod class;
+pub(crate) mod translators;
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -13,6 +14,7 @@ use monocore_spec::{Action, Direction, NetRule, NetTarget, PolicySpec, Protocol,
 use crate::host::HostAddresses;
 pub use class::Class;
 use class::Guard;
+use translators::{Prefix, Translators};
 
 /// What is to be decided.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +72,9 @@ pub struct Policy {
     reach: Reach,
     rules: Vec<NetRule>,
     host_addresses: HostAddresses,
+    translators: Translators,
+    /// Whether the translators are to be looked for, for the first time or anew.
+    looks: bool,
 }
 
 impl Policy {
@@ -81,7 +86,7 @@ impl Policy {
                 *name = name.trim_matches('.').to_ascii_lowercase();
             }
         }
-        Self { reach: spec.reach, rules, host_addresses }
+        Self { reach: spec.reach, rules, host_addresses, translators: Translators::default(), looks: true }
     }
 
     /// What is readable when an address of this host has changed.
@@ -92,13 +97,36 @@ impl Policy {
     /// Takes in what has changed of this host's addresses; says whether anything has. Where they cannot be known any more, nothing
     /// is allowed out.
     pub(crate) fn refresh(&mut self) -> bool {
-        self.host_addresses.refresh().unwrap_or_else(|error| {
+        let changed = self.host_addresses.refresh().unwrap_or_else(|error| {
             tracing::error!(%error, "this host's addresses are not known any more: the guest reaches nothing");
             self.reach = Reach::None;
             self.rules.retain(|rule| rule.direction == Direction::In);
             self.host_addresses = HostAddresses::default();
             true
-        })
+        });
+        self.looks |= changed;
+        changed
+    }
+
+    /// Whether the network's translators are to be looked for: this host is reached by IPv6, and the guest may reach something.
+    /// What was known of them holds meanwhile; where nothing was, no public address of IPv6 is reached until
+    /// [`found_translators`](Self::found_translators).
+    pub(crate) fn looks_for_translators(&mut self) -> bool {
+        let leads_out = |rule: &NetRule| rule.action == Action::Allow && rule.direction == Direction::Out;
+        let reaches = matches!(self.reach, Reach::Public | Reach::Any) || self.rules.iter().any(leads_out);
+        std::mem::take(&mut self.looks) && reaches && self.host_addresses.has_public_v6()
+    }
+
+    /// Nobody will answer what was asked about translators.
+    pub(crate) fn look_again(&mut self) {
+        self.looks = true;
+    }
+
+    /// The name server's answer: the IPv6 addresses of a name that has none (RFC 7050). Nothing where it gave no answer.
+    pub(crate) fn found_translators(&mut self, addresses: Option<&[IpAddr]>) {
+        if addresses.is_some() || self.translators == Translators::Unknown {
+            self.translators = Translators::Known(Prefix::all(addresses.unwrap_or_default()));
+        }
     }
 
     /// Decides about a connection, a datagram's flow or an echo request.
@@ -175,7 +203,7 @@ impl Policy {
     /// Whether an answer may carry `address`: it is public, or something other than a name opens it. So a name that
     /// begins to resolve to the inside leads nowhere.
     pub fn may_resolve_to(&self, address: IpAddr) -> bool {
-        let guard = match class::guard(address) {
+        let guard = match self.guard_of(address) {
             None if !self.is_own(address) => return true,
             Some(guard) if guard.class == Class::Unroutable => return false,
             Some(guard) => guard,
@@ -201,14 +229,27 @@ impl Policy {
         if question.to_host || self.is_own(question.address) {
             return Some(Guard::own(question.address));
         }
-        class::guard(question.address)
+        let guard = self.guard_of(question.address);
+        let is_known = matches!(self.translators, Translators::Known(_));
+        if guard.is_none() && !is_known && self.host_addresses.has_public_v6() {
+            return class::not_yet_known(question.address);
+        }
+        guard
+    }
+
+    /// What guards an address that is not this host's.
+    fn guard_of(&self, address: IpAddr) -> Option<Guard> {
+        self.translators.inner(address).find_map(class::guard_behind).or_else(|| class::guard(address))
     }
 
     /// Whether `address` is one of this host's, or leads to one through a translator.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
-        let inner = class::inner(address);
+        let behind = self.translators.inner(address).map(IpAddr::from);
         self.host_addresses.contains(address)
-            || inner.into_iter().any(|inner| self.host_addresses.contains(inner))
+            || class::inner(address)
+                .into_iter()
+                .chain(behind)
+                .any(|inner| self.host_addresses.contains(inner))
     }
 }
 

@@ -191,6 +191,7 @@ impl Front for Tsi {
         self.engine.begin(poller)?;
         self.waiting.begin();
         self.dns.reset();
+        self.dns.look_for_translators(&mut self.engine, poller, Instant::now());
         Ok(())
     }
 
@@ -303,7 +304,7 @@ impl Front for Tsi {
         self.announce(channels)?;
         self.turn_flows(channels, poller, now)?;
         self.inbound.turn(now)?;
-        self.dns.turn(poller, now);
+        self.dns.turn(&mut self.engine, poller, now);
         self.send_answers(channels)
     }
 

@@ -12,7 +12,7 @@ use monocore_orchestrator::{
 };
 
 use super::{Name, life};
-use crate::access::Access;
+use crate::access::{Access, Scope};
 use crate::api_server::ApiServer;
 use crate::body::{Json, Query};
 use crate::convert;
@@ -49,24 +49,31 @@ pub(super) async fn create(
     Extension(Access(scope)): Extension<Access>,
     Json(wanted): Json<CreateSandbox>,
 ) -> Result<(StatusCode, Json<SandboxDetails>), ApiError> {
-    let details = work::long(&context, move |context| {
-        let (start, auto_remove) = (wanted.start, wanted.remove_on_exit);
-        let spec = convert::spec(wanted, scope)?;
-        let kept = context.launcher.create(spec, &context.images(), auto_remove)?;
-        let id = kept.record().id.clone();
-        if start && let Err(error) = start_in_background(&context.launcher, &kept) {
-            // As `run -d` does: what could not be started is not kept.
-            let _ = registry::remove(&context.home, &kept);
-            return Err(error.into());
-        }
-        match registry::find(&context.home, &id) {
-            Ok(entry) => Ok(convert::details(&entry)),
-            // Its command has ended, and it went with it.
-            Err(Error::NoSandbox(_)) => Ok(convert::gone(&kept)),
-            Err(error) => Err(error.into()),
-        }
-    });
+    let details = work::long(&context, move |context| make(context, wanted, scope));
     details.await.map(|details| (StatusCode::CREATED, Json(details)))
+}
+
+/// Makes a sandbox and starts it, unless `start` is false.
+pub(super) fn make(
+    context: &ApiServer,
+    wanted: CreateSandbox,
+    scope: Scope,
+) -> Result<SandboxDetails, ApiError> {
+    let (start, auto_remove) = (wanted.start, wanted.remove_on_exit);
+    let spec = convert::spec(wanted, scope)?;
+    let kept = context.launcher.create(spec, &context.images(), auto_remove)?;
+    let id = kept.record().id.clone();
+    if start && let Err(error) = start_in_background(&context.launcher, &kept) {
+        // As `run -d` does: what could not be started is not kept.
+        let _ = registry::remove(&context.home, &kept);
+        return Err(error.into());
+    }
+    match registry::find(&context.home, &id) {
+        Ok(entry) => Ok(convert::details(&entry)),
+        // Its command has ended, and it went with it.
+        Err(Error::NoSandbox(_)) => Ok(convert::gone(&kept)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Shows everything about a sandbox. `name` is its name, ID, or unique ID prefix.
@@ -93,25 +100,29 @@ pub(super) async fn remove(
     Name(name): Name,
     Query(query): Query<RemoveQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let removed = work::long(&context, move |context| {
-        let entry = match registry::find(&context.home, &name) {
-            Err(Error::NoSandbox(_)) if query.force => return Ok(()),
-            other => other?,
-        };
-        if entry.running.is_some() {
-            if !query.force {
-                let message = format!("sandbox {} is running: stop it first, or use force=true", entry.name);
-                return Err(ApiError::new(ErrorCode::StillRunning, message));
-            }
-            life::stop_with(&context.home, &entry, Some(SIGKILL), None)?;
-        }
-        match entry.kept.as_ref().map(|kept| registry::remove(&context.home, kept)) {
-            // It was to go with its command, and has.
-            Some(Err(Error::File { source, .. })) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => Ok(other.transpose().map(|_| ())?),
-        }
-    });
+    let removed = work::long(&context, move |context| remove_one(&context.home, &name, query.force));
     removed.await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Removes a sandbox; with `force` also one that runs, and one that does not exist counts as
+/// removed.
+pub(super) fn remove_one(home: &Home, name: &str, force: bool) -> Result<(), ApiError> {
+    let entry = match registry::find(home, name) {
+        Err(Error::NoSandbox(_)) if force => return Ok(()),
+        other => other?,
+    };
+    if entry.running.is_some() {
+        if !force {
+            let message = format!("sandbox {} is running: stop it first, or use force=true", entry.name);
+            return Err(ApiError::new(ErrorCode::StillRunning, message));
+        }
+        life::stop_with(home, &entry, Some(SIGKILL), None)?;
+    }
+    match entry.kept.as_ref().map(|kept| registry::remove(home, kept)) {
+        // It was to go with its command, and has.
+        Some(Err(Error::File { source, .. })) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => Ok(other.transpose().map(|_| ())?),
+    }
 }
 
 /// Shows what a running sandbox uses.

@@ -23,6 +23,7 @@ fn options(listen: &str) -> ServerOptions {
         tls_cert: None,
         tls_key: None,
         require_token: false,
+        private: false,
     }
 }
 

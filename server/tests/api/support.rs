@@ -78,6 +78,7 @@ impl Server {
             tls_cert: None,
             tls_key: None,
             require_token: false,
+            private: false,
         };
         change(&mut options, &home);
         let launcher = Launcher { home: home.clone(), program: "/bin/false".into() };

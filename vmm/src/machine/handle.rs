@@ -109,8 +109,21 @@ impl Control {
         self.lock().paused
     }
 
+    /// Waits until `vcpus` threads stand at the gate. `clear` takes back what was raised so far, `sleep` blocks until
+    /// something is raised anew and says whether there is still something to wait for.
+    pub(super) fn until_all_wait(&self, vcpus: usize, clear: impl Fn(), sleep: impl Fn() -> bool) {
+        loop {
+            // A vCPU that arrives after this look raises the event; one that arrived before has been counted. The other
+            // way round, the event of one that arrives between look and clearing would be lost.
+            clear();
+            if self.waiting() >= vcpus || !sleep() {
+                return;
+            }
+        }
+    }
+
     /// How many vCPU threads stand at the gate.
-    pub(super) fn waiting(&self) -> usize {
+    fn waiting(&self) -> usize {
         self.lock().waiting
     }
 
@@ -126,5 +139,36 @@ impl Control {
         }
         state = self.opened.wait_while(state, |s| s.paused).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_vcpu_that_arrives_while_the_event_is_cleared_is_seen() {
+        let event = Arc::new(Event::new().unwrap());
+        let control = Control::new(Arc::clone(&event));
+        assert!(control.pause());
+        thread::scope(|scope| {
+            let vcpu = scope.spawn(|| control.pass());
+            let clear = || {
+                while control.waiting() == 0 {
+                    thread::yield_now();
+                }
+                event.clear().unwrap();
+            };
+            let slept = std::cell::Cell::new(false);
+            control.until_all_wait(1, clear, || {
+                slept.set(true);
+                false
+            });
+            control.resume();
+            vcpu.join().unwrap();
+            assert!(!slept.get(), "nothing would wake it");
+        });
     }
 }

@@ -34,6 +34,10 @@ enum Which {
     Boot,
     /// The guest's network, counted in instructions a byte, request and connection, beside passt and QEMU's user network.
     Net(net::NetArgs),
+    /// A command in a sandbox that runs, beside microsandbox.
+    Exec,
+    /// Many idle sandboxes at once: memory, threads, descriptors and wake-ups of each, beside microsandbox.
+    Density,
     /// Cold pull and warm run, beside microsandbox and QEMU's microvm.
     Run,
 }
@@ -47,7 +51,7 @@ pub(crate) struct InsideArgs {
 
 #[derive(Subcommand)]
 enum Inside {
-    /// The half of `bench run`.
+    /// The half of `bench run`, `bench exec` and `bench density`.
     Run(run::InsideArgs),
 }
 
@@ -56,6 +60,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.which {
         Which::Boot => boot::run(),
         Which::Net(args) => net::run(args),
+        Which::Exec => run::run_kept("exec"),
+        Which::Density => run::run_kept("density"),
         Which::Run => run::run(),
     }?;
     Ok(ExitCode::SUCCESS)

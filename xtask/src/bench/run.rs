@@ -1,4 +1,5 @@
-//! `cargo xtask bench run`: prepares what `bench-run` (in `benches/`) measures, and starts it where KVM works.
+//! `cargo xtask bench run|exec|density`: prepares what `bench-run` and `bench-kept` (in `benches/`) measure, and starts
+//! them where KVM works.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -21,8 +22,21 @@ use crate::registry::{self, IMAGES, Registry};
 pub(crate) struct InsideArgs {
     /// The registry's storage folder.
     storage: PathBuf,
-    /// `bench-run` and its arguments, but for the registry's address.
+    /// The benchmark and its arguments, but for the registry's address.
     command: Vec<OsString>,
+}
+
+/// `bench exec` and `bench density`: the same for `bench-kept`, which is told to measure `what`.
+pub(super) fn run_kept(what: &str) -> Result<()> {
+    let monocore = step("building the guest and monocore", || build::monocore(true))?;
+    let bench = step("building the benchmark", || program("bench-kept"))?;
+    let storage = step("filling a registry", registry::storage)?;
+    let msb = step("fetching msb", msb::fetch)?;
+    let mut args: Vec<OsString> = vec!["run".into(), storage.into(), "--".into(), bench.into(), what.into()];
+    args.extend(flags([("--monocore", monocore)]));
+    args.extend(msb.flags());
+    args.extend(["--image".into(), IMAGES[0].into()]);
+    step("measuring", || inside(args))
 }
 
 /// Builds, fetches and measures.

@@ -15,6 +15,7 @@ use clap::Args;
 
 use crate::process::{run as run_command, step};
 use crate::project;
+use crate::sdk;
 use crate::tools;
 
 /// What `cargo xtask ci` is asked for.
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
     let mut report = Report::default();
     report.part("dependency arrows", || violations(arrows::check()?));
     report.part("rules about source files", || violations(rules::check(&files::tracked()?)?));
+    report.part("generated types of the SDKs", sdk::check_generated);
     report.part("formatting", || cargo(&["fmt", "--all", "--check"]));
     if !args.quick {
         report.part("lints", || {
@@ -45,6 +47,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
                 "clippy::too_many_lines",
             ])
         });
+        report.part("types of the SDKs", sdk::check_types);
         report.part("documentation", || {
             let mut doc = project::cargo();
             doc.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);

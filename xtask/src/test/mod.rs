@@ -22,6 +22,7 @@ use crate::packages;
 use crate::postgres;
 use crate::process::{read_text, step};
 use crate::project;
+use crate::sdk;
 use crate::space;
 use crate::testbed::{self, Outcome, Testbed};
 pub(crate) use inside::{InsideArgs, run as run_inside};
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     space::require()?;
     let mut parts = Parts::default();
     parts.part("packages", || packages::ensure(packages::TEST))?;
+    parts.part("SDKs", sdk::check_types)?;
     let binary = parts.part("guest and static binary", || build::monocore(false))?;
     let targets = parts.part("test programs", targets::build)?;
     let filter = args.filter.as_deref();

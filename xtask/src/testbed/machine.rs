@@ -85,18 +85,16 @@ fn copy(mut from: impl Read, mut to: impl Write) {
     }
 }
 
-/// A CPU with AMD-V. QEMU emulates `rep stosb` and `rep movsb` a byte at a time, and each store to a page that held translated
-/// code takes its slow path: to clear 2 MiB that a guest ran from took a second. Without the features that make Linux choose
-/// them it stores eight bytes at a time. The counting clock keeps them, since its reference figures were read with them.
-const fn cpu(testbed: &Testbed) -> &'static str {
-    if testbed.icount { "max,+svm" } else { "max,+svm,-erms,-fsrm" }
-}
+/// A CPU with AMD-V. QEMU emulates `rep stosb` and `rep movsb` a byte at a time: slow, and in the counting clock each
+/// byte that a kernel clears or copies would count one instruction. Without the features that make Linux choose them, it
+/// stores eight bytes at a time. `docs/performance/clock.md` has the calibration.
+const CPU: &str = "max,+svm,-erms,-fsrm";
 
 /// `setpriv` gives QEMU a parent-death signal: whoever kills this process ends the machine too.
 fn qemu(testbed: &Testbed, image: &Image, job: &Path, console: &Path) -> Command {
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-    qemu.args(["-M", "q35,usb=off,vmport=off,smbus=off,sata=off", "-cpu", cpu(testbed)]);
+    qemu.args(["-M", "q35,usb=off,vmport=off,smbus=off,sata=off", "-cpu", CPU]);
     // One CPU on one thread: with two, QEMU's emulation of AMD-V corrupts the outer kernel once in some sixty guests.
     qemu.args(["-accel", "tcg,thread=single,tb-size=512", "-smp", "1"]);
     if testbed.icount {

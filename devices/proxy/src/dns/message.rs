@@ -100,6 +100,21 @@ impl Question {
     }
 }
 
+/// A query for the IPv6 addresses of `name`, whose number is still 0.
+pub(crate) fn query_v6(name: &str) -> Vec<u8> {
+    let mut query = vec![0; HEADER_BYTES];
+    query[2..4].copy_from_slice(&DESIRED.to_be_bytes());
+    query[5] = 1;
+    for label in name.split('.') {
+        query.push(u8::try_from(label.len()).unwrap_or(0));
+        query.extend(label.as_bytes());
+    }
+    query.push(0);
+    query.extend(TYPE_AAAA.to_be_bytes());
+    query.extend(CLASS_IN.to_be_bytes());
+    query
+}
+
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

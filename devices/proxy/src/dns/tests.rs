@@ -32,6 +32,11 @@ fn records(name: &str) -> Vec<(&'static str, u16, u32, Vec<u8>)> {
             ]
         }
         "metadata.example" => vec![("metadata.example", A, 0, vec![169, 254, 169, 254])],
+        "ipv4only.arpa" => {
+            let octets =
+                |last| std::net::Ipv6Addr::new(0x2a00, 0x64, 0, 0, 0, 0, 0xc000, last).octets().to_vec();
+            vec![("ipv4only.arpa", 28, 60, octets(0xaa)), ("ipv4only.arpa", 28, 60, octets(0xab))]
+        }
         "gateway.example" => vec![("gateway.example", A, 0, vec![10, 77, 0, 1])],
         "big.example" => (0..60).map(|n| ("big.example", A, 60, vec![93, 184, 216, n])).collect(),
         _ => vec![],
@@ -124,8 +129,30 @@ impl World {
             let ready = Ready { token: 0, readable: true, writable: true, hang_up: false, ended: false };
             self.dns.stream_ready(&mut self.engine, &self.poller, id.to_bits(), ready, Instant::now());
         }
-        self.dns.turn(&self.poller, Instant::now());
+        self.dns.turn(&mut self.engine, &self.poller, Instant::now());
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn translators_are_found_before_anything_is_reached_by_ipv6() {
+    let [inside, outside] =
+        ["[2a00:64::169.254.169.254]:80", "[2a00:64::1.1.1.1]:80"].map(|a| a.parse().unwrap());
+    for (servers, expected) in [(vec![server()], [false, true]), (vec![], [true, true])] {
+        let mut world = World::new(Reach::Public, vec![], servers);
+        let own = crate::HostAddresses::fixed(&["2a00:1::7".parse().unwrap()]);
+        let policy = Policy::new(&PolicySpec { reach: Reach::Public, rules: vec![] }, own);
+        world.engine = Engine::new(policy, Receipts::new(None), &LinkSpec::default(), 10);
+        let reaches = |world: &mut World| {
+            [inside, outside]
+                .map(|target| world.engine.outbound(Protocol::Tcp, target, Instant::now()).is_ok())
+        };
+        assert_eq!(reaches(&mut world), [false, false]);
+        let end = Instant::now() + Duration::from_secs(20);
+        while reaches(&mut world) != expected {
+            world.drive();
+            assert!(Instant::now() < end, "nothing was found");
+        }
     }
 }
 

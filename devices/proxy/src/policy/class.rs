@@ -16,6 +16,8 @@ pub enum Class {
     Metadata,
     /// No address a packet can be sent to from a guest: loopback, multicast, reserved.
     Unroutable,
+    /// Where it leads is not known yet: the network's translators have not been found.
+    Unknown,
 }
 
 impl Class {
@@ -26,6 +28,7 @@ impl Class {
             Self::Host => "host",
             Self::Metadata => "metadata",
             Self::Unroutable => "unroutable",
+            Self::Unknown => "not yet known",
         }
     }
 }
@@ -94,6 +97,16 @@ pub(super) fn guard(address: IpAddr) -> Option<Guard> {
         IpAddr::V4(address) => guard_v4(address),
         IpAddr::V6(address) => guard_v6(address),
     }
+}
+
+/// What guards `address`, which a translator of the network's own leads to `inner`: only a rule for all of it opens it.
+pub(super) fn guard_behind(inner: Ipv4Addr) -> Option<Guard> {
+    guard_v4(inner).map(|guard| Guard { prefix: 128, ..guard })
+}
+
+/// That of an address of IPv6 that looks public, while the network's translators are looked for.
+pub(super) fn not_yet_known(address: IpAddr) -> Option<Guard> {
+    address.is_ipv6().then_some(Guard { class: Class::Unknown, prefix: 128 })
 }
 
 fn guard_v4(address: Ipv4Addr) -> Option<Guard> {

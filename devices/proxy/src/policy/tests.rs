@@ -244,3 +244,45 @@ fn an_operators_own_translator_leads_to_nothing_that_is_guarded() {
         assert!(reaches(&open, address), "{address} is allowed by the rule");
     }
 }
+
+#[test]
+fn a_translator_of_the_network_leads_to_nothing_that_is_guarded() {
+    let own: [IpAddr; 2] = ["2a00:1::7".parse().unwrap(), "8.8.4.4".parse().unwrap()];
+    let new = |reach| {
+        let rules = vec![rule(Action::Allow, net("2a00:64::/96"))];
+        Policy::new(&PolicySpec { reach, rules }, HostAddresses::fixed(&own))
+    };
+    let through = ["2a00:64::169.254.169.254", "2a00:64::127.0.0.1", "2a00:64::8.8.4.4", "2a00:64::10.0.0.1"];
+    let outside = ["2a00:64::1.1.1.1", "2606:4700::1111"];
+    for reach in [Reach::Public, Reach::Any] {
+        let mut policy = new(reach);
+        assert!(policy.looks_for_translators());
+        assert!(!policy.looks_for_translators(), "once is enough");
+        for address in through.iter().chain(&outside) {
+            assert!(!reaches(&policy, address), "{address}: where it leads is not known yet");
+        }
+        assert!(reaches(&policy, "1.1.1.1"));
+        policy.found_translators(Some(&["2a00:64::192.0.0.170".parse().unwrap()]));
+        for address in &through[..3] {
+            assert!(!reaches(&policy, address), "{address}");
+            assert!(!policy.may_resolve_to(address.parse().unwrap()), "{address}");
+        }
+        assert_eq!(reaches(&policy, through[3]), reach == Reach::Any);
+        for address in outside {
+            assert!(reaches(&policy, address), "{address}");
+        }
+        // Silence of the name servers later takes nothing back.
+        policy.found_translators(None);
+        assert!(!reaches(&policy, through[0]));
+    }
+    let mut silent = new(Reach::Public);
+    assert!(silent.looks_for_translators());
+    silent.found_translators(None);
+    assert!(reaches(&silent, outside[1]));
+    // Nobody is asked where nothing can be reached, or not by IPv6.
+    let no_rules = |reach, own: &[IpAddr]| {
+        Policy::new(&PolicySpec { reach, rules: Vec::new() }, HostAddresses::fixed(own))
+    };
+    assert!(!no_rules(Reach::None, &own).looks_for_translators());
+    assert!(!no_rules(Reach::Public, &own[1..]).looks_for_translators());
+}

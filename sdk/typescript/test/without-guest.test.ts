@@ -1,0 +1,277 @@
+// The package against a real `monocore serve`, with sandboxes that never run.
+
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import {
+  ApiError,
+  BinaryNotFound,
+  Client,
+  ConnectionFailed,
+  Sandbox,
+  ServerNotStarted,
+} from "../src/index.js";
+import { inside, put } from "../src/files.js";
+import { commandFor, languageOf } from "../src/languages.js";
+import { acquire, findBinary, release } from "../src/server.js";
+import * as tar from "../src/tar.js";
+
+let dir = "";
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "mc"));
+  process.env["MONOCORE_HOME"] = join(dir, "home");
+});
+
+afterEach(async () => {
+  delete process.env["MONOCORE_HOME"];
+  await rm(dir, { recursive: true });
+});
+
+function open(name: string, client?: Client): Promise<Sandbox> {
+  const settings = { rootfs: dir, name, start: false, network: { mode: "none" } };
+  return Sandbox.open(undefined, client === undefined ? settings : { ...settings, client });
+}
+
+async function refused(code: string, work: Promise<unknown>): Promise<void> {
+  await assert.rejects(work, (error) => error instanceof ApiError && error.code === code);
+}
+
+test("the server is shared, private, and ends with its last client", async () => {
+  const [one, two] = [new Client(), new Client()];
+  assert.equal((await one.version()).api, (await two.version()).api);
+  const server = await acquire();
+  assert.equal(server.clients, 3);
+  assert.equal(statSync(server.socket).mode & 0o777, 0o600);
+  await release(server);
+  await one.close();
+  assert.ok(server.isAlive);
+  await two.close();
+  assert.ok(!server.isAlive && !existsSync(server.socket));
+});
+
+test("failures say what to do", async () => {
+  await assert.rejects(new Client({ binary: "/nonexistent" }).version(), BinaryNotFound);
+  await assert.rejects(new Client({ url: `unix:${dir}/nothing` }).version(), ConnectionFailed);
+  await assert.rejects(new Client({ url: "ftp://example" }).version(), TypeError);
+  process.env["MONOCORE_HOME"] = "/proc/nowhere";
+  await assert.rejects(new Client().version(), (error) => {
+    return error instanceof ServerNotStarted && error.message.includes("/proc/nowhere");
+  });
+});
+
+test("a new server follows one that died", async () => {
+  await using first = new Client();
+  await first.version();
+  const server = await acquire();
+  server.process.ref();
+  server.process.kill("SIGKILL");
+  await once(server.process, "exit");
+  await assert.rejects(first.version(), ConnectionFailed);
+  await using second = new Client();
+  assert.equal((await second.version()).api, "v1");
+});
+
+test("TCP and tokens", async () => {
+  const binary = findBinary();
+  const token = spawnSync(binary, ["token", "create", "--scope", "read"]).stdout.toString().trim();
+  const serve = ["serve", "--port", "0", "--require-token", "--socket", join(dir, "s")];
+  const server = spawn(binary, serve, { stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    let url = "";
+    for await (const line of createInterface(server.stdout)) {
+      url = line.split(" ").at(-1) ?? "";
+      if (url.startsWith("http")) break;
+    }
+    await using client = new Client({ url, token });
+    assert.deepEqual(await client.list(), []);
+    await refused("forbidden", client.create("x", { pull: "never" }));
+    await refused("unauthorized", new Client({ url }).list());
+  } finally {
+    server.kill();
+    await once(server, "exit");
+  }
+});
+
+test("a block owns its sandbox", async () => {
+  await using client = new Client();
+  {
+    await using sandbox = await open("one", client);
+    assert.deepEqual((await client.list({ all: true })).map((one) => one.name), ["one"]);
+    const details = await sandbox.inspect();
+    assert.equal(details.status, "created");
+    assert.deepEqual(details.command, ["sleep", "infinity"]);
+    await refused("not_running", sandbox.exec(["true"]));
+    await refused("not_running", sandbox.spawn(["true"]));
+    await assert.rejects(sandbox.url(80), RangeError);
+  }
+  assert.deepEqual(await client.list({ all: true }), []);
+  await refused("no_such_image", Sandbox.open("x", { client, pull: "never" }));
+});
+
+test("a made sandbox stays", async () => {
+  await using client = new Client();
+  const made = await client.create(undefined, { rootfs: dir, name: "two", start: false });
+  {
+    await using found = await client.get("two");
+    assert.equal(found.id, made.id);
+  }
+  await made.remove();
+  await refused("no_such_sandbox", client.get("two"));
+});
+
+test("many cycles leave nothing", async () => {
+  await using client = new Client();
+  for (let turn = 0; turn < 100; turn += 1) await (await open(`turn-${turn}`, client)).close();
+  assert.deepEqual(await client.list({ all: true }), []);
+  const server = await acquire();
+  const left = readdirSync(`/proc/${server.process.pid}/fd`).length;
+  await release(server);
+  assert.ok(left < 40, `${left} descriptors of the server`);
+});
+
+test("streams end when they are left, and by a signal", async () => {
+  await using client = new Client();
+  await (await open("three", client)).close();
+  for await (const event of client.events({ since: "1h" })) {
+    assert.equal(event.event, "create");
+    break;
+  }
+  const events = client.events({ signal: AbortSignal.timeout(300) });
+  await assert.rejects(events.next(), { name: "TimeoutError" });
+});
+
+test("a killed program and one that forgets to close leave nothing", async () => {
+  const index = fileURLToPath(new URL("../src/index.js", import.meta.url));
+  const script = `import { Sandbox } from ${JSON.stringify(index)};
+    await Sandbox.open(undefined, { rootfs: process.argv[1], name: "orphan", start: false });
+    console.log("made"); if (process.argv[2]) setInterval(() => {}, 1000);`;
+  for (const signal of ["SIGKILL", "SIGINT", "SIGTERM", undefined] as const) {
+    const stay = signal === undefined ? [] : ["stay"];
+    const run = ["--input-type=module", "-e", script, dir, ...stay];
+    const program = spawn(process.execPath, run, { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(program, "exit");
+    await once(program.stdout, "data");
+    if (signal !== undefined) program.kill(signal);
+    await ended;
+    await using client = new Client();
+    const end = Date.now() + 60_000;
+    while ((await client.list({ all: true })).length > 0) {
+      assert.ok(Date.now() < end, "the sandbox is left");
+      await sleep(50);
+    }
+  }
+});
+
+async function* once_(bytes: Buffer, step = bytes.length): AsyncGenerator<Buffer, void> {
+  for (let at = 0; at < bytes.length; at += step) yield bytes.subarray(at, at + step);
+}
+
+type Part = Omit<tar.Entry, "kind" | "size"> & { kind: "file" | "directory" | "symlink"; text?: string };
+
+function archive(...parts: Part[]): Buffer {
+  const pieces = parts.flatMap(({ text = "", ...part }) => {
+    const content = Buffer.from(text);
+    return [tar.header({ ...part, size: content.length }), content, tar.padding(content.length)];
+  });
+  return Buffer.concat([...pieces, tar.END]);
+}
+
+test("archives are written and read, by us and by tar", async () => {
+  const long = `d/${"long/".repeat(60)}name`;
+  const parts: Part[] = [
+    { name: "d/", kind: "directory", mode: 0o755, target: "" },
+    { name: "d/f", kind: "file", mode: 0o640, target: "", text: "x".repeat(700) },
+    { name: long, kind: "file", mode: 0o644, target: "", text: "" },
+    { name: "d/l", kind: "symlink", mode: 0o777, target: "f".repeat(200) },
+  ];
+  const bytes = archive(...parts);
+  for (const step of [1, 511, bytes.length]) {
+    const found: string[] = [];
+    for await (const entry of tar.entries(once_(bytes, step))) {
+      let size = 0;
+      for await (const part of entry.content) size += part.length;
+      found.push(`${entry.kind} ${entry.name} ${entry.mode.toString(8)} ${size} ${entry.target}`);
+    }
+    assert.deepEqual(found, [
+      "directory d/ 755 0 ",
+      "file d/f 640 700 ",
+      `file ${long} 644 0 `,
+      `symlink d/l 777 0 ${"f".repeat(200)}`,
+    ]);
+  }
+  const listed = spawnSync("tar", ["tf", "-"], { input: bytes }).stdout.toString().trim().split("\n");
+  assert.deepEqual(listed, parts.map((part) => part.name));
+  await mkdir(join(dir, "from"));
+  await writeFile(join(dir, "from", "g".repeat(150)), "by tar");
+  const made = spawnSync("tar", ["cf", "-", "-C", dir, "from"]).stdout;
+  const names: string[] = [];
+  for await (const entry of tar.entries(once_(made))) names.push(entry.name);
+  assert.deepEqual(names, ["from/", `from/${"g".repeat(150)}`]);
+});
+
+test("a damaged archive is refused", async () => {
+  const whole = archive({ name: "f", kind: "file", mode: 0o644, target: "", text: "text" });
+  const flipped = Buffer.from(whole);
+  flipped[0] = 0x7a;
+  const endless = Buffer.from(whole);
+  for (const bytes of [whole.subarray(0, 700), flipped, endless.subarray(0, 100)]) {
+    await assert.rejects(async () => {
+      for await (const _ of tar.entries(once_(bytes)));
+    }, /the archive is damaged/);
+  }
+});
+
+test("an archive cannot reach what lies beside", async () => {
+  const out = join(dir, "out");
+  const beside = join(dir, "beside");
+  await mkdir(out);
+  await mkdir(beside);
+  const entry = (kind: tar.Entry["kind"], name: string, target = "") => ({
+    kind,
+    name,
+    target,
+    mode: 0o644,
+    size: 1,
+    content: once_(Buffer.from("x")),
+  });
+  const hostile = [
+    entry("file", "d/../../beside/x"),
+    entry("file", "/beside/x"),
+    entry("file", "e/x"),
+    entry("symlink", "d/a", "../beside"),
+    entry("symlink", "d/a", beside),
+    entry("link", "d/a", "d/../../beside"),
+    entry("other", "d/a"),
+  ];
+  for (const one of hostile) await assert.rejects(put(one, out, one.name, "d"), one.name);
+  await symlink(beside, join(out, "link"));
+  await assert.rejects(put(entry("file", "d/link/x"), out, "d/link/x", "d"));
+  await assert.rejects(put(entry("link", "d/h", "d/link"), out, "d/h", "d"));
+  // A file takes a link's place.
+  await put(entry("file", "d/link"), out, "d/link", "d");
+  await put(entry("link", "d/hard", "d/link"), out, "d/hard", "d");
+  await put(entry("symlink", "d/s/soft", "../hard"), out, "d/s/soft", "d");
+  assert.equal(await readFile(join(out, "s/soft"), "utf8"), "x");
+  assert.equal(await readlink(join(out, "s/soft")), "../hard");
+  assert.deepEqual(await readdir(beside), []);
+  assert.throws(() => inside("d", "d"));
+});
+
+test("images tell the language", () => {
+  assert.equal(languageOf("python:3.12"), "python");
+  assert.equal(languageOf("registry.example:5000/team/node:22"), "javascript");
+  assert.equal(languageOf("debian"), "python");
+  assert.deepEqual(commandFor("sh", "ls"), ["sh", "-c", "ls"]);
+  assert.throws(() => commandFor("cobol" as "sh", ""), TypeError);
+  assert.throws(() => commandFor("python", "#".repeat(130_000)), RangeError);
+});

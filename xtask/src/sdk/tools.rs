@@ -1,0 +1,79 @@
+//! Python and Node.js with what the SDKs need, and the checkers of types.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::digest::Key;
+use crate::packages;
+use crate::process::{command, run, step, succeeds};
+use crate::project;
+
+/// Brings Python's and Node.js's packages, at the versions that the SDKs' own files pin, to
+/// `target/sdk` and `sdk/typescript/node_modules`, and compiles the TypeScript SDK.
+///
+/// # Errors
+/// If a package is missing and cannot be installed.
+pub(crate) fn prepare() -> Result<()> {
+    packages::ensure(packages::SDK)?;
+    if !succeeds(&mut command("npm", ["--version"])) {
+        packages::ensure(&["npm"])?;
+    }
+    let sdk = project::root().join("sdk");
+    let lock = fs::read_to_string(sdk.join("typescript/package-lock.json"))?;
+    unless_current(&sdk.join("typescript/node_modules/.monocore"), &lock, || {
+        step("packages of the TypeScript SDK", || {
+            run(command("npm", ["ci", "--silent", "--ignore-scripts"]).current_dir(sdk.join("typescript")))
+        })
+    })?;
+    let pinned = fs::read_to_string(sdk.join("python/requirements.txt"))?;
+    unless_current(&venv().join(".monocore"), &pinned, || {
+        step("packages of the Python SDK", || python_packages(&sdk.join("python")))
+    })
+}
+
+fn python_packages(sdk: &Path) -> Result<()> {
+    let venv = venv();
+    project::fresh_dir(&venv)?;
+    run(command("/usr/bin/python3", ["-m", "venv"]).arg(&venv))?;
+    let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"];
+    run(Command::new(python()).args(options).arg(sdk.join("requirements.txt")))
+}
+
+/// Does `install` unless it was done for the same text; the note beside it tells.
+fn unless_current(note: &Path, text: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let key = Key::new(text).finish();
+    if fs::read_to_string(note).is_ok_and(|known| known == key) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(note, key).with_context(|| format!("cannot write {}", note.display()))
+}
+
+fn venv() -> PathBuf {
+    project::target_dir().join("sdk/venv")
+}
+
+/// The interpreter with the Python SDK's packages.
+pub(crate) fn python() -> PathBuf {
+    venv().join("bin/python")
+}
+
+/// `mypy --strict` over the Python SDK.
+pub(super) fn mypy() -> Command {
+    let mut mypy = Command::new(python());
+    mypy.args(["-m", "mypy", "--no-error-summary"]).current_dir(project::root().join("sdk/python"));
+    mypy
+}
+
+/// The TypeScript compiler, which leaves `dist` for tests and packages.
+pub(super) fn typescript() -> Result<Command> {
+    let sdk = project::root().join("sdk/typescript");
+    // What was removed from the sources must not stay.
+    project::fresh_dir(&sdk.join("dist"))?;
+    let mut tsc = command("npm", ["run", "--silent", "build"]);
+    tsc.current_dir(sdk);
+    Ok(tsc)
+}
