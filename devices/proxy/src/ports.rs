@@ -197,9 +197,7 @@ mod tests {
             let (socket, address) = bound();
             handle.add(socket, SocketAddr::new(address.ip(), number), Protocol::Tcp, 1)
         };
-        for number in 0..MAX_ADDED {
-            one(number as u16 + 1).unwrap();
-        }
+        (1..).take(MAX_ADDED).for_each(|number| one(number).unwrap());
         assert!(one(5000).is_err());
         assert!(handle.remove("127.0.0.1:1".parse().unwrap(), Protocol::Tcp).unwrap());
         one(5000).unwrap();
