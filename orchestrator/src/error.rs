@@ -23,6 +23,17 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A secret has no value.
+    #[error("secret {name}: {problem}")]
+    Secret {
+        /// The secret.
+        name: String,
+        /// Its source, and what is wrong with it.
+        problem: String,
+    },
+    /// The secrets cannot be given to a guest.
+    #[error("{0}")]
+    Secrets(String),
     /// A port cannot be published.
     #[error("cannot publish port {}/{} at {}: {source}{}", port.guest_port, port.protocol.name(),
         SocketAddr::new(port.address, port.host_port), publish_hint(source))]

@@ -68,6 +68,8 @@ pub struct SandboxState {
     pub is_stopped: bool,
     /// Its health, if it is checked.
     pub health: Option<HealthReport>,
+    /// The guest's kernel ended a process of the last run because memory was out.
+    pub oom_killed: bool,
 }
 
 /// What a sandbox does.

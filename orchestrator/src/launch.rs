@@ -8,8 +8,9 @@ use crate::kept::{KeptSandbox, NewSandbox};
 use crate::life::Life;
 use crate::plan::DiskPlace;
 use crate::sandbox::{LaunchedSandbox, Sandbox};
+use crate::secrets::{self, SecretVariables};
 use crate::session::Streams;
-use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec};
+use crate::spec::{MountSource, NetworkMode, NetworkSpec, RootSource, SandboxSpec, SecretSource};
 use crate::{
     Error, Home, Images, NetworkRecord, Plan, Published, RootFiles, RunDir, RunRecord, registry, run_dir,
 };
@@ -46,7 +47,9 @@ impl Launcher {
         };
         let run_dir = RunDir::claim(&self.home, spec.name.as_deref(), run)?;
         let disk = DiskPlace::Nameless(run_dir.path().to_owned());
-        let plan = Plan::make_with(&self.home, &run_dir, spec, root, published, &disk)?;
+        let mut plan = Plan::make_with(&self.home, &run_dir, spec, root, published, &disk)?;
+        let variables = SecretVariables::of_this_process(&spec.process.secrets)?;
+        plan.configure.secrets = secrets::read(&spec.process.secrets, &variables)?;
         let life = Life::begin(&self.home, run_dir, spec, root.config())?;
         life.journal.note("create", &[]);
         let sandbox = Sandbox::start(plan, &self.program, spec.stop.clone(), streams)?;
@@ -62,13 +65,14 @@ impl Launcher {
         kept: &KeptSandbox,
         root: &RootFiles<'_>,
         streams: Streams,
+        variables: &SecretVariables,
     ) -> Result<LaunchedSandbox, Error> {
         let spec = &kept.record().spec;
         let published = Published::bind(&spec.network, exposed(root))?;
         let network = NetworkRecord::new(&spec.network, &published);
         let run_dir = RunDir::claim_kept(&self.home, kept, network)?;
         let life = Life::begin(&self.home, run_dir, spec, root.config())?;
-        let sandbox = self.start_machine(kept, root, streams, &life, published)?;
+        let sandbox = self.start_machine(kept, root, streams, (&life, variables), published)?;
         Ok(LaunchedSandbox { sandbox, life })
     }
 
@@ -81,7 +85,7 @@ impl Launcher {
         kept: &KeptSandbox,
         root: &RootFiles<'_>,
         streams: Streams,
-        life: &Life,
+        (life, variables): (&Life, &SecretVariables),
     ) -> Result<Sandbox, Error> {
         let mut network = kept.record().spec.network.clone();
         if let NetworkRecord::Ours { .. } = life.run_dir().record().network {
@@ -89,7 +93,7 @@ impl Launcher {
             network.publish_exposed = false;
         }
         let published = Published::bind(&network, &[])?;
-        self.start_machine(kept, root, streams, life, published)
+        self.start_machine(kept, root, streams, (life, variables), published)
     }
 
     fn start_machine(
@@ -97,12 +101,13 @@ impl Launcher {
         kept: &KeptSandbox,
         root: &RootFiles<'_>,
         streams: Streams,
-        life: &Life,
+        (life, variables): (&Life, &SecretVariables),
         published: Published,
     ) -> Result<Sandbox, Error> {
         let spec = &kept.record().spec;
         let disk = DiskPlace::Named(kept.disk());
-        let plan = Plan::make_with(&self.home, life.run_dir(), spec, root, published, &disk)?;
+        let mut plan = Plan::make_with(&self.home, life.run_dir(), spec, root, published, &disk)?;
+        plan.configure.secrets = secrets::read(&spec.process.secrets, variables)?;
         Sandbox::start(plan, &self.program, spec.stop.clone(), streams)
     }
 }
@@ -182,6 +187,11 @@ impl SandboxSpec {
         }
         for mount in &mut self.mounts {
             if let MountSource::Bind { path, .. } | MountSource::Socket(path) = &mut mount.source {
+                paths.push(path);
+            }
+        }
+        for secret in &mut self.process.secrets {
+            if let SecretSource::File(path) = &mut secret.source {
                 paths.push(path);
             }
         }

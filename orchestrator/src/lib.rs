@@ -36,6 +36,7 @@ mod restart;
 mod run_dir;
 mod sandbox;
 mod scratch;
+mod secrets;
 pub mod session;
 mod sockets;
 mod sources;

@@ -17,7 +17,7 @@ use crate::idle::{Idle, Traffic};
 use crate::logs::LogWriter;
 use crate::restart::Restarts;
 use crate::sandbox::Sandbox;
-use crate::session::SignalKind;
+use crate::session::{Session, SignalKind};
 use crate::spec::{RestartPolicy, SandboxSpec};
 use crate::supervisor::{Clients, Front};
 use crate::{Error, Home, NetworkRecord, RunDir, network};
@@ -59,6 +59,8 @@ pub(crate) struct Life {
     running_since: Option<Instant>,
     /// How long its command ran the last time.
     pub(crate) ran: Duration,
+    /// The guest's kernel ended a process of the last run because memory was out.
+    pub(crate) oom_killed: bool,
 }
 
 impl Life {
@@ -108,6 +110,7 @@ impl Life {
             started: false,
             running_since: None,
             ran: Duration::ZERO,
+            oom_killed: false,
         })
     }
 
@@ -128,6 +131,7 @@ impl Life {
             self.end_at = self.max_duration.and_then(|most| now.checked_add(most));
         }
         self.started = true;
+        self.oom_killed = false;
         self.running_since = Some(now);
         if let Some(idle) = &mut self.idle {
             idle.touch(now);
@@ -152,6 +156,14 @@ impl Life {
         }
         self.last_health = self.health.take().map(HealthMonitor::into_report);
         self.clients.machine_ended(&self.journal, code);
+    }
+
+    /// Writes down that the guest's kernel ended a process because memory was out.
+    pub(crate) fn notice_memory(&mut self, session: &Session) {
+        if session.take_out_of_memory() {
+            self.oom_killed = true;
+            self.journal.note("oom", &[]);
+        }
     }
 
     /// What was known of the command's health when its machine ended.

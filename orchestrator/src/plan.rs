@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use monocore_oci::{ImageConfig, RootImage};
 use monocore_protocol::{
-    ByteString, Configure, Exec, HostEntry, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG, ScratchDisk, Upper,
+    ByteString, Configure, CpuMax, Exec, HostEntry, Mount, MountSource, ROOT_SERIAL, Root, SCRATCH_SERIAL,
+    SHARE_TAG, ScratchDisk, Tmpfs, Upper,
 };
 use monocore_spec::{
     BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
@@ -27,6 +28,8 @@ use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timelin
 const ROOT_SHARE: &str = "root";
 /// The guest's address on its socket device; there is one guest per device, so all have the same.
 const GUEST_CID: u32 = 3;
+/// The period of a limit on CPU time, Docker's.
+const CPU_PERIOD_US: u32 = 100_000;
 /// The word of the kernel command line that has init say when it begins.
 const BOOT_MARK: &str = " monocore.mark";
 
@@ -138,6 +141,10 @@ impl Plan {
         };
         let mut configure = configure(spec, run_dir, guest_root, &mut mounts)?;
         configure.workdir = exec.cwd.clone();
+        configure.secrets_owner.clone_from(&exec.user);
+        if exec.is_init && !spec.process.secrets.is_empty() {
+            keep_secrets_in_sight(&mut configure);
+        }
         let sockets = std::mem::take(&mut mounts.sockets);
         let publish = |wanted: &PublishSocket| PublishedSocket::bind(&wanted.host, &wanted.guest);
         let published_sockets = spec.publish_sockets.iter().map(publish).collect::<Result<_, _>>()?;
@@ -157,7 +164,7 @@ impl Plan {
             vm.timeline = Sink::Fd(files.keep(file));
             vm.kernel.command_line.push_str(BOOT_MARK);
         }
-        let stop_signal = process::stop_signal(&spec.stop, image);
+        let stop_signal = process::stop_signal(&spec.stop, image, &exec);
         timeline.record("planned");
         let keeps_disk = matches!(place, DiskPlace::Named(_));
         Ok(Self {
@@ -285,9 +292,21 @@ fn configure(
     configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
     configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
     configure.pids_max = spec.machine.pids_limit;
+    configure.cpu_max =
+        spec.machine.cpu_millis.map(|millis| CpuMax { quota_us: millis * 100, period_us: CPU_PERIOD_US });
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
+}
+
+/// systemd mounts a memory file system over `/run` unless one is there, and would hide the secrets.
+fn keep_secrets_in_sight(configure: &mut Configure) {
+    let run = ByteString::from("/run");
+    if configure.mounts.iter().all(|mount| mount.target != run) {
+        let tmpfs = Tmpfs { mode: Some(0o755), exec: true, ..Tmpfs::default() };
+        let mount = Mount { source: MountSource::Tmpfs(tmpfs), target: run, read_only: false };
+        configure.mounts.insert(0, mount);
+    }
 }
 
 /// Seed for the guest's random number generator, which has no other source this early.

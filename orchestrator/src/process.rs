@@ -31,7 +31,34 @@ pub(crate) fn exec(spec: &ProcessSpec, image: &ImageConfig) -> Result<Exec, Erro
     exec.groups.clone_from(&spec.groups);
     exec.capabilities = spec.capabilities;
     exec.no_new_privileges = spec.no_new_privileges;
+    exec.is_init = spec.init.map_or_else(|| is_init(&exec.argv), |init| !init);
     Ok(exec)
+}
+
+/// Programs that do an init's work, and expect to be process 1. Their own options do not matter.
+const INITS: [&[u8]; 12] = [
+    b"init",
+    b"systemd",
+    b"openrc-init",
+    b"runit",
+    b"runit-init",
+    b"s6-svscan",
+    b"s6-overlay-init",
+    b"tini",
+    b"tini-static",
+    b"dumb-init",
+    b"catatonit",
+    b"docker-init",
+];
+
+/// Whether the command is an init, by its file name.
+fn is_init(argv: &[ByteString]) -> bool {
+    INITS.contains(&file_name(argv))
+}
+
+fn file_name(argv: &[ByteString]) -> &[u8] {
+    let program = argv.first().map(ByteString::as_bytes).unwrap_or_default();
+    program.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
 /// Arguments replace the image's command; so does an entrypoint of the user's, even without arguments.
@@ -70,9 +97,15 @@ fn pair(name: &OsStr, value: &OsStr) -> ByteString {
     [name.as_bytes(), b"=", value.as_bytes()].concat().into()
 }
 
-/// What asks the command to end: the user's signal, else the image's, else SIGTERM.
-pub(crate) fn stop_signal(spec: &StopSpec, image: &ImageConfig) -> Signal {
-    spec.signal.or_else(|| Signal::parse(&image.stop_signal).ok()).unwrap_or(Signal::TERM)
+/// What asks the command to end: the user's signal, else the image's, else the one that asks systemd for an orderly
+/// end if it is that, else SIGTERM.
+pub(crate) fn stop_signal(spec: &StopSpec, image: &ImageConfig, exec: &Exec) -> Signal {
+    let systemd = || {
+        let name = file_name(&exec.argv);
+        Signal::parse("RTMIN+3").ok().filter(|_| exec.is_init && (name == b"init" || name == b"systemd"))
+    };
+    let asked = spec.signal.or_else(|| Signal::parse(&image.stop_signal).ok());
+    asked.or_else(systemd).unwrap_or(Signal::TERM)
 }
 
 #[cfg(test)]
@@ -130,6 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn an_init_is_process_1_unless_the_user_says_otherwise() {
+        let is_init = |program: &str, init: Option<bool>| {
+            let spec = ProcessSpec { args: vec![program.into()], init, ..ProcessSpec::default() };
+            exec(&spec, &ImageConfig::default()).unwrap().is_init
+        };
+        assert!(
+            is_init("/sbin/init", None) && is_init("/lib/systemd/systemd", None) && is_init("tini", None)
+        );
+        assert!(!is_init("sh", None) && !is_init("/init/sh", None));
+        assert!(is_init("sh", Some(false)) && !is_init("/sbin/init", Some(true)));
+    }
+
+    #[test]
     fn nothing_to_run_is_an_error() {
         assert!(matches!(exec(&ProcessSpec::default(), &ImageConfig::default()), Err(Error::NoCommand)));
         let empty = ProcessSpec { args: vec!["".into()], ..ProcessSpec::default() };
@@ -139,9 +185,13 @@ mod tests {
     #[test]
     fn the_stop_signal_is_the_images_unless_the_user_names_one() {
         let mut stop = StopSpec::default();
-        assert_eq!(stop_signal(&stop, &image()).number(), 2);
-        assert_eq!(stop_signal(&stop, &ImageConfig::default()), Signal::TERM);
+        let plain = Exec::new(ExecId(0), ["sh"]);
+        let systemd = Exec { is_init: true, ..Exec::new(ExecId(0), ["/sbin/init"]) };
+        assert_eq!(stop_signal(&stop, &ImageConfig::default(), &systemd).number(), 37);
+        assert_eq!(stop_signal(&stop, &image(), &systemd).number(), 2);
+        assert_eq!(stop_signal(&stop, &image(), &plain).number(), 2);
+        assert_eq!(stop_signal(&stop, &ImageConfig::default(), &plain), Signal::TERM);
         stop.signal = Some(Signal::KILL);
-        assert_eq!(stop_signal(&stop, &image()), Signal::KILL);
+        assert_eq!(stop_signal(&stop, &image(), &plain), Signal::KILL);
     }
 }

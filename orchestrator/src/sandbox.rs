@@ -135,6 +135,7 @@ impl Sandbox {
         let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
         let (outcome, is_stuck) = Supervisor::new(&self, life, front, deadline, jobs).run();
+        life.notice_memory(&self.session);
         life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;
         let lost = matches!(outcome, Err(SessionError::Lost));

@@ -12,6 +12,7 @@ mod mount;
 mod network;
 mod rate;
 mod restart;
+mod secret;
 mod serial;
 mod signal;
 mod size;
@@ -41,10 +42,13 @@ pub use network::{
 };
 pub use rate::parse_rate;
 pub use restart::{RestartPolicy, parse_restart};
+pub use secret::{SecretSource, SecretSpec, parse_secret};
 pub use serial::SpecVersion;
 pub use signal::Signal;
 pub use size::{parse_disk_size, parse_ram_mib, parse_size};
-pub use text::{MAX_VCPUS, ParseError, parse_cpus, parse_host_entry, parse_label, parse_name};
+pub use text::{
+    Cpus, MAX_VCPUS, ParseError, parse_cpu_limit, parse_cpus, parse_host_entry, parse_label, parse_name,
+};
 pub use ulimit::parse_ulimit;
 
 /// Guest RAM of a sandbox that names none, MiB.
@@ -188,6 +192,12 @@ pub struct ProcessSpec {
     /// No program it starts gives it more rights.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// Files in `/run/secrets`, by reference: a value is never part of a description.
+    #[serde(default)]
+    pub secrets: Vec<SecretSpec>,
+    /// Process 1 is an init of monocore's (`true`) or the command itself; when absent, the command is if it is an init.
+    #[serde(default)]
+    pub init: Option<bool>,
 }
 
 /// The virtual machine.
@@ -196,6 +206,9 @@ pub struct ProcessSpec {
 pub struct MachineSpec {
     /// 1 to 64.
     pub vcpus: u8,
+    /// CPU time of the commands together, thousandths of one processor; all there is when absent.
+    #[serde(default)]
+    pub cpu_millis: Option<u32>,
     /// MiB.
     pub ram_mib: u32,
     /// Size of `/dev/shm`, bytes.
@@ -224,6 +237,7 @@ impl Default for MachineSpec {
     fn default() -> Self {
         Self {
             vcpus: 1,
+            cpu_millis: None,
             ram_mib: DEFAULT_RAM_MIB,
             shm_bytes: DEFAULT_SHM_BYTES,
             kernel: None,

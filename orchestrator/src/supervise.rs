@@ -26,6 +26,7 @@ use crate::kept::{KeptSandbox, SandboxState, SandboxStatus, now_ms};
 use crate::life::{Ending, Life};
 use crate::logs::{LogStream, LogWriter};
 use crate::sandbox::{Attached, Ended, LaunchedSandbox, exit_code};
+use crate::secrets::SecretVariables;
 use crate::session::{Input, Output, Signals, Streams};
 use crate::spec::RootSource;
 use crate::supervisor::Front;
@@ -52,11 +53,15 @@ enum Report {
 /// # Errors
 /// [`Error::NotStarted`] with the reason when it does not run; else its supervisor could not be started.
 pub fn start(launcher: &Launcher, kept: &KeptSandbox) -> Result<(), Error> {
+    // What is wrong with them fails here, before there is anything to undo.
+    let variables = SecretVariables::of_this_process(&kept.record().spec.process.secrets)?;
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
         .map_err(|errno| Error::Spawn(errno.into()))?;
     spawn_supervisor(launcher, kept, &theirs).map_err(Error::Spawn)?;
     drop(theirs);
+    // A supervisor that ended at once is told of below.
+    let _ = wire::send(&ours, &variables, None, SendFlags::empty());
     match wire::receive(&ours, RecvFlags::empty()) {
         Ok(Received::Message(Report::Started, _)) => Ok(()),
         Ok(Received::Message(Report::Failed { code, message }, _)) => {
@@ -119,7 +124,13 @@ fn own_log(kept: &KeptSandbox) -> Result<File, Error> {
 /// The sandbox could not be started, or its machine failed. It is told over `report` and written down as well.
 pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Error> {
     spawn::sys::leave_parent().map_err(Error::Spawn)?;
-    let mut report = Some(spawn::sys::inherited(report).map_err(Error::Spawn)?);
+    let report = spawn::sys::inherited(report).map_err(Error::Spawn)?;
+    let variables = match wire::receive(&report, RecvFlags::empty()) {
+        Ok(Received::Message(variables, _)) => variables,
+        Ok(Received::Closed | Received::Nothing) => SecretVariables::default(),
+        Err(error) => return Err(Error::Spawn(error)),
+    };
+    let mut report = Some(report);
     let mut say = |what: &Report| {
         if let Some(report) = report.take() {
             // Who started this may be gone.
@@ -127,7 +138,7 @@ pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Er
         }
     };
     let started = registry::open_kept(&launcher.home, id).and_then(|kept| {
-        let result = run(launcher, &kept, &mut || say(&Report::Started));
+        let result = run(launcher, &kept, &variables, &mut || say(&Report::Started));
         // A sandbox that runs already is another supervisor's to write about.
         if !matches!(result, Err(Error::AlreadyRunning(_))) {
             write_end(&launcher.home, &kept, &result)?;
@@ -145,11 +156,16 @@ pub fn supervise(launcher: &Launcher, id: &str, report: i32) -> Result<Ended, Er
     started
 }
 
-fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Result<Ended, Error> {
+fn run(
+    launcher: &Launcher,
+    kept: &KeptSandbox,
+    variables: &SecretVariables,
+    told: &mut dyn FnMut(),
+) -> Result<Ended, Error> {
     let signals = Signals::block()?;
     let log = LogWriter::open(&kept.log())?;
     let (first, stdin) = streams(kept, &log)?;
-    let launched = with_root(&launcher.home, kept, |root| launcher.start_kept(kept, root, first))?;
+    let launched = with_root(&launcher.home, kept, |root| launcher.start_kept(kept, root, first, variables))?;
     let LaunchedSandbox { sandbox, mut life } = launched;
     life.watch_log(log.clone());
     let restarts = Cell::new(0);
@@ -178,7 +194,7 @@ fn run(launcher: &Launcher, kept: &KeptSandbox, told: &mut dyn FnMut()) -> Resul
         }
         restarts.set(life.restarts.count());
         next = streams(kept, &log).and_then(|(streams, stdin)| {
-            let start = |root: &RootFiles<'_>| launcher.start_again(kept, root, streams, &life);
+            let start = |root: &RootFiles<'_>| launcher.start_again(kept, root, streams, (&life, variables));
             Ok((with_root(&launcher.home, kept, start)?, stdin))
         });
     };
@@ -260,6 +276,7 @@ fn ended_state(
         restart_count: life.restarts.count(),
         is_stopped: matches!(life.ending, Some(Ending::User | Ending::Idle | Ending::MaxDuration)),
         health: life.last_health().cloned(),
+        oom_killed: life.oom_killed,
         pid: (status == SandboxStatus::Restarting).then(std::process::id),
         ..failed_state(kept, status, ended)
     }

@@ -151,6 +151,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if let Some(line) = &self.sandbox.peers {
             line.serve();
         }
+        self.life.notice_memory(&self.sandbox.session);
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
         self.jobs.advance(&self.sandbox.session);
@@ -193,6 +194,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         }
         self.sandbox.peers.as_ref().and_then(PeerLine::socket).into_iter().for_each(&mut read);
         read(self.front.signals().as_fd());
+        read(self.sandbox.session.out_of_memory());
         self.life.clients.sockets().chain(self.life.clients.commands()).for_each(&mut read);
         self.jobs.sources().for_each(&mut read);
         let health = self.life.monitor().filter(|_| !self.jobs.is_paused());

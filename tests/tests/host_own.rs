@@ -20,7 +20,9 @@ impl Installed {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(path.join("bin")).unwrap();
-        std::fs::copy(binary(), path.join("bin/monocore")).unwrap();
+        // By another process: one of this program's children would hold a file that is being written, which then cannot be run.
+        let mut copy = Command::new("cp");
+        assert!(copy.arg(binary()).arg(path.join("bin/monocore")).status().unwrap().success());
         Self { _dir: dir, dir: path }
     }
 

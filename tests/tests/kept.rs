@@ -3,6 +3,8 @@
 
 #[path = "kept/attach.rs"]
 mod attach;
+#[path = "kept/container.rs"]
+mod container;
 #[path = "kept/copy.rs"]
 mod copy;
 #[path = "kept/costs.rs"]
@@ -21,6 +23,8 @@ mod health;
 mod host_edits;
 #[path = "kept/inside.rs"]
 mod inside;
+#[path = "kept/kernel.rs"]
+mod kernel;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/limits.rs"]
@@ -37,6 +41,8 @@ mod pause;
 mod probe;
 #[path = "kept/restart.rs"]
 mod restart;
+#[path = "kept/secret.rs"]
+mod secret;
 #[path = "kept/select.rs"]
 mod select;
 #[path = "kept/sqlite.rs"]

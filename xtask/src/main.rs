@@ -17,6 +17,7 @@ mod postgres;
 mod process;
 mod project;
 mod registry;
+mod roots;
 mod scratch;
 mod sdk;
 mod space;

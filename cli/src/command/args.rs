@@ -443,8 +443,8 @@ pub(super) struct PortChangeArgs {
     /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
-    /// Ports, as for `run -p`: [ADDRESS:][HOST]:GUEST[/udp], a range on both sides, or one number for both
-    #[arg(value_name = "PORT", required = true, value_parser = spec::parse_publish)]
+    /// Ports, as for `run -p`; ranges on both sides, or one number for both
+    #[arg(value_name = "[ADDRESS:][HOST]:GUEST[/udp]", required = true, value_parser = spec::parse_publish)]
     pub(super) ports: Vec<Vec<PublishedPort>>,
 }
 
@@ -453,8 +453,8 @@ pub(super) struct PortRmArgs {
     /// Name, ID, unique ID prefix, or service of the project here
     #[arg(value_name = "NAME")]
     pub(super) sandbox: String,
-    /// Ports: [ADDRESS:]HOST[:GUEST][/udp]
-    #[arg(value_name = "PORT", required = true, value_parser = parse_closed_port)]
+    /// Ports of this machine
+    #[arg(value_name = "[ADDRESS:]HOST[:GUEST][/udp]", required = true, value_parser = parse_closed_port)]
     pub(super) ports: Vec<Vec<PublishedPort>>,
 }
 

@@ -4,7 +4,7 @@ use monocore_mcp::{McpHost, Policy, http_router, serve_stdio};
 use monocore_orchestrator::{Home, Launcher, this_program};
 use monocore_server::{Mounted, ServerOptions, serve_mounted};
 
-use super::args::McpArgs;
+use super::args::{McpArgs, RATE_LIMIT};
 use super::{output, serve};
 
 /// Where the protocol is served over HTTP.
@@ -27,6 +27,7 @@ pub(super) fn main(args: McpArgs) -> anyhow::Result<()> {
         tls_key: args.tls_key,
         require_token: args.require_token,
         private: false,
+        rate_limit: RATE_LIMIT,
     };
     let mounted = mounted(launcher.clone(), policy, true);
     serve_mounted(launcher, serve::host(), &options, Some(mounted), |places| {

@@ -21,7 +21,9 @@ pub(super) fn main(args: &UpdateArgs) -> anyhow::Result<()> {
         }
         registry::update(&home, kept, |spec| {
             spec.machine.ram_mib = args.memory.unwrap_or(spec.machine.ram_mib);
-            spec.machine.vcpus = args.cpus.unwrap_or(spec.machine.vcpus);
+            if let Some(cpus) = args.cpus {
+                (spec.machine.vcpus, spec.machine.cpu_millis) = (cpus.vcpus, cpus.limit_millis);
+            }
             spec.restart = args.restart.unwrap_or(spec.restart);
         })?;
         if entry.running.is_some() && (args.memory.is_some() || args.cpus.is_some()) {

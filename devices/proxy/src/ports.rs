@@ -77,7 +77,7 @@ impl Ports {
     /// Watches every port in a new poller, and from now on those that are added.
     pub(crate) fn begin(&self, poller: &Poller) -> io::Result<()> {
         let mut table = self.table();
-        table.poller = Some(poller.try_clone()?);
+        table.poller = Some(poller.clone());
         for index in 0..table.slots.len() {
             if let Some(Some(slot)) = table.slots.get_mut(index) {
                 slot.watched = false;
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    fn poller() -> Poller {
+    fn new_poller() -> Poller {
         Poller::new(&monocore_hypervisor::Event::new().unwrap()).unwrap()
     }
 
@@ -173,7 +173,7 @@ mod tests {
         let handle = ports.handle();
         let (socket, before) = bound();
         handle.add(socket, before, Protocol::Tcp, 80).unwrap();
-        let poller = poller();
+        let poller = new_poller();
         ports.begin(&poller).unwrap();
         let (socket, later) = bound();
         handle.add(socket, later, Protocol::Tcp, 81).unwrap();
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(ports.get(1).unwrap().guest_port, 81);
         ports.watch(0, true).unwrap();
         // A device that starts again watches what is left.
-        ports.begin(&poller()).unwrap();
+        ports.begin(&new_poller()).unwrap();
     }
 
     #[test]
@@ -197,9 +197,7 @@ mod tests {
             let (socket, address) = bound();
             handle.add(socket, SocketAddr::new(address.ip(), number), Protocol::Tcp, 1)
         };
-        for number in 0..MAX_ADDED {
-            one(number as u16 + 1).unwrap();
-        }
+        (1..).take(MAX_ADDED).for_each(|number| one(number).unwrap());
         assert!(one(5000).is_err());
         assert!(handle.remove("127.0.0.1:1".parse().unwrap(), Protocol::Tcp).unwrap());
         one(5000).unwrap();

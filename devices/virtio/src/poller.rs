@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use monocore_hypervisor::{Doorbell, Event};
@@ -43,9 +44,11 @@ pub struct Ready {
 }
 
 /// What a worker watches, level-triggered.
-#[derive(Debug)]
+///
+/// A clone is the same poller, for a thread that adds and removes descriptors while the worker waits.
+#[derive(Clone, Debug)]
 pub struct Poller {
-    epoll: ReadySet,
+    epoll: Arc<ReadySet>,
 }
 
 impl Poller {
@@ -56,15 +59,7 @@ impl Poller {
     pub fn new(stop: &Event) -> io::Result<Self> {
         let epoll = ReadySet::new()?;
         epoll.add(stop, STOP, Interest::Read)?;
-        Ok(Self { epoll })
-    }
-
-    /// Another handle of the same poller, for a thread that adds and removes descriptors while the worker waits.
-    ///
-    /// # Errors
-    /// No descriptor is free.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { epoll: self.epoll.try_clone()? })
+        Ok(Self { epoll: Arc::new(epoll) })
     }
 
     /// Adds a queue's doorbell. Every kick is reported once; nobody needs to clear it.

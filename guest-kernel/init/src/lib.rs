@@ -9,6 +9,7 @@
 //! that panics writes its text to the kernel's log, from where the panic that follows carries it to the user.
 
 mod agent;
+mod container;
 mod early;
 mod environment;
 mod error;

@@ -1,5 +1,6 @@
 //! What a guest becomes: its root, its mounts, its name.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,12 @@ pub const SHARE_TAG: &str = "monocore";
 
 /// What a share's single file is called in the directory that stands for the share.
 pub const SHARED_FILE: &str = "file";
+
+/// Where secrets are.
+pub const SECRETS_DIR: &str = "/run/secrets";
+
+/// Most bytes of all secrets together.
+pub const MAX_SECRETS_BYTES: usize = 128 << 10;
 
 /// Everything init needs to know before it runs a command; sent once, first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +53,12 @@ pub struct Configure {
     pub sysctls: Vec<(String, String)>,
     /// Most processes and threads of all commands together.
     pub pids_max: Option<u64>,
+    /// CPU time of all commands together; without it, as much as the machine has.
+    pub cpu_max: Option<CpuMax>,
+    /// Files of a read-only memory file system at [`SECRETS_DIR`].
+    pub secrets: Vec<Secret>,
+    /// Their owner, as [`crate::Exec::user`] names one.
+    pub secrets_owner: String,
     /// Fed to the guest's random number generator, and credited to it; at most 512 bytes.
     pub entropy: ByteString,
     /// The host's wall clock, nanoseconds since 1970; without it, the machine's own clock stands.
@@ -69,10 +82,38 @@ impl Configure {
             shm_bytes: 64 << 20,
             sysctls: Vec::new(),
             pids_max: None,
+            cpu_max: None,
+            secrets: Vec::new(),
+            secrets_owner: String::new(),
             entropy: ByteString::default(),
             unix_time_ns: None,
         }
     }
+}
+
+/// A file that only its owner reads.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// A file name: neither empty nor `.` nor `..`, and without a slash.
+    pub name: String,
+    /// Its content, at most [`MAX_SECRETS_BYTES`] with those of all others.
+    pub value: ByteString,
+}
+
+/// Shows the name only: what is printed may end up in a log.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// CPU time in each period, microseconds of one processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuMax {
+    /// Time that may be used.
+    pub quota_us: u32,
+    /// The length of a period.
+    pub period_us: u32,
 }
 
 /// What the guest's `/` is.

@@ -34,6 +34,8 @@ pub struct Exec {
     pub capabilities: Option<u64>,
     /// No program it starts gives it more rights.
     pub no_new_privileges: bool,
+    /// A main command is process 1 of the commands' PID namespace; else an init of the agent's is, which reaps orphans.
+    pub is_init: bool,
     /// Work of the agent's instead of a program: `argv` and `user` mean nothing then.
     pub tool: Option<Tool>,
 }
@@ -53,6 +55,7 @@ impl Exec {
             groups: Vec::new(),
             capabilities: None,
             no_new_privileges: false,
+            is_init: false,
             tool: None,
         }
     }

@@ -21,8 +21,8 @@ mod tool;
 
 pub use bytes::ByteString;
 pub use configure::{
-    Configure, HostEntry, Interface, Mount, MountSource, ROOT_SERIAL, Resolver, Root, SCRATCH_SERIAL,
-    SHARE_TAG, SHARED_FILE, ScratchDisk, Tmpfs, Upper,
+    Configure, CpuMax, HostEntry, Interface, MAX_SECRETS_BYTES, Mount, MountSource, ROOT_SERIAL, Resolver,
+    Root, SCRATCH_SERIAL, SECRETS_DIR, SHARE_TAG, SHARED_FILE, ScratchDisk, Secret, Tmpfs, Upper,
 };
 pub use exec::{Exec, ExecId, ExitStatus, Purpose, Resource, Rlimit, Stdin, Stdio, TermSize};
 pub use frame::{DecodeError, Decoder, EncodeError, decode, encode, encode_into};

@@ -202,6 +202,8 @@ pub enum Event {
         /// How.
         status: ExitStatus,
     },
+    /// Memory was out, and the kernel ended a process of the commands.
+    OutOfMemory,
     /// Nobody accepted a connection.
     NotConnected {
         /// Which.

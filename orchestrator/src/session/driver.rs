@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::complaints::{Complaints, MESSAGE_BYTES, printable};
 use super::connections::Connections;
 use super::opening::{Opened, Unopened};
-use super::process::Progress;
+use super::process::{Progress, raise};
 use super::pump::{self, Endpoint};
 use super::sockets::Sockets;
 use super::streams::{Input, Remote, Streams};
@@ -68,7 +68,14 @@ pub(super) struct Driver {
     sockets: Sockets,
     complaints: Complaints,
     timeline: Timeline,
+    /// Counts processes of the guest that ended because memory was out.
+    out_of_memory: OwnedFd,
+    /// How many more are told of.
+    more_out_of_memory: u32,
 }
+
+/// How often a session tells that memory was out: a guest must not fill the host's events.
+const OUT_OF_MEMORY: u32 = 100;
 
 /// Whether the session goes on.
 enum Flow {
@@ -81,7 +88,7 @@ impl Driver {
         connections: Box<dyn Connections>,
         configure: Configure,
         inbox: Receiver<Command>,
-        wake: OwnedFd,
+        (wake, out_of_memory): (OwnedFd, OwnedFd),
         timeline: Timeline,
     ) -> Result<Self, SessionError> {
         let unsent = encode(&Request::Configure(Box::new(configure))).map_err(SessionError::TooLong)?;
@@ -99,6 +106,8 @@ impl Driver {
             sockets,
             complaints: Complaints::default(),
             timeline,
+            out_of_memory,
+            more_out_of_memory: OUT_OF_MEMORY,
         })
     }
 
@@ -323,6 +332,12 @@ impl Driver {
             Event::Exited { exec, status } => {
                 self.timeline.record("exited");
                 self.end(exec, Ok(status));
+            }
+            Event::OutOfMemory => {
+                if let Some(more) = self.more_out_of_memory.checked_sub(1) {
+                    self.more_out_of_memory = more;
+                    raise(&self.out_of_memory);
+                }
             }
             Event::NotConnected { connection, message } => self.sockets.refused(connection, &message),
             Event::Answer { id, result } => {

@@ -36,7 +36,7 @@ use monocore_protocol::{
     Stdio,
 };
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use complaints::printable;
 pub use connections::{Connections, Handoff, Listener};
@@ -64,6 +64,7 @@ pub struct Session {
 struct Link {
     commands: Sender<Command>,
     wake: OwnedFd,
+    out_of_memory: OwnedFd,
     next_id: AtomicU32,
 }
 
@@ -89,17 +90,34 @@ impl Session {
         configure: Configure,
         timeline: Timeline,
     ) -> Result<Self, SessionError> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| SessionError::io("making an event", error))?;
-        let driver_wake = wake.try_clone().map_err(|error| SessionError::io("making an event", error))?;
+        let event = || {
+            let ours = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            let drivers = ours.try_clone()?;
+            Ok((ours, drivers))
+        };
+        let failed = |error: std::io::Error| SessionError::io("making an event", error);
+        let (wake, driver_wake) = event().map_err(failed)?;
+        let (out_of_memory, told) = event().map_err(failed)?;
         let (commands, inbox) = mpsc::channel();
-        let driver = Driver::new(Box::new(connections), configure, inbox, driver_wake, timeline)?;
+        let driver = Driver::new(Box::new(connections), configure, inbox, (driver_wake, told), timeline)?;
         std::thread::Builder::new()
             .name("session".to_owned())
             .stack_size(128 << 10)
             .spawn(move || driver.run())
             .map_err(|error| SessionError::io("spawning the session's thread", error))?;
-        Ok(Self { link: Arc::new(Link { commands, wake, next_id: AtomicU32::new(1) }) })
+        Ok(Self { link: Arc::new(Link { commands, wake, out_of_memory, next_id: AtomicU32::new(1) }) })
+    }
+
+    /// Readable when the guest's kernel has ended processes because memory was out, until
+    /// [`Session::take_out_of_memory`].
+    pub(crate) fn out_of_memory(&self) -> BorrowedFd<'_> {
+        self.link.out_of_memory.as_fd()
+    }
+
+    /// Whether the guest's kernel has ended processes because memory was out since the last call.
+    pub(crate) fn take_out_of_memory(&self) -> bool {
+        let mut count = [0; 8];
+        rustix::io::read(&self.link.out_of_memory, &mut count).is_ok()
     }
 
     /// Runs a command in the guest. Its `id` and `stdio` are the session's to choose, the latter by `streams`.

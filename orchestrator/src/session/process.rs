@@ -225,7 +225,8 @@ impl Progress {
     }
 }
 
-fn raise(event: &OwnedFd) {
+/// Adds one to an event's count.
+pub(super) fn raise(event: &OwnedFd) {
     // The only possible failure is a full counter, which is raised.
     let _ = rustix::io::write(event, &1u64.to_ne_bytes());
 }

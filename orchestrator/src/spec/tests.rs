@@ -65,6 +65,7 @@ prop_compose! {
         (tty, stdin) in any::<(bool, bool)>(),
         nofile in any::<Option<(u64, u64)>>(),
         (groups, capabilities, no_new_privileges) in any::<(Vec<String>, Option<u64>, bool)>(),
+        (secret, is_file, init) in any::<(Option<(String, String)>, bool, Option<bool>)>(),
     ) -> ProcessSpec {
         let ulimits = nofile.map(|(soft, hard)| {
             Rlimit { resource: monocore_protocol::Resource::Nofile, soft, hard }
@@ -81,6 +82,14 @@ prop_compose! {
             groups,
             capabilities,
             no_new_privileges,
+            secrets: secret
+                .map(|(name, source)| SecretSpec {
+                    name,
+                    source: if is_file { SecretSource::File(source.into()) } else { SecretSource::Env(source) },
+                })
+                .into_iter()
+                .collect(),
+            init,
         }
     }
 }

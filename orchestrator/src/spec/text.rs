@@ -62,22 +62,45 @@ pub fn parse_label(text: &str) -> Result<(String, String), ParseError> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// `2`, or Docker's fractions, of which the next whole number of vCPUs is taken: `1.5` gives 2.
+/// Processors of a machine, and how much of their time the commands may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpus {
+    /// 1 to 64.
+    pub vcpus: u8,
+    /// Time of all processors together, thousandths of one; all of it when there is none.
+    pub limit_millis: Option<u32>,
+}
+
+/// `2`, or Docker's fractions: `1.5` gives two vCPUs, of whose time the commands may use one and a half.
 ///
 /// # Errors
 /// No number, none above zero, or more than 64.
-pub fn parse_cpus(text: &str) -> Result<u8, ParseError> {
+pub fn parse_cpu_limit(text: &str) -> Result<Cpus, ParseError> {
     let problem = || ParseError::new(text, format!("give a number of CPUs above 0 and up to {MAX_VCPUS}"));
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if whole.is_empty() && fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return Err(problem());
     }
     let whole: u8 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| problem())? };
-    let extra = u8::from(fraction.bytes().any(|b| b != b'0'));
-    match whole.checked_add(extra) {
-        Some(cpus @ 1..=MAX_VCPUS) => Ok(cpus),
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
+    let millis = digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    let is_whole = fraction.bytes().all(|b| b == b'0');
+    match whole.checked_add(u8::from(!is_whole)) {
+        Some(vcpus @ 1..=MAX_VCPUS) => {
+            // The kernel takes no less than a hundredth.
+            let limit = (u32::from(whole) * 1000 + millis).max(10);
+            Ok(Cpus { vcpus, limit_millis: (!is_whole).then_some(limit) })
+        }
         _ => Err(problem()),
     }
+}
+
+/// The vCPUs of [`parse_cpu_limit`]: fractions round up.
+///
+/// # Errors
+/// As there.
+pub fn parse_cpus(text: &str) -> Result<u8, ParseError> {
+    parse_cpu_limit(text).map(|cpus| cpus.vcpus)
 }
 
 /// `name:address` or `name=address`; an IPv6 address may stand in brackets, and `host-gateway` is the address at which
@@ -102,6 +125,16 @@ pub fn parse_host_entry(text: &str) -> Result<HostEntry, ParseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fraction_of_a_cpu_is_a_limit() {
+        let limit = |text| parse_cpu_limit(text).map(|cpus| (cpus.vcpus, cpus.limit_millis));
+        assert_eq!(limit("2"), Ok((2, None)));
+        assert_eq!(limit("2.0"), Ok((2, None)));
+        assert_eq!(limit("0.5"), Ok((1, Some(500))));
+        assert_eq!(limit("1.2345"), Ok((2, Some(1234))));
+        assert_eq!(limit(".0001"), Ok((1, Some(10))));
+    }
 
     #[test]
     fn names_are_those_docker_takes() {

@@ -46,9 +46,9 @@ fn a_command_has_the_rights_and_names_that_flags_give_it() {
         &[],
         "grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status | cut -f2; id -G; cat /proc/sys/net/ipv4/ip_forward; \
          cat /proc/sys/kernel/domainname; hostname; grep options /etc/resolv.conf; \
-         cat /sys/fs/cgroup/sandbox/pids.max; grep -c sandbox /proc/self/cgroup",
+         cat /sys/fs/cgroup/pids.max /proc/self/cgroup",
     );
-    let wanted = "0000000000000001\n0000000000000001\n1\n0 77\n1\ndom.example\nbox\noptions ndots:2\n30\n1\n";
+    let wanted = "0000000000000001\n0000000000000001\n1\n0 77\n1\ndom.example\nbox\noptions ndots:2\n30\n0::/commands\n";
     assert_eq!(told.out().replace("0 10 77", "0 77"), wanted);
     let bomb = sandbox.exec(&[], "i=0; while [ $i -lt 60 ]; do sleep 3 & i=$((i+1)); done; wait");
     assert!(bomb.stderr.contains("fork"), "{bomb:?}");

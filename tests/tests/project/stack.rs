@@ -43,7 +43,7 @@ group = "inside"
 network.mode = "@OTHER@"
 port = "@PORT@:80"
 command = "/bin/sh"
-args = ["-c", "exec busybox nc -ll -p 80 -e sh -c 'while read line && [ ${#line} -gt 1 ]; do :; done; echo HTTP/1.0 200 OK; echo; echo add | busybox nc db 5432'"]
+args = ["-c", "exec busybox nc -ll -p 80 -e sh -c 'while read line && [ $${#line} -gt 1 ]; do :; done; echo HTTP/1.0 200 OK; echo; echo add | busybox nc db 5432'"]
 healthcheck = { test = ["TCP", "80"], interval = "1s", start_period = "1m" }
 depends_on = { db = "healthy", prepare = "completed" }
 

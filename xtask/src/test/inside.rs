@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::BINARY;
 use super::tally::{self, Tally};
+use super::{BINARY, ROOTS};
 
 /// What the outer half hands over.
 #[derive(Args)]
@@ -18,6 +18,9 @@ pub(crate) struct InsideArgs {
     /// The `monocore` binary.
     #[arg(long)]
     binary: PathBuf,
+    /// The state directory with the images of whole systems.
+    #[arg(long)]
+    roots: PathBuf,
     /// Where the counts are left.
     #[arg(long)]
     tally: PathBuf,
@@ -43,7 +46,7 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
         let start = Instant::now();
         // Two guests at a time: one works while another waits.
         let mut command = in_its_own_network(program);
-        command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary);
+        command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary).env(ROOTS, &args.roots);
         let (status, counts) = tally::run(&mut command)?;
         eprintln!("    {name}: {:.1} s, {status}", start.elapsed().as_secs_f64());
         all.add(counts);

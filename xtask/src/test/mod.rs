@@ -22,6 +22,7 @@ use crate::packages;
 use crate::postgres;
 use crate::process::{read_text, step};
 use crate::project;
+use crate::roots;
 use crate::sdk;
 use crate::space;
 use crate::testbed::{self, Outcome, Testbed};
@@ -31,6 +32,12 @@ use targets::{Place, TestTarget};
 
 /// Where tests look for the binary.
 const BINARY: &str = "MONOCORE_TEST_BINARY";
+
+/// The variable that asks for long tests.
+const LONG_TESTS: &str = "MONOCORE_TEST_LONG";
+
+/// Where tests look for the state directory with the images of whole systems.
+const ROOTS: &str = "MONOCORE_TEST_ROOTS";
 
 /// More testbeds than this are not worth their boots.
 const MOST_TESTBEDS: u64 = 2;
@@ -71,7 +78,13 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         parts.tests("documentation tests", || doc_tests(filter));
     }
     if !args.only_host {
-        parts.tests("tests in the testbed", || in_testbed(&binary, &targets, filter, postgres.as_deref()));
+        // Only the long tests use them.
+        let roots = match std::env::var_os(LONG_TESTS) {
+            Some(_) => parts.part("images of whole systems", || roots::home(&binary))?,
+            None => roots::dir(),
+        };
+        let given = Given { binary: &binary, roots: &roots, postgres: postgres.as_deref() };
+        parts.tests("tests in the testbed", || in_testbed(given, &targets, filter));
     }
     Ok(parts.finish())
 }
@@ -91,14 +104,19 @@ fn doc_tests(filter: Option<&str>) -> Result<Tally> {
     Ok(tally::run(&mut doc)?.1)
 }
 
+/// What tests in a testbed find.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    binary: &'a Path,
+    /// A state directory with images of whole systems.
+    roots: &'a Path,
+    /// An archive with PostgreSQL's image, where it is tested.
+    postgres: Option<&'a Path>,
+}
+
 /// One boot of each of the testbeds, side by side: this program runs in them again, as `test-inside`, and each takes
 /// the next test program that none has taken.
-fn in_testbed(
-    binary: &Path,
-    targets: &[TestTarget],
-    filter: Option<&str>,
-    postgres: Option<&Path>,
-) -> Result<Tally> {
+fn in_testbed(given: Given<'_>, targets: &[TestTarget], filter: Option<&str>) -> Result<Tally> {
     let programs = targets.iter().filter(|target| target.place == Place::Testbed).map(|target| &target.path);
     let mut programs: Vec<OsString> = programs.map(|path| path.clone().into_os_string()).collect();
     if programs.is_empty() {
@@ -120,7 +138,7 @@ fn in_testbed(
             .map(|number| {
                 let counts = claims.join(format!("tally-{number}"));
                 let (claims, programs) = (&claims, &programs);
-                scope.spawn(move || one_testbed(binary, programs, filter, postgres, claims, &counts))
+                scope.spawn(move || one_testbed(given, programs, filter, claims, &counts))
             })
             .collect();
         let mut all = Tally::default();
@@ -135,22 +153,22 @@ fn in_testbed(
 }
 
 fn one_testbed(
-    binary: &Path,
+    given: Given<'_>,
     programs: &[OsString],
     filter: Option<&str>,
-    postgres: Option<&Path>,
     claims: &Path,
     counts: &Path,
 ) -> Result<Tally> {
     let xtask = std::env::current_exe().context("cannot find this program")?;
     let mut argv: Vec<OsString> = Vec::new();
-    if let Some(archive) = postgres {
+    if let Some(archive) = given.postgres {
         let mut variable = OsString::from("MONOCORE_TEST_POSTGRES=");
         variable.push(archive);
         argv.extend(["env".into(), variable]);
     }
     argv.extend([xtask.into(), "test-inside".into()]);
-    argv.extend(["--binary".into(), binary.into(), "--tally".into(), counts.into()]);
+    argv.extend(["--roots".into(), given.roots.into()]);
+    argv.extend(["--binary".into(), given.binary.into(), "--tally".into(), counts.into()]);
     argv.extend(["--claims".into(), claims.into()]);
     if let Some(filter) = filter {
         argv.extend(["--filter".into(), filter.into()]);

@@ -82,8 +82,8 @@ pub(in crate::command) struct UpdateArgs {
     #[arg(short, long, alias = "mem", value_name = "SIZE", value_parser = spec::parse_ram_mib)]
     pub(in crate::command) memory: Option<u32>,
     /// How many virtual CPUs, at the next start of one that runs
-    #[arg(long, value_name = "N", value_parser = spec::parse_cpus)]
-    pub(in crate::command) cpus: Option<u8>,
+    #[arg(long, value_name = "N", value_parser = spec::parse_cpu_limit)]
+    pub(in crate::command) cpus: Option<spec::Cpus>,
     /// When to start the sandbox again after its command has ended: no, on-failure or on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = spec::parse_restart)]
     pub(in crate::command) restart: Option<RestartPolicy>,

@@ -23,12 +23,12 @@ pub(super) fn up(
     runner: &ProjectRunner,
     wanted: &[Instance],
     options: &UpOptions,
+    signals: &Signals,
     watch: Option<ProjectWatch>,
     lines: &Lines,
 ) -> anyhow::Result<u8> {
-    let signals = Signals::block()?;
     let began = SystemTime::now();
-    let members = interruptible(runner, &signals, None, || runner.up(wanted, options))?;
+    let members = interruptible(runner, signals, None, || runner.up(wanted, options))?;
     // Output of the services comes next.
     lines.settle();
     let (members, mut interrupted) = match members {
@@ -44,7 +44,7 @@ pub(super) fn up(
     let restarts = Restarts::default();
     let stop = watch.as_ref().map(ProjectWatch::stop);
     let is_watched = watch.is_some();
-    let shown = interruptible(runner, &signals, stop, || {
+    let shown = interruptible(runner, signals, stop, || {
         std::thread::scope(|scope| {
             for (index, member) in members.iter().enumerate() {
                 let source = output.source(&member.entry.name, index, None);
@@ -79,17 +79,19 @@ fn show(
     loop {
         let restarted = restarts.map_or(0, |restarts| restarts.count(&member.service));
         let mut reader = LogReader::open(home, kept, true)?;
+        let mut last = None;
         while let Some(entry) = reader.next_entry().context("reading the log")? {
             if entry.time < since {
                 continue;
             }
-            // Two entries may have one time.
-            since = entry.time + Duration::from_nanos(1);
+            last = Some(entry.time);
             if !source.entry(&entry).context("writing the log")? {
                 return Ok(());
             }
         }
         source.finish().context("writing the log")?;
+        // What a restarted command says comes later than all of this.
+        since = last.map_or(since, |last| last + Duration::from_nanos(1));
         let ended = registry::find(home, &kept.record().id)?;
         if let Some(code) = ended.state.exit_code.filter(|_| ended.running.is_none()) {
             source.note(&format!("{} exited with code {code}", kept.record().name))?;

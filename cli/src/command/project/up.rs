@@ -1,7 +1,11 @@
 //! `up` and `apply`: makes the sandboxes as the project's file describes them.
 
 use anyhow::Context;
-use monocore_orchestrator::{Change, PlannedStep, ProjectPlan, ProjectWatch, UpOptions, instances};
+use monocore_orchestrator::config::Project;
+use monocore_orchestrator::session::Signals;
+use monocore_orchestrator::{
+    Change, PlannedStep, ProjectPlan, ProjectRunner, ProjectWatch, UpOptions, instances,
+};
 use serde::Serialize;
 
 use super::args::UpFlags;
@@ -34,14 +38,19 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &UpFlags) -> anyhow::R
         runner.up(&wanted, &options)?;
         return Ok(0);
     }
-    let watch =
-        match args.watch {
-            true => Some(ProjectWatch::begin(runner.clone(), &project, &options.services)?.context(
-                "no service watches files: add `watch` to one (`develop.watch` in a Compose file)",
-            )?),
-            false => None,
-        };
-    attached::up(&runner, &wanted, &options, watch, &lines)
+    // Before the threads of a watch: a signal would end one that does not block it.
+    let signals = Signals::block()?;
+    let watch = args.watch.then(|| begin_watch(&runner, &project, &options)).transpose()?;
+    attached::up(&runner, &wanted, &options, &signals, watch, &lines)
+}
+
+fn begin_watch(
+    runner: &ProjectRunner,
+    project: &Project,
+    options: &UpOptions,
+) -> anyhow::Result<ProjectWatch> {
+    let watch = ProjectWatch::begin(runner.clone(), project, &options.services)?;
+    watch.context("no service watches files: add `watch` to one (`develop.watch` in a Compose file)")
 }
 
 /// Makes the sandboxes of `services` without starting them.

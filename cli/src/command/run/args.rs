@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use monocore_orchestrator::spec::{
-    self, GroupMembership, HostEntry, MountSpec, NetworkMode, PublishSocket, Signal,
+    self, Cpus, GroupMembership, HostEntry, MountSpec, NetworkMode, PublishSocket, SecretSpec, Signal,
 };
 use monocore_orchestrator::{Home, Images};
 use monocore_protocol::Rlimit;
@@ -45,9 +45,10 @@ pub(crate) struct RunArgs {
     /// Write the sandbox's ID to a new file
     #[arg(long, value_name = "FILE")]
     pub(in crate::command) cidfile: Option<PathBuf>,
-    /// Accepted for Docker's sake: the guest always has an init process
-    #[arg(long)]
-    pub(super) init: bool,
+    /// Process 1 is a small init that reaps orphans, as it is unless the command is an init itself; with =false it is
+    /// the command
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) init: Option<bool>,
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -85,6 +86,10 @@ pub(crate) struct RunArgs {
     /// The directory the command starts in
     #[arg(short, long, value_name = "DIR", help_heading = "Command", value_parser = parse_workdir)]
     pub(super) workdir: Option<String>,
+    /// Put a secret into /run/secrets/NAME: an environment variable (of that name, or VAR) or a file of this machine.
+    /// Its value is read at each start and is never written down
+    #[arg(long, value_name = "NAME[,env=VAR|,file=PATH]", help_heading = "Command", value_parser = spec::parse_secret)]
+    pub(super) secret: Vec<SecretSpec>,
     /// Who runs it
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]", help_heading = "Command")]
     pub(super) user: Option<String>,
@@ -144,9 +149,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = "Storage")]
     pub(super) rootfs: Option<PathBuf>,
 
-    /// How many virtual CPUs; fractions round up
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Machine", value_parser = spec::parse_cpus)]
-    pub(super) cpus: u8,
+    /// How many virtual CPUs; of a fraction, the commands have that much time of the next whole number
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Machine", value_parser = spec::parse_cpu_limit)]
+    pub(super) cpus: Cpus,
     /// Memory: 512m, 2g, or a plain number of bytes (below 1048576: of MiB) [default: 512m]
     #[arg(short, long, aliases = ["ram", "mem"], value_name = "SIZE", help_heading = "Machine", value_parser = spec::parse_ram_mib)]
     pub(super) memory: Option<u32>,

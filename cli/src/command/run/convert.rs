@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 use monocore_orchestrator::spec::{
     DEFAULT_RAM_MIB, DEFAULT_SHM_BYTES, DEFAULT_STOP_TIMEOUT, EnvVar, GroupMembership, ImageSpec,
     MachineSpec, MountSource, MountSpec, NetworkMode, NetworkSpec, ProcessSpec, PullPolicy, RootSource,
-    RootSpec, SandboxSpec, SpecVersion, StopSpec, capabilities, parse_env, parse_label, read_env_file,
+    RootSpec, SandboxSpec, SecretSpec, SpecVersion, StopSpec, capabilities, parse_env, parse_label,
+    read_env_file,
 };
 
 use monocore_spec::{Action, Direction, NetLimits, NetRates, NetRule, NetTarget, PolicySpec, PublishedPort};
@@ -65,6 +66,8 @@ impl RunArgs {
                     &self.rights.cap_drop,
                     self.rights.privileged,
                 ),
+                secrets: distinct_secrets(self.secret)?,
+                init: self.init,
                 no_new_privileges: self
                     .rights
                     .security_opt
@@ -92,7 +95,8 @@ impl RunArgs {
 
     fn machine(&mut self) -> MachineSpec {
         MachineSpec {
-            vcpus: self.cpus,
+            vcpus: self.cpus.vcpus,
+            cpu_millis: self.cpus.limit_millis,
             ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
             shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
             kernel: self.kernel.take(),
@@ -261,6 +265,16 @@ fn merged(groups: Vec<GroupMembership>, aliases: &[String]) -> anyhow::Result<Ve
         group.aliases.dedup();
     }
     Ok(all)
+}
+
+/// Two secrets of one name would be one file.
+fn distinct_secrets(secrets: Vec<SecretSpec>) -> anyhow::Result<Vec<SecretSpec>> {
+    for (index, secret) in secrets.iter().enumerate() {
+        if secrets[..index].iter().any(|other| other.name == secret.name) {
+            bail!("--secret: two secrets are called {}", secret.name);
+        }
+    }
+    Ok(secrets)
 }
 
 /// The socket of the caller's ssh-agent, for every user of the guest.

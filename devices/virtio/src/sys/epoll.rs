@@ -31,14 +31,6 @@ impl ReadySet {
         Ok(Self { fd: epoll::create(CreateFlags::CLOEXEC)? })
     }
 
-    /// Another descriptor of the same set.
-    ///
-    /// # Errors
-    /// No descriptor is free.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()? })
-    }
-
     /// Adds a descriptor.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use std::ffi::CString;
 
 use monocore_protocol::{ByteString, Exec, Purpose, Rlimit, Stdin, Stdio, TermSize, Tool};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat};
+use rustix::fs::{
+    Access, AtFlags, FileType, Gid, Mode, OFlags, Uid, accessat, fchown, mkdir, open, stat, unlink,
+};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -15,10 +17,11 @@ use rustix::thread::CapabilitySet;
 
 use super::slots::Ends;
 use super::tools::{self, Layers};
+use crate::container::Place;
 use crate::environment;
 use crate::identity::{self, Identity};
 use crate::log::complain;
-use crate::setup::{self, System};
+use crate::setup::System;
 use crate::sys::{self, Forked};
 
 /// Exit codes as a shell and Docker use them.
@@ -82,7 +85,7 @@ struct Plan {
     rlimits: Vec<Rlimit>,
     capabilities: Option<u64>,
     no_new_privileges: bool,
-    joins_cgroup: bool,
+    place: Option<Place>,
     streams: ChildStreams,
     tool: Option<(Tool, Layers)>,
 }
@@ -94,21 +97,25 @@ enum ChildStreams {
 }
 
 /// Starts a command.
-pub(crate) fn start(exec: &Exec, system: &System) -> Result<Started, Failure> {
-    let hostname = &system.hostname;
+pub(crate) fn start(exec: &Exec, system: &mut System) -> Result<Started, Failure> {
     let terminal = matches!(exec.stdio, Stdio::Terminal(_));
     let mut identity = identity::resolve(&exec.user).map_err(Failure::ours)?;
     identity.join(&exec.groups).map_err(Failure::ours)?;
     if let Some(tool) = &exec.tool {
         return start_tool(tool, exec, identity, system);
     }
-    let env = environment::complete(&exec.env, hostname, &identity.home, terminal);
+    let env = environment::complete(&exec.env, &system.hostname, &identity.home, terminal);
     let program = exec.argv.first().ok_or_else(|| Failure::ours("no command is given"))?;
     let path = environment::value_of(env.iter().map(Vec::as_slice), b"PATH").unwrap_or_default();
     let (candidates, searched) = candidates(program.as_bytes(), path);
     let (streams, ends, terminal) = make_streams(&exec.stdio, &identity)?;
     if let Some(terminal) = terminal.as_ref().filter(|_| exec.purpose == Purpose::Main) {
         become_console(terminal);
+    }
+    let place = place(system, exec.is_init && exec.purpose == Purpose::Main)?;
+    if place == Some(Place::First) && !matches!(exec.stdio, Stdio::Terminal(_)) {
+        // An init would run a login on the kernel's console, which leads nowhere.
+        let _ = unlink("/dev/console");
     }
     let plan = Plan {
         argv: strings(exec.argv.iter().map(ByteString::as_bytes))?,
@@ -121,16 +128,16 @@ pub(crate) fn start(exec: &Exec, system: &System) -> Result<Started, Failure> {
         rlimits: exec.rlimits.clone(),
         capabilities: exec.capabilities,
         no_new_privileges: exec.no_new_privileges,
-        joins_cgroup: system.has_cgroup,
+        place,
         streams,
         tool: None,
     };
-    let pid = spawn(plan, &program.to_string())?;
+    let pid = spawn(plan, &program.to_string(), system)?;
     Ok(Started { pid, streams: ends, terminal })
 }
 
 /// Starts work of the agent's own as if it were a command.
-fn start_tool(tool: &Tool, exec: &Exec, identity: Identity, system: &System) -> Result<Started, Failure> {
+fn start_tool(tool: &Tool, exec: &Exec, identity: Identity, system: &mut System) -> Result<Started, Failure> {
     let layers = tools::layers(tool, system).map_err(|error| Failure::ours(error.to_string()))?;
     let (streams, ends, terminal) = make_streams(&exec.stdio, &identity)?;
     let plan = Plan {
@@ -144,11 +151,17 @@ fn start_tool(tool: &Tool, exec: &Exec, identity: Identity, system: &System) -> 
         rlimits: Vec::new(),
         capabilities: None,
         no_new_privileges: false,
-        joins_cgroup: false,
+        place: place(system, false)?.map(|_| Place::Tool),
         streams,
         tool: Some((tool.clone(), layers)),
     };
-    Ok(Started { pid: spawn(plan, "")?, streams: ends, terminal })
+    Ok(Started { pid: spawn(plan, "", system)?, streams: ends, terminal })
+}
+
+/// Where the command is started, if this is a machine.
+fn place(system: &mut System, is_init: bool) -> Result<Option<Place>, Failure> {
+    let place = system.container.as_mut().map(|container| container.place(is_init)).transpose();
+    place.map_err(|error| Failure::ours(error.to_string()))
 }
 
 fn strings<'a>(all: impl Iterator<Item = &'a [u8]>) -> Result<Vec<CString>, Failure> {
@@ -254,13 +267,22 @@ fn own(fd: &OwnedFd, identity: &Identity) -> Result<(), Errno> {
 }
 
 /// Forks; the child reports through a pipe that a successful `execve` closes.
-fn spawn(plan: Plan, program: &str) -> Result<Pid, Failure> {
+fn spawn(plan: Plan, program: &str, system: &mut System) -> Result<Pid, Failure> {
     let failed = |errno| Failure::system("cannot start a process", errno);
     let (report, reporter) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    let pid = match sys::fork().map_err(failed)? {
+    let inside = system.container.as_mut().zip(plan.place);
+    let forked = match &inside {
+        Some((container, place)) => container.fork(*place),
+        None => sys::fork(),
+    };
+    let pid = match forked.map_err(failed)? {
         Forked::Child if plan.tool.is_some() => run_tool(plan, reporter),
         Forked::Child => {
-            let failure = become_command(&plan, program);
+            let entered = inside.as_ref().map_or(Ok(()), |(container, place)| container.enter(*place));
+            let failure = match entered {
+                Ok(()) => become_command(&plan, program),
+                Err(error) => Failure::ours(error.to_string()),
+            };
             let mut text = vec![failure.code];
             text.extend_from_slice(failure.message.as_bytes());
             // Less than a pipe's atomic size; if even that fails there is nobody to tell.
@@ -269,6 +291,7 @@ fn spawn(plan: Plan, program: &str) -> Result<Pid, Failure> {
         }
         Forked::Parent(pid) => pid,
     };
+    let is_first = plan.place == Some(Place::First);
     drop((reporter, plan));
     let mut text = [0; 4096];
     let count = loop {
@@ -278,7 +301,13 @@ fn spawn(plan: Plan, program: &str) -> Result<Pid, Failure> {
         }
     };
     match text[..count].split_first() {
-        None => Ok(pid),
+        None => {
+            if let Some((container, _)) = inside.filter(|_| is_first) {
+                // One that has ended already takes the guest along.
+                let _ = container.adopt(pid, false);
+            }
+            Ok(pid)
+        }
         Some((code, message)) => {
             Err(Failure { code: *code, message: String::from_utf8_lossy(message).into_owned() })
         }
@@ -297,6 +326,8 @@ fn run_tool(plan: Plan, reporter: OwnedFd) -> ! {
     }
     // The parent learns that the work has begun, and nothing of the agent's is held open by it.
     sys::close_all_but(&layers.descriptors());
+    // Not the agent's procfs.
+    let _ = rustix::process::chdir("/");
     // A reader that goes away is told of by the write.
     sys::ignore_broken_pipes();
     sys::exit(i32::from(tools::run(&tool, &layers)))
@@ -344,9 +375,6 @@ fn prepare(plan: &Plan) -> Result<(), (&'static str, Errno)> {
     debug_assert!(input.as_raw_fd() > 2, "the standard streams are always taken");
     for limit in &plan.rlimits {
         sys::set_limit(limit).map_err(|errno| ("cannot set a limit", errno))?;
-    }
-    if plan.joins_cgroup {
-        setup::join_cgroup().map_err(|errno| ("cannot join the control group", errno))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if plan.make_cwd {

@@ -7,6 +7,7 @@ mod child;
 mod command;
 mod control;
 mod dial;
+mod memory;
 mod poller;
 mod pump;
 mod requests;
@@ -27,6 +28,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 use command::Command;
 use control::Control;
 use dial::Dialer;
+use memory::MemoryWatch;
 use poller::{Poller, Token};
 use slots::Slots;
 use worker::Worker;
@@ -55,6 +57,7 @@ pub(crate) fn serve_socket(path: &str) -> Result<(), Error> {
     sys::ignore_broken_pipes();
     let dialer = Dialer::Socket(path.to_owned());
     let dialled = dialer.dial().map_err(no_host)?;
+    rustix::process::chdir("/proc").doing("enter", "/proc")?;
     let control = dial::open(dialled, &Opening::Control { version: VERSION })?;
     Agent::new(dialer, control, None)?.run()
 }
@@ -77,6 +80,8 @@ struct Agent {
     commands: BTreeMap<ExecId, Command>,
     workers: Vec<Worker>,
     slots: Slots,
+    /// Whether the kernel ends processes because memory is out.
+    memory: Option<MemoryWatch>,
 }
 
 impl Agent {
@@ -95,6 +100,7 @@ impl Agent {
             commands: BTreeMap::new(),
             workers: Vec::new(),
             slots: Slots::default(),
+            memory: None,
         })
     }
 
@@ -109,6 +115,7 @@ impl Agent {
                         }
                     }
                     Token::Children => self.reap()?,
+                    Token::Memory => self.look_at_memory(),
                     Token::Slot(index) => self.slots.advance(index, &self.dialer, &self.poller)?,
                 }
             }
@@ -117,6 +124,13 @@ impl Agent {
             }
             self.settle()?;
             self.control.flush(&self.poller)?;
+        }
+    }
+
+    /// Tells the host if the kernel has ended a process because memory was out.
+    fn look_at_memory(&mut self) {
+        if self.memory.as_mut().is_some_and(MemoryWatch::look) {
+            self.control.say(&Event::OutOfMemory);
         }
     }
 
@@ -147,6 +161,10 @@ impl Agent {
             return;
         }
         command.ended = Some(Instant::now());
+        if self.memory.as_mut().is_some_and(MemoryWatch::look) {
+            // The reason comes first.
+            self.control.say(&Event::OutOfMemory);
+        }
         self.slots.close_inputs(*id);
         if command.lives_for_guest {
             sys::kill_everything();

@@ -16,6 +16,8 @@ pub(crate) enum Token {
     Control,
     /// A child has ended.
     Children,
+    /// The commands' group has used up memory.
+    Memory,
     /// A slot with this index: a dialled connection or a stream.
     Slot(usize),
 }
@@ -26,6 +28,8 @@ pub(crate) enum Readiness {
     Read,
     Write,
     Both,
+    /// A file of the kernel's has changed.
+    Urgent,
 }
 
 /// The set of watched descriptors. Closing a descriptor ends its watch only if nobody holds a copy: who duplicates
@@ -36,7 +40,8 @@ pub(crate) struct Poller(OwnedFd);
 const EVENTS: usize = 32;
 const CONTROL: u64 = 0;
 const CHILDREN: u64 = 1;
-const FIRST_SLOT: u64 = 2;
+const MEMORY: u64 = 2;
+const FIRST_SLOT: u64 = 3;
 
 impl Poller {
     pub(crate) fn new() -> Result<Self, Error> {
@@ -73,6 +78,7 @@ fn data(token: Token) -> EventData {
     EventData::new_u64(match token {
         Token::Control => CONTROL,
         Token::Children => CHILDREN,
+        Token::Memory => MEMORY,
         Token::Slot(index) => FIRST_SLOT + index as u64,
     })
 }
@@ -81,6 +87,7 @@ fn token(data: u64) -> Token {
     match data {
         CONTROL => Token::Control,
         CHILDREN => Token::Children,
+        MEMORY => Token::Memory,
         slot => Token::Slot(usize::try_from(slot - FIRST_SLOT).unwrap_or(usize::MAX)),
     }
 }
@@ -90,5 +97,6 @@ fn flags(readiness: Readiness) -> EventFlags {
         Readiness::Read => EventFlags::IN,
         Readiness::Write => EventFlags::OUT,
         Readiness::Both => EventFlags::IN | EventFlags::OUT,
+        Readiness::Urgent => EventFlags::PRI,
     }
 }

@@ -4,6 +4,7 @@
 //! A pump watches one of its two ends: its source while it waits for bytes, its sink while it waits for room. Between
 //! a pipe and a socket the kernel moves the bytes (one copy); a terminal's pass through a buffer.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
@@ -90,9 +91,10 @@ impl Pump {
         matches!(self.means, Means::Copy { .. })
     }
 
-    /// Has nothing to deliver at the moment.
+    /// Has nothing to deliver at the moment. What it waits for does not tell: it is a guess after a
+    /// splice, and a pump that leaves the others their turn has more.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waits_for == End::Source
+        self.waits_for == End::Source && !has_bytes(&self.source)
     }
 
     /// Moves what can be moved.
@@ -219,4 +221,30 @@ impl Pump {
 
 fn copy(is_input: bool) -> Means {
     Means::Copy { buffer: Vec::new(), written: 0, is_input, source_ended: false }
+}
+
+/// Whether there is something to read at once.
+fn has_bytes(source: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(source, PollFlags::IN)];
+    // What cannot be asked has nothing.
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|_| fds[0].revents().contains(PollFlags::IN))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn a_pump_with_bytes_in_its_source_is_not_idle() {
+        let (reads, writes) = pipe().unwrap();
+        let (socket, _host) = std::os::unix::net::UnixStream::pair().unwrap();
+        let pump = Pump::from_pipe(reads, socket.into());
+        assert!(pump.is_idle(), "nothing was written");
+        write(&writes, b"the end of a command's output").unwrap();
+        assert!(!pump.is_idle(), "it waits for its source, and there is something");
+        drop(writes);
+        assert!(!pump.is_idle(), "the command's end takes nothing away");
+    }
 }

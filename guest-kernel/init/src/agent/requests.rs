@@ -6,10 +6,12 @@ use monocore_protocol::{
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, lstat};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::child::{self, Failure, Started};
 use super::command::Command;
+use super::memory::MemoryWatch;
+use super::poller::{Readiness, Token};
 use super::slots::Plan;
 use super::worker::{self, Job};
 use super::{Agent, sockets, stats};
@@ -29,11 +31,9 @@ impl Agent {
             }
             Request::Exec(exec) => self.exec(&exec),
             Request::Signal { exec, signal } => {
-                if let (Some(pid), Some(signal)) =
-                    (self.running(exec), Signal::from_named_raw(i32::from(signal)))
-                {
+                if let Some(pid) = self.running(exec).filter(|_| (1..=64).contains(&signal)) {
                     // Its end may be on its way here.
-                    let _ = kill_process(pid, signal);
+                    sys::pass_on(pid, i32::from(signal));
                 }
             }
             Request::KillGroup { exec } => {
@@ -116,6 +116,11 @@ impl Agent {
         });
         // From here on the mounts hold themselves.
         self.early = None::<Early>;
+        if let Some(file) = self.system.as_mut().and_then(System::take_memory_events) {
+            let watch = MemoryWatch::new(file);
+            self.poller.watch(&watch, Token::Memory, Readiness::Urgent)?;
+            self.memory = Some(watch);
+        }
         self.serve_sockets()
     }
 
@@ -167,10 +172,10 @@ impl Agent {
     }
 
     fn start(&mut self, exec: &Exec) -> Result<u32, Failure> {
-        let system = self.system.as_ref().ok_or_else(|| Failure::ours("the guest is not configured yet"))?;
         if self.commands.contains_key(&exec.id) {
             return Err(Failure::ours("a command of that name is running"));
         }
+        let system = self.system.as_mut().ok_or_else(|| Failure::ours("the guest is not configured yet"))?;
         let Started { pid, streams, terminal } = child::start(exec, system)?;
         let lives_for_guest = exec.purpose == Purpose::Main;
         let command = Command { pid, lives_for_guest, ended: None, terminal, held: Vec::new() };

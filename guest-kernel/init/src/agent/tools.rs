@@ -13,6 +13,7 @@ use std::path::Path;
 use monocore_archive::{PackOptions, Placement, UnpackOptions, pack, unpack};
 use monocore_protocol::{ByteString, Tool, ToolPlacement};
 
+use crate::container::Container;
 use crate::error::Error;
 use crate::setup::System;
 
@@ -20,7 +21,11 @@ const BUFFER_BYTES: usize = 128 << 10;
 
 /// The overlay's layers, for a tool that compares them.
 #[derive(Debug, Default)]
-pub(crate) struct Layers(Option<(OwnedFd, OwnedFd)>);
+pub(crate) struct Layers(Option<(OwnedFd, OwnedFd)>, HasReaper);
+
+/// Process 1 is the agent's, and is not told.
+#[derive(Clone, Copy, Debug, Default)]
+struct HasReaper(bool);
 
 impl Layers {
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -31,10 +36,12 @@ impl Layers {
 /// Opens what `tool` needs of the set-up.
 pub(crate) fn layers(tool: &Tool, system: &System) -> Result<Layers, Error> {
     match tool {
-        Tool::Changes => system.scratch.layers().map(|layers| Layers(Some(layers))),
-        Tool::Pack { .. } | Tool::Unpack { .. } | Tool::Processes | Tool::List { .. } => {
-            Ok(Layers::default())
+        Tool::Changes => system.scratch.layers().map(|layers| Layers(Some(layers), HasReaper(false))),
+        Tool::Processes => {
+            let has_reaper = system.container.as_ref().is_some_and(Container::has_reaper);
+            Ok(Layers(None, HasReaper(has_reaper)))
         }
+        Tool::Pack { .. } | Tool::Unpack { .. } | Tool::List { .. } => Ok(Layers::default()),
     }
 }
 
@@ -72,7 +79,7 @@ fn work(tool: &Tool, layers: &Layers) -> io::Result<()> {
             Some((upper, lower)) => changes::write(upper, lower, BufWriter::new(Stdout)),
             None => Err(io::Error::other("the root is not an image's")),
         },
-        Tool::Processes => processes::write(BufWriter::new(Stdout)),
+        Tool::Processes => processes::write(BufWriter::new(Stdout), layers.1.0),
         Tool::List { path, most } => list::write(as_path(path), *most, BufWriter::new(Stdout)),
     }
 }

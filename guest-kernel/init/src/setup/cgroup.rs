@@ -1,28 +1,94 @@
-//! The control group of the commands (Linux `Documentation/admin-guide/cgroup-v2.rst`).
+//! The control groups of the commands (Linux `Documentation/admin-guide/cgroup-v2.rst`).
+//!
+//! ```text
+//! /                the agent and the kernel's threads; every controller is enabled
+//! └── sandbox      the limits; the root of what commands see at /sys/fs/cgroup
+//!     └── commands the commands, unless the main one is an init
+//! ```
+//!
+//! A group with processes in it can give its children no controllers, so commands are a level below the root they see:
+//! dockerd and k3s make groups beside theirs. An init starts in the root it sees and moves itself.
 
-use rustix::fs::{Mode, OFlags, mkdir, open};
-use rustix::io::Errno;
+use monocore_protocol::Configure;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, mkdir, open, openat};
+use rustix::mount::MountAttrFlags;
 
+use super::mounting;
 use crate::error::{Doing, Error};
+use crate::log;
 
-/// Where it is in the hierarchy that every guest mounts.
-const GROUP: &str = "/sys/fs/cgroup/sandbox";
+/// Where the hierarchy is mounted in the initramfs, which the new root covers.
+const PLACE: &str = "/groups";
+/// Most bytes of the list of controllers.
+const LIST_BYTES: usize = 256;
 
-/// Makes the group, in which there are at most `most` processes and threads.
-pub(super) fn limit_processes(most: u64) -> Result<(), Error> {
-    write("/sys/fs/cgroup/cgroup.subtree_control", "+pids")?;
-    match mkdir(GROUP, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(error).doing("make", GROUP),
-    }
-    write(&format!("{GROUP}/pids.max"), &most.to_string())
+/// The commands' groups, opened.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// The root of what commands see.
+    pub(crate) sandbox: OwnedFd,
+    /// Where commands are.
+    pub(crate) commands: OwnedFd,
+    /// Tells of memory used up, if the kernel counts it.
+    pub(crate) memory_events: Option<OwnedFd>,
+    /// What commands see at `/sys/fs/cgroup`, attached nowhere yet.
+    view: OwnedFd,
 }
 
-/// Moves this process into the group.
-pub(crate) fn join() -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = open(format!("{GROUP}/cgroup.procs"), flags, Mode::empty())?;
-    rustix::io::write(file, b"0").map(drop)
+impl Groups {
+    /// Makes them; only before the new root covers the initramfs.
+    pub(super) fn make(configure: &Configure) -> Result<Self, Error> {
+        let closed = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let mount = mounting::create("cgroup2", "cgroup2", &[("nsdelegate", "")], closed)?;
+        make(PLACE)?;
+        mounting::attach(&mount, PLACE.as_bytes())?;
+        enable_controllers(&mount)?;
+        let sandbox = format!("{PLACE}/sandbox");
+        let commands = format!("{sandbox}/commands");
+        make(&sandbox)?;
+        make(&commands)?;
+        if let Some(most) = configure.pids_max {
+            write(&format!("{sandbox}/pids.max"), &most.to_string())?;
+        }
+        if let Some(max) = configure.cpu_max {
+            write(&format!("{sandbox}/cpu.max"), &format!("{} {}", max.quota_us, max.period_us))?;
+        }
+        let view = mounting::clone_of(CWD, &sandbox)?;
+        let events = format!("{sandbox}/memory.events");
+        let memory_events = open(&events, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+        Ok(Self { sandbox: directory(&sandbox)?, commands: directory(&commands)?, memory_events, view })
+    }
+
+    /// Mounts what commands see; once sysfs is there.
+    pub(super) fn show(&self) -> Result<(), Error> {
+        mounting::attach(&self.view, b"/sys/fs/cgroup")
+    }
+}
+
+/// Lets the groups of commands have every controller that the kernel knows.
+fn enable_controllers(root: &OwnedFd) -> Result<(), Error> {
+    let mut list = [0; LIST_BYTES];
+    let count = openat(root, "cgroup.controllers", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|file| rustix::io::read(file, &mut list))
+        .doing("read", "cgroup.controllers")?;
+    let list = String::from_utf8_lossy(&list[..count]);
+    let words: Vec<String> = list.split_ascii_whitespace().map(|name| format!("+{name}")).collect();
+    if words.is_empty() {
+        log::complain("the kernel has no controllers for control groups");
+        return Ok(());
+    }
+    write(&format!("{PLACE}/cgroup.subtree_control"), &words.join(" "))
+}
+
+fn make(path: &str) -> Result<(), Error> {
+    mkdir(path, Mode::from_raw_mode(0o755)).doing("make", path)
+}
+
+fn directory(path: &str) -> Result<OwnedFd, Error> {
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).doing("open", path)
 }
 
 fn write(path: &str, text: &str) -> Result<(), Error> {

@@ -13,20 +13,23 @@ mod mounts;
 mod network;
 mod overlay;
 mod root;
+mod secrets;
 mod shares;
 mod sockets;
 mod standard;
 mod target;
 
 use monocore_protocol::{Configure, Root};
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
-pub(crate) use cgroup::join as join_cgroup;
+pub(crate) use cgroup::Groups;
 pub(crate) use mounts::{make_sockets, mount, unmount};
 pub(crate) use root::Scratch;
 pub(crate) use shares::Shares;
 pub(crate) use sockets::{Listening, Sockets, address};
 
+use crate::container::Container;
 use crate::early::Early;
 use crate::error::{Doing, Error};
 use crate::{log, sys};
@@ -37,10 +40,17 @@ pub(crate) struct System {
     pub(crate) hostname: Vec<u8>,
     pub(crate) shares: Shares,
     pub(crate) sockets: Sockets,
-    /// Commands have a control group of their own.
-    pub(crate) has_cgroup: bool,
+    /// What commands run in; nothing outside a machine.
+    pub(crate) container: Option<Container>,
     /// Where writes go that the root does not take.
     pub(crate) scratch: Scratch,
+}
+
+impl System {
+    /// The file that tells of memory used up by commands; once.
+    pub(crate) fn take_memory_events(&mut self) -> Option<OwnedFd> {
+        self.container.as_mut()?.take_memory_events()
+    }
 }
 
 /// Makes this machine what `configure` says.
@@ -64,16 +74,18 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     system.sockets = Sockets::new()?;
     let read_only = root::enter(&configure.root, &mut system)?;
     let generated = files::generate(configure)?;
+    let groups = Groups::make(configure)?;
     root::switch()?;
+    // The agent's own procfs: `/proc` will be that of the commands.
+    rustix::process::fchdir(&early.proc).doing("enter", "the agent's procfs")?;
     standard::mount(early, configure.shm_bytes)?;
-    if let Some(most) = configure.pids_max {
-        cgroup::limit_processes(most)?;
-        system.has_cgroup = true;
-    }
+    groups.show()?;
+    system.container = Some(Container::new(groups)?);
     for wanted in &configure.mounts {
         mounts::mount(wanted, &mut system)?;
     }
     files::place(generated, &configure.mounts);
+    secrets::place(configure)?;
     if read_only {
         // Docker makes it before it closes the root. Where it cannot be made, the command's start says why.
         let _ = target::ensure(configure.workdir.as_bytes(), target::Kind::Directory);
@@ -96,6 +108,11 @@ pub(crate) fn apply(configure: &Configure, early: &Early) -> Result<System, Erro
     Ok(system)
 }
 
+/// A path of what is open, below the agent's procfs, which is its working directory.
+pub(crate) fn path_of_open(fd: &impl AsRawFd) -> String {
+    format!("self/fd/{}", fd.as_raw_fd())
+}
+
 /// What Docker gives ordinary users: they listen below port 1024, and ping.
 const ORDINARY_USERS: [(&str, &str); 2] =
     [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
@@ -114,7 +131,8 @@ fn set_kernel_parameter(name: &str, value: &str) -> Result<(), Error> {
     if name.contains("..") || name.starts_with('/') || !name.bytes().all(sane) {
         return Err(Error::Refused(format!("{name}: not the name of a kernel parameter")));
     }
-    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    // Below the agent's procfs.
+    let path = format!("sys/{}", name.replace('.', "/"));
     let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
         .and_then(|file| rustix::io::write(file, value.as_bytes()))

@@ -1,13 +1,13 @@
 //! What the user mounts.
 
 use monocore_protocol::{Mount, MountSource, Tmpfs};
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 
 use super::sockets::Access;
 use super::target::{self, Kind};
-use super::{System, copy, mounting, overlay};
+use super::{System, copy, mounting, overlay, path_of_open};
 use crate::error::{Doing, Error};
 
 /// Mounts one thing, in a new guest or a running one.
@@ -80,7 +80,7 @@ fn place(path: &[u8]) -> Result<OwnedFd, Error> {
 
 /// A path without characters that mean something to anyone, for as long as `fd` is open.
 fn path_of(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}/.", fd.as_raw_fd())
+    format!("{}/.", path_of_open(fd))
 }
 
 fn memory(options: &Tmpfs) -> Result<OwnedFd, Error> {

@@ -1,11 +1,11 @@
 //! The root: a disk image or a shared directory, with or without an overlay.
 
 use monocore_protocol::{ROOT_SERIAL, Root, SCRATCH_SERIAL, ScratchDisk, Upper};
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, mkdir, openat};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
-use super::{System, disks, mounting, overlay};
+use super::{System, disks, mounting, overlay, path_of_open};
 use crate::error::{Doing, Error};
 
 /// Where things are mounted in the initramfs before the new root covers it.
@@ -43,7 +43,7 @@ impl Scratch {
             return Err(Error::Refused("there is nothing that takes writes".to_owned()));
         };
         self.places += 1;
-        let path = format!("/proc/self/fd/{}/place{}", mount.as_raw_fd(), self.places);
+        let path = format!("{}/place{}", path_of_open(mount), self.places);
         mkdir(&path, Mode::from_raw_mode(0o700)).doing("make", &path)?;
         Ok(path)
     }

@@ -1,12 +1,12 @@
 //! Unix sockets in the guest that lead to sockets of the host: bound at a hidden place, each mounted where it is wanted.
 
 use monocore_protocol::SocketId;
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Gid, Mode, OFlags, Uid, chmod, chown, mkdir, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
-use super::mounting;
+use super::{mounting, path_of_open};
 use crate::error::{Doing, Error};
 
 const PLACE: &str = "/sockets";
@@ -54,7 +54,7 @@ impl Sockets {
         };
         self.made += 1;
         let name = self.made.to_string();
-        let path = format!("/proc/self/fd/{}/{name}", place.as_raw_fd());
+        let path = format!("{}/{name}", path_of_open(place));
         let mount = listen_at(path.as_bytes(), access).map(|socket| Listening { id, socket })?;
         self.fresh.push(mount);
         let place = self.place.as_ref().ok_or(Errno::BADF).doing("find", PLACE)?;
@@ -89,6 +89,6 @@ pub(crate) fn address(path: &[u8]) -> Result<(SocketAddrUnix, Option<OwnedFd>), 
     }
     let slash = path.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
     let folder = open(&path[..=slash], OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let short = [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), &path[slash + 1..]].concat();
+    let short = [format!("{}/", path_of_open(&folder)).as_bytes(), &path[slash + 1..]].concat();
     Ok((SocketAddrUnix::new(&short[..])?, Some(folder)))
 }

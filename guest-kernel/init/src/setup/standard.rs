@@ -11,7 +11,9 @@ use crate::error::{Doing, Error};
 
 /// Moves the early mounts beneath the root and adds what belongs in them.
 pub(super) fn mount(early: &Early, shm_bytes: u64) -> Result<(), Error> {
-    for (mount, path) in [(&early.proc, "/proc"), (&early.sys, "/sys"), (&early.dev, "/dev")] {
+    // Process 1 of the commands mounts the procfs of its namespace.
+    target::ensure(b"/proc", Kind::Directory)?;
+    for (mount, path) in [(&early.sys, "/sys"), (&early.dev, "/dev")] {
         target::ensure(path.as_bytes(), Kind::Directory)?;
         mounting::attach(mount, path.as_bytes())?;
     }
@@ -33,9 +35,7 @@ pub(super) fn mount(early: &Early, shm_bytes: u64) -> Result<(), Error> {
     let size = shm_bytes.to_string();
     place("devpts", "/dev/pts", &[("gid", "5"), ("mode", "620"), ("ptmxmode", "666")], noexec)?;
     place("tmpfs", "/dev/shm", &[("mode", "1777"), ("size", &size)], closed)?;
-    place("mqueue", "/dev/mqueue", &[], closed)?;
-    let groups = mounting::create("cgroup2", "cgroup2", &[("nsdelegate", "")], closed)?;
-    mounting::attach(&groups, b"/sys/fs/cgroup")
+    place("mqueue", "/dev/mqueue", &[], closed)
 }
 
 fn place(kind: &str, path: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<(), Error> {

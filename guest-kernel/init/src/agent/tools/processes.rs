@@ -7,18 +7,17 @@ use crate::identity;
 
 /// Most bytes of a command line that are told.
 const COMMAND_BYTES: usize = 4096;
-/// The parent of the kernel's own threads.
-const KTHREADD: u32 = 2;
 
-/// Writes the fields of every process but the agent's own and the kernel's threads.
-pub(super) fn write(mut out: impl Write) -> io::Result<()> {
+/// Writes the fields of the commands and what they started: their namespace has neither the agent nor the kernel's
+/// threads. `has_reaper`: process 1 is the agent's.
+pub(super) fn write(mut out: impl Write, has_reaper: bool) -> io::Result<()> {
     let own = std::process::id();
     let ticks = uptime_ticks();
     let epoch =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut ids: Vec<u32> = fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|id| *id > KTHREADD && *id != own)
+        .filter(|id| *id != own && !(*id == 1 && has_reaper))
         .collect();
     ids.sort_unstable();
     let (passwd, group) = identity::databases();
@@ -43,9 +42,6 @@ fn fields(id: u32, passwd: &[u8], group: &[u8], now: u64, epoch: u64) -> Option<
     let rest: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |at: usize| rest.get(at).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
     let parent = number(1);
-    if parent == u64::from(KTHREADD) {
-        return None;
-    }
     let (uid, gid) = owner(id)?;
     let mut command = fs::read(format!("/proc/{id}/cmdline")).ok()?;
     command.truncate(COMMAND_BYTES);
