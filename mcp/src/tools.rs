@@ -17,6 +17,7 @@ use rmcp::handler::server::tool::schema_for_input;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::arguments;
 use crate::error::ToolError;
@@ -70,6 +71,8 @@ impl McpTool {
         F: Future<Output = Result<String, ToolError>> + Send + 'static,
     {
         let schema = schema_for_input::<A>().unwrap_or_else(|problem| panic!("{name}: {problem}"));
+        let schema = schema.iter().map(|(key, value)| (key.clone(), without_null(value))).collect();
+        let schema = Arc::new(schema);
         Self {
             name,
             title,
@@ -123,6 +126,36 @@ pub(crate) fn all() -> &'static [McpTool] {
     &ALL
 }
 
+/// The schema with optional fields that are just not required. Some clients convert what a user types by the type, and
+/// know no choice between a type and null.
+fn without_null(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            let choices = fields.get("anyOf").and_then(Value::as_array).filter(|list| list.len() == 2);
+            let chosen = choices.and_then(|list| list.iter().find(|one| one["type"] != "null"));
+            let mut plain: JsonObject = fields
+                .iter()
+                .filter(|(key, value)| !(*key == "default" && value.is_null()))
+                .map(|(key, value)| (key.clone(), without_null(value)))
+                .collect();
+            if let Some(Value::Array(types)) = plain.get("type")
+                && let [one, other] = &types[..]
+                && (one == "null" || other == "null")
+            {
+                let one = if one == "null" { other.clone() } else { one.clone() };
+                plain.insert("type".to_owned(), one);
+            }
+            if let Some(Value::Object(chosen)) = chosen.map(without_null) {
+                plain.remove("anyOf");
+                plain.extend(chosen);
+            }
+            Value::Object(plain)
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_null).collect()),
+        other => other.clone(),
+    }
+}
+
 /// The text as JSON on one line for each member of a list, which models read well and cheaply.
 fn lines<T: serde::Serialize>(items: &[T], nothing: &str) -> Result<String, ToolError> {
     if items.is_empty() {
@@ -135,8 +168,6 @@ fn lines<T: serde::Serialize>(items: &[T], nothing: &str) -> Result<String, Tool
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use serde_json::Value;
 
     use super::*;
 
@@ -174,6 +205,7 @@ mod tests {
             for object in found {
                 let is_map = object["additionalProperties"].is_object();
                 assert!(is_map || object["additionalProperties"] == false, "{}: {object}", tool.name);
+                assert!(!object.to_string().contains("\"null\""), "{}: {object}", tool.name);
                 for (name, field) in object["properties"].as_object().into_iter().flatten() {
                     let text = field.to_string();
                     assert!(text.contains("\"description\""), "{}.{name} is not described", tool.name);

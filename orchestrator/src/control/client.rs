@@ -371,7 +371,7 @@ impl RemoteCommand {
                             self.tell(&ControlRequest::Resize(size));
                         }
                     }
-                    SignalKind::End if asked => return Ok(Outcome::Insisted(signal)),
+                    SignalKind::End if asked || signals.insist() => return Ok(Outcome::Insisted(signal)),
                     kind => {
                         asked |= kind == SignalKind::End;
                         self.tell(&ControlRequest::Signal(signal));

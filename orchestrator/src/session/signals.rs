@@ -53,10 +53,16 @@ impl Signals {
     }
 
     /// No signals; but once `interrupt` is readable or its other end is closed, whatever waits with
-    /// these signals is told to end, and at once to end without delay, as a user who insists does.
+    /// these signals is told to end without delay, as by a user who insists.
     #[must_use]
     pub fn interrupted_by(interrupt: OwnedFd) -> Self {
         Self(Source::Interrupt(interrupt))
+    }
+
+    /// Whether the first request to end counts as an insistence: a command that got a signal before
+    /// could end and leave its children.
+    pub(crate) fn insist(&self) -> bool {
+        matches!(self.0, Source::Interrupt(_))
     }
 
     /// The number of a signal that has arrived, if one has.
