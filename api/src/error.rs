@@ -47,6 +47,8 @@ pub enum ErrorCode {
     BodyTooLarge,
     /// The request did not arrive in time.
     RequestTimeout,
+    /// The client makes more requests a second than it may.
+    RateLimited,
     /// The server does as much as it may at a time.
     TooBusy,
     /// No sandbox has the name or ID.
@@ -69,6 +71,10 @@ pub enum ErrorCode {
     NoReceipts,
     /// A host port is taken or cannot be used.
     PortUnavailable,
+    /// No volume has the name.
+    NoSuchVolume,
+    /// A sandbox uses the volume.
+    VolumeInUse,
     /// No image has the name or ID.
     NoSuchImage,
     /// A sandbox needs the image.
@@ -101,7 +107,11 @@ impl ErrorCode {
             Self::BadRequest | Self::InvalidJson | Self::InvalidValue | Self::InvalidConfig => 400,
             Self::Unauthorized => 401,
             Self::Forbidden | Self::ForbiddenOrigin => 403,
-            Self::NotFound | Self::NoSuchSandbox | Self::NoSuchImage | Self::NoSuchService => 404,
+            Self::NotFound
+            | Self::NoSuchSandbox
+            | Self::NoSuchImage
+            | Self::NoSuchService
+            | Self::NoSuchVolume => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
             Self::Ambiguous
@@ -113,6 +123,7 @@ impl ErrorCode {
             | Self::NotKept
             | Self::NoReceipts
             | Self::PortUnavailable
+            | Self::VolumeInUse
             | Self::ImageInUse => 409,
             Self::BodyTooLarge => 413,
             Self::ForbiddenHost => 421,
@@ -122,6 +133,7 @@ impl ErrorCode {
             | Self::NoCommand
             | Self::ServiceFailed
             | Self::HostCannotRun => 422,
+            Self::RateLimited => 429,
             Self::TooBusy => 503,
             Self::PullFailed => 502,
             Self::Internal => 500,

@@ -129,6 +129,12 @@ pub struct RemovedImage {
 pub struct VolumeInfo {
     /// The name.
     pub name: String,
+    /// Labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: u64,
+    /// IDs of the sandboxes that use it, whether or not they run.
+    pub used_by: Vec<String>,
 }
 
 /// The named volumes.

@@ -8,6 +8,7 @@
 //! Design: `docs/design/server.md`.
 
 mod create;
+mod edits;
 mod error;
 mod exec;
 mod host;
@@ -18,6 +19,7 @@ mod sandbox;
 mod text;
 
 pub use create::{CreateSandbox, CreatedSandbox, HealthCheck, Network, PullPolicy};
+pub use edits::{Change, ChangeKind, ChangeList, CreateVolume, ProcessInfo, ProcessList, UpdateSandbox};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
 pub use exec::{
     Channel, ClientMessage, ExecRequest, ExecResult, ExecStart, ServerMessage, StreamFrame, TerminalSize,

@@ -18,6 +18,7 @@ mod inspect;
 mod install;
 mod load;
 mod logs;
+mod mcp;
 mod mount;
 mod named;
 mod net;
@@ -142,6 +143,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
         Command::Serve(args) => serve::main(args),
+        Command::Mcp(args) => mcp::main(args),
         Command::Token(command) => token::main(&command),
         Command::Prune(args) => prune::main(args),
         Command::Df(args) => df::main(args),

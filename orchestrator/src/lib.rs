@@ -75,6 +75,7 @@ pub use registry::SandboxEntry;
 pub use run_dir::{LogRecord, NetworkRecord, Record, RunDir, RunRecord};
 pub use sandbox::{Ended, LaunchedSandbox};
 pub use sockets::{HostSocket, PublishedSocket};
+pub use sources::record as record_shared;
 pub use spawn::VmmProcess;
 pub use supervise::{start as start_in_background, supervise};
 pub use supervisor::Front;

@@ -45,12 +45,14 @@ pub(crate) fn release(home: &Home, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Frees the names of sandboxes that `exists` denies: a process was killed between a sandbox and its name. The caller holds
-/// the registry's lock.
-pub(crate) fn sweep(home: &Home, exists: impl Fn(&str) -> bool) {
+/// Frees the names that no sandbox has: a process was killed between a sandbox and its name. `has` says whether a sandbox has a
+/// name, by its id. The caller holds the registry's lock.
+pub(crate) fn sweep(home: &Home, has: impl Fn(&str, &str) -> bool) {
     for entry in std::fs::read_dir(home.names()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
         let link = std::fs::read_link(entry.path());
-        let is_owned = link.is_ok_and(|link| link.to_str().is_some_and(&exists));
+        let is_owned =
+            link.is_ok_and(|id| id.to_str().zip(name.to_str()).is_some_and(|(id, name)| has(name, id)));
         if !is_owned && let Err(error) = std::fs::remove_file(entry.path()) {
             tracing::warn!(path = %entry.path().display(), %error, "a name without a sandbox stays");
         }
@@ -92,12 +94,14 @@ mod tests {
     fn a_name_without_a_sandbox_is_swept() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
-        sweep(&home, |_| false);
+        sweep(&home, |_, _| false);
         let (first, _) = SandboxId::generate().unwrap();
         let (second, _) = SandboxId::generate().unwrap();
         assign(&home, "web", &first).unwrap();
         assign(&home, "db", &second).unwrap();
-        sweep(&home, |id| id == first.as_str());
+        // It has another name by now.
+        assign(&home, "old", &first).unwrap();
+        sweep(&home, |name, id| (name, id) == ("web", first.as_str()));
         assert_eq!((look_up(&home, "web"), look_up(&home, "db")), (Some(first), None));
         assert_eq!(std::fs::read_dir(home.names()).unwrap().count(), 1);
     }

@@ -14,7 +14,7 @@ use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, Sandb
 use crate::run_dir::{self, Record};
 use crate::spec::RestartPolicy;
 use crate::supervisor::PAUSED;
-use crate::{ControlClient, Error, HealthReport, Home, events, groups, names};
+use crate::{ControlClient, Error, HealthReport, Home, events, groups, names, state};
 
 /// The exit code of a sandbox whose supervisor was killed: 128 and SIGKILL's number.
 const KILLED: u8 = 137;
@@ -62,14 +62,19 @@ pub(crate) fn list_locked(home: &Home) -> Result<Vec<SandboxEntry>, Error> {
             std::fs::remove_dir_all(&dir).map_err(Error::file("remove", &dir))?;
         } else if let Some(entry) = entry(home, &id)? {
             correct(&entry)?;
+            // Its supervisor may be writing.
+            if entry.running.is_none() {
+                state::sweep(&dir);
+            }
             entries.push(entry);
         }
     }
     let others = running.into_iter().filter(|record| !entries.iter().any(|entry| entry.id == record.id));
     let others: Vec<_> = others.map(|record| ephemeral(home, record)).collect();
     entries.extend(others);
-    names::sweep(home, |id| entries.iter().any(|entry| entry.id == id));
+    names::sweep(home, |name, id| entries.iter().any(|entry| entry.name == name && entry.id == id));
     groups::sweep(home);
+    [home.groups(), home.volumes()].iter().for_each(|dir| state::sweep(dir));
     entries.sort_by_key(|entry| entry.created_ms);
     Ok(entries.into_iter().map(truthful).collect())
 }

@@ -44,7 +44,7 @@ pub(crate) fn open(home: &Home, path: &Path, create: bool) -> Result<OwnedFd, Er
 ///
 /// # Errors
 /// The state directory cannot be written.
-pub(crate) fn record(home: &Home, dir: impl AsFd) -> Result<(), Error> {
+pub fn record(home: &Home, dir: impl AsFd) -> Result<(), Error> {
     let folder = home.shared();
     let id = id(dir).map_err(|errno| Error::file("look at", &folder)(errno.into()))?;
     make_private_dir(&folder)?;

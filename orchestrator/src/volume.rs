@@ -56,12 +56,13 @@ pub fn create(home: &Home, name: Option<&str>, labels: BTreeMap<String, String>)
     if home.volumes().join(&name).join("_data").exists() {
         return Ok(name);
     }
-    directory(home, &name)?;
+    // The content comes last: without it there is no volume.
     let record = VolumeRecord { labels, is_anonymous, created_ms: now_ms() };
     let path = home.volumes().join(&name).join(RECORD);
     let text = serde_json::to_vec(&record)
         .map_err(|error| Error::Record { path: path.clone(), problem: error.to_string() })?;
     state::write_whole(&path, &text)?;
+    directory(home, &name)?;
     Ok(name)
 }
 
@@ -108,12 +109,17 @@ pub fn find(home: &Home, name: &str) -> Result<Volume, Error> {
 /// There is none, a sandbox uses it, or a file of it cannot be removed.
 pub fn remove_unused(home: &Home, name: &str) -> Result<(), Error> {
     // Whoever is making a sandbox writes down what it uses under the same lock.
-    let found = find(home, name)?;
     let _alone = registry::lock(home)?;
+    if parse_name(name).is_ok() && !home.volumes().join(name).join("_data").is_dir() {
+        // The rest of one that was being made.
+        remove(home, name)?;
+        return Err(Error::NoVolume(name.to_owned()));
+    }
     let users = used_by(&registry::list_locked(home)?);
     match users.get(name).and_then(|users| users.first()) {
-        Some(_) => Err(Error::VolumeInUse { name: found.name, users: users[name].join(", ") }),
-        None => remove(home, name),
+        Some(_) => Err(Error::VolumeInUse { name: name.to_owned(), users: users[name].join(", ") }),
+        None if parse_name(name).is_ok() => remove(home, name),
+        None => Err(Error::NoVolume(name.to_owned())),
     }
 }
 
@@ -190,13 +196,7 @@ pub(crate) fn directory(home: &Home, name: &str) -> Result<PathBuf, Error> {
 /// # Errors
 /// A file cannot be removed.
 pub(crate) fn remove(home: &Home, name: &str) -> Result<(), Error> {
-    let volume = home.volumes().join(name);
-    match std::fs::remove_dir_all(&volume) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::file("remove", &volume)(source))
-        }
-        _ => Ok(()),
-    }
+    state::remove_whole(&home.volumes().join(name))
 }
 
 #[cfg(test)]

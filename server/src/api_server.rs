@@ -9,6 +9,7 @@ use monocore_api::{HostReport, VersionInfo};
 use monocore_orchestrator::{Home, Images, Launcher};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::limit::RateLimit;
 use crate::serve::ServerOptions;
 
 /// Short pieces of blocking work at a time; more wait.
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) require_token: bool,
     /// The server ends with the program that started it, and leased sandboxes with the server.
     pub(crate) private: bool,
+    pub(crate) rate_limit: RateLimit,
     pub(crate) requests: Requests,
 }
 
@@ -81,6 +83,7 @@ impl ApiServer {
             alive,
             require_token: options.require_token,
             private: options.private,
+            rate_limit: RateLimit::new(options.rate_limit),
             requests: Requests { started: Instant::now(), answered: Mutex::default() },
         }))
     }

@@ -13,7 +13,7 @@ use monocore_orchestrator::{
 };
 use monocore_spec::Reach;
 
-pub(crate) use create::{check_variables, spec};
+pub(crate) use create::{check_variables, one, spec, text};
 
 use crate::error::ApiError;
 

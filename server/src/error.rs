@@ -113,6 +113,9 @@ impl IntoResponse for ApiError {
             let scheme = HeaderValue::from_static("Bearer realm=\"monocore\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
+        if code == ErrorCode::RateLimited {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         response
     }
 }
@@ -137,6 +140,8 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::Mount { .. } | E::NoDirectory(_) | E::Platform { .. } | E::OtherPlatform { .. } => {
                 ErrorCode::InvalidValue
             }
+            E::NoVolume(_) => ErrorCode::NoSuchVolume,
+            E::VolumeInUse { .. } => ErrorCode::VolumeInUse,
             E::NotStored(_) => ErrorCode::NoSuchImage,
             E::ImageTooLarge(_) => ErrorCode::PullFailed,
             E::Image(error) => return Self::new(image_code(error), error.to_string()),

@@ -12,10 +12,11 @@ use monocore_api::ErrorCode;
 use crate::access::{Access, Peer, Scope};
 use crate::api_server::ApiServer;
 use crate::error::ApiError;
+use crate::limit::Client;
 use crate::{tokens, work};
 
 /// Paths that say nothing of sandboxes and need no token.
-const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/docs", "/openapi.json"];
+const OPEN_PATHS: [&str; 6] = ["/healthz", "/readyz", "/", "/docs", "/shell", "/openapi.json"];
 /// The same for all paths below.
 const OPEN_DIRECTORY: &str = "/assets/";
 
@@ -44,6 +45,15 @@ pub(crate) async fn guard(State(context): State<ApiServer>, mut request: Request
     response
 }
 
+/// Refuses who may only look.
+pub(crate) async fn needs_run(request: Request, next: Next) -> Response {
+    let scope = request.extensions().get::<Access>().map_or(Scope::Read, |access| access.0);
+    match require(scope, Scope::Run) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
 fn count(context: &ApiServer, status: u16) {
     let mut answered = context.requests.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     *answered.entry(status).or_default() += 1;
@@ -68,10 +78,24 @@ async fn judge(
     if peer != Peer::Unix {
         same_origin(headers, host, method, path)?;
     }
-    if OPEN_PATHS.contains(&path) || path.starts_with(OPEN_DIRECTORY) {
-        return Ok(Scope::Read);
+    let is_open = OPEN_PATHS.contains(&path) || path.starts_with(OPEN_DIRECTORY);
+    let caller = match is_open {
+        true => Ok(Caller { scope: Scope::Read, token: None }),
+        false => caller(context, peer, headers).await,
+    };
+    let client = match (&caller, peer) {
+        (Ok(Caller { token: Some(id), .. }), _) => Some(Client::Token(id.clone())),
+        // Also whoever tries tokens.
+        (_, Peer::Remote(address)) => Some(Client::Address(address.ip().to_canonical())),
+        _ => None,
+    };
+    if client.is_some_and(|client| !context.rate_limit.take(client, Instant::now())) {
+        return Err(ApiError::new(ErrorCode::RateLimited, "too many requests; try again in a second"));
     }
-    let scope = scope_of(context, peer, headers).await?;
+    let scope = caller?.scope;
+    if is_open {
+        return Ok(scope);
+    }
     let needed = if matches!(*method, Method::GET | Method::HEAD) { Scope::Read } else { Scope::Run };
     require(scope, needed)?;
     Ok(scope)
@@ -85,24 +109,45 @@ pub(crate) fn require(scope: Scope, needed: Scope) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::Forbidden, format!("the token's scope is {scope}, and {needed} is needed")))
 }
 
-async fn scope_of(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<Scope, ApiError> {
+/// Who asks.
+#[derive(Debug)]
+struct Caller {
+    scope: Scope,
+    /// The token's ID, where one was given.
+    token: Option<String>,
+}
+
+async fn caller(context: &ApiServer, peer: Peer, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let without_token = Caller { scope: Scope::Admin, token: None };
     let unauthorized = |message| ApiError::new(ErrorCode::Unauthorized, message);
-    match headers.get(header::AUTHORIZATION) {
-        Some(value) => {
-            let text = value.to_str().ok().and_then(|value| {
-                let (scheme, token) = value.split_once(' ')?;
-                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-            });
+    match given_token(headers) {
+        Some(text) => {
             let text = text.ok_or_else(|| unauthorized("give the token as `Authorization: Bearer TOKEN`"))?;
             let known =
                 work::short(context, |context| tokens::list(&context.home).map_err(ApiError::internal))
                     .await?;
-            tokens::check(&known, &text).ok_or_else(|| unauthorized("the token is not known"))
+            let token = tokens::check(&known, &text).ok_or_else(|| unauthorized("the token is not known"))?;
+            Ok(Caller { scope: token.scope, token: Some(token.id.clone()) })
         }
-        None if peer == Peer::Unix => Ok(Scope::Admin),
-        None if matches!(peer, Peer::Loopback(_)) && !context.require_token => Ok(Scope::Admin),
+        None if peer == Peer::Unix => Ok(without_token),
+        None if matches!(peer, Peer::Loopback(_)) && !context.require_token => Ok(without_token),
         None => Err(unauthorized("a token is needed: `Authorization: Bearer TOKEN`")),
     }
+}
+
+/// The token of a request, `Some(None)` where there is one that cannot be read. A browser's
+/// WebSocket has no other place for it than the list of protocols.
+fn given_token(headers: &HeaderMap) -> Option<Option<String>> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        });
+        return Some(token);
+    }
+    let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let token = protocols.split(',').find_map(|one| one.trim().strip_prefix("bearer."))?;
+    Some(Some(token.to_owned()))
 }
 
 /// `localhost`, a name below it, or a loopback address; with any port, since ports are forwarded.

@@ -13,6 +13,7 @@ mod connection;
 mod convert;
 mod error;
 mod guard;
+mod limit;
 mod listen;
 mod openapi;
 mod routes;
@@ -28,8 +29,9 @@ pub use access::Scope;
 pub use api_server::ServerHost;
 pub use error::Error;
 pub use openapi::document;
-pub use serve::{ServerOptions, serve};
+pub use routes::Mounted;
+pub use serve::{ServerOptions, serve, serve_mounted};
 pub use unit::{install_unit, unit_text};
 
 #[doc(hidden)]
-pub use serve::run;
+pub use serve::{run, run_mounted};

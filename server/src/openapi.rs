@@ -23,7 +23,8 @@ use utoipa::{Modify, OpenApi};
     )),
     tags(
         (name = "sandboxes", description = "Sandboxes and commands in them"),
-        (name = "images", description = "The image store and volumes"),
+        (name = "images", description = "The image store"),
+        (name = "volumes", description = "Named volumes"),
         (name = "projects", description = "Several sandboxes, described together"),
         (name = "server", description = "The server and its machine"),
     )

@@ -1,6 +1,7 @@
 //! The paths, and what all of them share.
 
 mod dashboard;
+mod edits;
 mod events;
 mod exec;
 mod exec_ws;
@@ -13,6 +14,7 @@ mod logs;
 mod metrics;
 mod projects;
 mod sandboxes;
+mod volumes;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -34,9 +36,11 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sandboxes::list, sandboxes::create))
         .routes(routes!(leases::lease))
-        .routes(routes!(sandboxes::inspect, sandboxes::remove))
+        .routes(routes!(sandboxes::inspect, sandboxes::remove, edits::update))
         .routes(routes!(sandboxes::all_stats))
         .routes(routes!(sandboxes::stats))
+        .routes(routes!(edits::processes))
+        .routes(routes!(edits::changes))
         .routes(routes!(life::start))
         .routes(routes!(life::stop))
         .routes(routes!(life::restart))
@@ -53,7 +57,8 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
         .routes(routes!(images::list, images::remove))
         .routes(routes!(images::inspect))
         .routes(routes!(images::pull))
-        .routes(routes!(images::volumes))
+        .routes(routes!(volumes::list, volumes::create))
+        .routes(routes!(volumes::inspect, volumes::remove))
         .routes(routes!(projects::up))
         .routes(routes!(projects::down))
         .routes(routes!(projects::status))
@@ -65,20 +70,48 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
         .routes(routes!(metrics::metrics))
 }
 
+/// Routes of another crate, behind the checks of Host, Origin and token. They need the scope run.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// Where, such as `/mcp`.
+    pub path: &'static str,
+    /// The routes, as from their own root.
+    pub router: Router,
+    /// Nothing else is served.
+    pub alone: bool,
+}
+
 /// The whole server without its sockets.
-pub(crate) fn router(context: ApiServer) -> Router {
+pub(crate) fn router(context: ApiServer, mounted: Option<Mounted>) -> Router {
+    let router = match &mounted {
+        Some(mounted) if mounted.alone => Router::new(),
+        _ => own_routes(),
+    };
+    let router = match mounted {
+        Some(Mounted { path, router: inner, .. }) => {
+            // Also a GET may show what commands wrote.
+            let inner = inner.layer(middleware::from_fn(guard::needs_run));
+            router.nest_service(path, inner)
+        }
+        None => router,
+    };
+    router
+        .fallback(async || ApiError::new(ErrorCode::NotFound, "no such path; see /openapi.json"))
+        .layer(middleware::from_fn_with_state(context.clone(), guard::guard))
+        .with_state(context)
+}
+
+fn own_routes() -> Router<ApiServer> {
     let (router, _) = api().split_for_parts();
     router
         .route("/openapi.json", get(dashboard::openapi))
         .route("/", get(dashboard::index))
         .route("/docs", get(dashboard::docs))
+        .route("/shell", get(dashboard::shell))
         .route("/assets/{name}", get(dashboard::asset))
-        .fallback(async || ApiError::new(ErrorCode::NotFound, "no such path; see /openapi.json"))
         .method_not_allowed_fallback(async || {
             ApiError::new(ErrorCode::MethodNotAllowed, "the path has no such method; see /openapi.json")
         })
-        .layer(middleware::from_fn_with_state(context.clone(), guard::guard))
-        .with_state(context)
 }
 
 /// The sandbox that a path names.

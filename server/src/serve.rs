@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::api_server::{ApiServer, LONG_WORK, SHORT_WORK, ServerHost};
 use crate::connection::Life;
 use crate::listen::Listener;
+use crate::routes::Mounted;
 use crate::{Error, connection, routes, sys, tls, tokens};
 
 /// How long requests may go on after the server was told to end.
@@ -37,6 +38,8 @@ pub struct ServerOptions {
     /// sandboxes end with it. SIGINT and SIGHUP, which a terminal sends to both, are left to that
     /// program.
     pub private: bool,
+    /// Requests a second for each client from the network, and for each token; 0 for any number.
+    pub rate_limit: u32,
 }
 
 impl ServerOptions {
@@ -56,6 +59,20 @@ pub fn serve(
     launcher: Launcher,
     host: ServerHost,
     options: &ServerOptions,
+    ready: impl FnOnce(&[String]),
+) -> Result<(), Error> {
+    serve_mounted(launcher, host, options, None, ready)
+}
+
+/// As [`serve`], with routes of another crate.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_mounted(
+    launcher: Launcher,
+    host: ServerHost,
+    options: &ServerOptions,
+    mounted: Option<Mounted>,
     ready: impl FnOnce(&[String]),
 ) -> Result<(), Error> {
     launcher.home.create()?;
@@ -79,7 +96,7 @@ pub fn serve(
                     _ = terminated.recv() => {}
                 }
             };
-            return run(launcher, host, options, inherited, ready, client_gone).await;
+            return run_mounted(launcher, host, options, mounted, inherited, ready, client_gone).await;
         }
         let signalled = async move || {
             tokio::select! {
@@ -87,7 +104,7 @@ pub fn serve(
                 _ = terminated.recv() => {}
             }
         };
-        run(launcher, host, options, inherited, ready, signalled).await
+        run_mounted(launcher, host, options, mounted, inherited, ready, signalled).await
     });
     // Work that still goes on depends on nobody.
     runtime.shutdown_background();
@@ -106,6 +123,23 @@ pub async fn run(
     options: &ServerOptions,
     inherited: Vec<OwnedFd>,
     ready: impl FnOnce(&[String]),
+    stop: impl AsyncFnMut(),
+) -> Result<(), Error> {
+    run_mounted(launcher, host, options, None, inherited, ready, stop).await
+}
+
+/// As [`run`], with routes of another crate.
+///
+/// # Errors
+/// As [`serve`].
+#[doc(hidden)]
+pub async fn run_mounted(
+    launcher: Launcher,
+    host: ServerHost,
+    options: &ServerOptions,
+    mounted: Option<Mounted>,
+    inherited: Vec<OwnedFd>,
+    ready: impl FnOnce(&[String]),
     mut stop: impl AsyncFnMut(),
 ) -> Result<(), Error> {
     let (end, ending) = watch::channel(false);
@@ -114,7 +148,7 @@ pub async fn run(
     let (listeners, acceptor) = listeners(&context, options, inherited).await?;
     let places: Vec<String> = listeners.iter().map(|(_, place)| place.clone()).collect();
     let life = Life { ending: context.ending.clone(), connections: connection::allowed(), alive };
-    let router = routes::router(context);
+    let router = routes::router(context, mounted);
     let mut accepting = JoinSet::new();
     for (listener, _) in listeners {
         // The Unix socket is this user's alone: no TLS.

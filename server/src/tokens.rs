@@ -101,14 +101,14 @@ pub fn remove(home: &Home, id: &str) -> Result<(), Error> {
     write(home, &tokens)
 }
 
-/// What `text` allows; nothing if it is not a token of this server. Takes the same time whatever
+/// The token that `text` is; nothing if it is not one of this server. Takes the same time whatever
 /// the secret.
-pub(crate) fn check(tokens: &[Token], text: &str) -> Option<Scope> {
+pub(crate) fn check<'a>(tokens: &'a [Token], text: &str) -> Option<&'a Token> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let given = hash(secret);
     // The ID is public, the secret's hash is compared in constant time.
     let token = tokens.iter().find(|token| token.id == id)?;
-    bool::from(token.hash.as_bytes().ct_eq(given.as_bytes())).then_some(token.scope)
+    bool::from(token.hash.as_bytes().ct_eq(given.as_bytes())).then_some(token)
 }
 
 fn hash(secret: &str) -> String {
@@ -169,7 +169,7 @@ mod tests {
         let (token, text) = create(&home, "ci", Scope::Run).unwrap();
         let tokens = list(&home).unwrap();
         assert_eq!(tokens, std::slice::from_ref(&token));
-        assert_eq!(check(&tokens, &text), Some(Scope::Run));
+        assert_eq!(check(&tokens, &text).map(|token| token.scope), Some(Scope::Run));
         let file = std::fs::read_to_string(path(&home)).unwrap();
         assert!(!file.contains(text.rsplit_once('_').unwrap().1), "the secret is not kept");
         assert_eq!(std::fs::metadata(path(&home)).unwrap().mode() & 0o777, 0o600);

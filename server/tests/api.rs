@@ -1,6 +1,8 @@
 //! The API without a guest: records, errors, and who is let in.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "api/edits.rs"]
+mod edits;
 #[path = "api/leases.rs"]
 mod leases;
 #[path = "api/listen.rs"]
@@ -158,6 +160,18 @@ fn tokens_have_scopes() {
     let ((_, read), (_, run), (known, admin)) = (token(Scope::Read), token(Scope::Run), token(Scope::Admin));
     assert_eq!(asked("GET", "/v1/sandboxes", "mc_00000000_wrong", ""), "unauthorized");
     assert_eq!(asked("GET", "/v1/sandboxes", &read, ""), "200");
+    let as_protocol = |protocols: &str| {
+        let headers = [("Host", "localhost"), ("Sec-WebSocket-Protocol", protocols)];
+        server.ask_with("GET", "/v1/sandboxes/x/exec/ws", &headers, "").code()
+    };
+    assert_eq!(as_protocol(&format!("monocore.v1, bearer.{read}")), "forbidden", "known, and too little");
+    assert_eq!(
+        as_protocol(&format!("monocore.v1, bearer.{run}")),
+        "bad_request",
+        "allowed, and no WebSocket"
+    );
+    assert_eq!(as_protocol("monocore.v1, bearer.mc_00000000_wrong"), "unauthorized");
+    assert_eq!(as_protocol("monocore.v1"), "unauthorized");
     assert_eq!(asked("DELETE", "/v1/sandboxes/x?force=true", &read, ""), "forbidden");
     assert_eq!(asked("GET", "/v1/sandboxes/x/exec/ws", &read, ""), "forbidden");
     assert_eq!(asked("DELETE", "/v1/sandboxes/x?force=true", &run, ""), "204");
@@ -189,7 +203,9 @@ fn the_document_and_the_pages_are_there() {
     let index = server.get("/");
     let policy = index.head.to_ascii_lowercase();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-    for page in [&index.body, &server.get("/docs").body] {
+    let shell = server.get("/shell?sandbox=x");
+    assert!(shell.head.contains("script-src 'self';"), "{}", shell.head);
+    for page in [&index.body, &server.get("/docs").body, &shell.body] {
         assert!(!page.contains("http://") && !page.contains("https://"), "nothing comes from elsewhere");
         for asset in page.split('"').filter(|text| text.starts_with("/assets/")) {
             assert_eq!(server.get(asset).status, 200, "{asset}");

@@ -14,7 +14,7 @@ use clap::Args;
 use crate::process::run as run_command;
 use crate::project;
 
-pub(crate) use tools::{prepare, python};
+pub(crate) use tools::{mcp_client, prepare, python};
 
 /// What `cargo xtask sdk` is asked for.
 #[derive(Args)]
@@ -38,8 +38,20 @@ pub(crate) fn run(args: &SdkArgs) -> Result<()> {
     check_types()
 }
 
-/// Fails where the generated types are not those of the document.
+/// Fails where the generated types are not those of the document, or a package has another version
+/// than the workspace.
 pub(crate) fn check_generated() -> Result<()> {
+    let root = project::root();
+    let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
+    let version = manifest["workspace"]["package"]["version"].as_str().context("no version")?;
+    let packages = [
+        ("sdk/python/pyproject.toml", format!("\nversion = \"{version}\"\n")),
+        ("sdk/typescript/package.json", format!("\n  \"version\": \"{version}\",\n")),
+    ];
+    for (path, line) in packages {
+        let is_same = fs::read_to_string(root.join(path))?.contains(&line);
+        ensure!(is_same, "{path}: the version is not {version}, as in Cargo.toml");
+    }
     for (path, text) in generated()? {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         ensure!(committed == text, "{} is old: run `cargo xtask sdk --write`", path.display());

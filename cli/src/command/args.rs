@@ -12,6 +12,7 @@ use monocore_orchestrator::spec;
 use monocore_spec::{Cidr, JailMode, Protocol, PublishedPort};
 
 mod inside;
+mod mcp;
 mod vhost_user;
 mod volume;
 
@@ -22,6 +23,7 @@ use super::project::{
 };
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use mcp::McpArgs;
 pub(super) use vhost_user::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
 
@@ -149,6 +151,8 @@ pub(super) enum Command {
     Image(ImageCommand),
     /// Serve the REST API and the dashboard
     Serve(ServeArgs),
+    /// Serve sandboxes as tools to an agent (Model Context Protocol), on standard input and output
+    Mcp(McpArgs),
     /// Manage the tokens of the REST API
     #[command(subcommand)]
     Token(TokenCommand),
@@ -632,7 +636,7 @@ pub(super) enum NetworkCommand {
     Inspect(NetworksArgs),
     /// Remove groups that have no running member
     #[command(visible_alias = "remove")]
-    Rm(NetworksArgs),
+    Rm(NetworkRmArgs),
     /// Remove every group without members
     Prune,
 }
@@ -666,6 +670,15 @@ pub(super) struct NetworksArgs {
     pub(super) networks: Vec<(Option<String>, String)>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct NetworkRmArgs {
+    #[command(flatten)]
+    pub(super) chosen: NetworksArgs,
+    /// Be content if a group is not there
+    #[arg(short, long)]
+    pub(super) force: bool,
+}
+
 fn parse_subnet(text: &str) -> Result<Cidr, String> {
     let problem = || format!("{text}: a subnet is ADDRESS/BITS, for instance 10.9.0.0/24");
     let (address, prefix) = text.split_once('/').ok_or_else(problem)?;
@@ -690,6 +703,9 @@ fn parse_mirror(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Requests a second for each client of `serve`, unless `--rate-limit` says otherwise.
+pub(super) const RATE_LIMIT: u32 = 200;
+
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Port on loopback (127.0.0.1)
@@ -713,6 +729,15 @@ pub(super) struct ServeArgs {
     /// Ask for a token on loopback, too
     #[arg(long)]
     pub(super) require_token: bool,
+    /// Serve tools for agents at /mcp, too (Model Context Protocol)
+    #[arg(long)]
+    pub(super) mcp: bool,
+    /// What agents may ask for at /mcp; `monocore mcp --print-policy` shows all keys
+    #[arg(long, value_name = "FILE", requires = "mcp")]
+    pub(super) mcp_policy: Option<PathBuf>,
+    /// Requests a second for each token, and for each address from the network; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = RATE_LIMIT)]
+    pub(super) rate_limit: u32,
     /// For a program that starts a server for itself: a Unix socket of its own, and the server ends
     /// when its standard input does
     #[arg(long, conflicts_with_all = ["port", "listen", "no_tcp", "socket", "print_unit", "install_unit"])]

@@ -1,8 +1,8 @@
 //! `network`: groups of sandboxes that reach each other, by Docker's verbs.
 
-use monocore_orchestrator::{GroupRecord, Home, NewGroup, groups};
+use monocore_orchestrator::{Error, GroupRecord, Home, NewGroup, groups};
 
-use super::args::{NetworkCommand, NetworkCreateArgs, NetworkLsArgs, NetworksArgs};
+use super::args::{NetworkCommand, NetworkCreateArgs, NetworkLsArgs, NetworkRmArgs, NetworksArgs};
 use super::output::{self, Table};
 
 pub(super) fn main(command: NetworkCommand) -> anyhow::Result<()> {
@@ -48,9 +48,12 @@ fn inspect(home: &Home, args: &NetworksArgs) -> anyhow::Result<()> {
     output::print(&format!("{}\n", serde_json::to_string_pretty(&found)?))
 }
 
-fn remove(home: &Home, args: &NetworksArgs) -> anyhow::Result<()> {
-    for (project, name) in &args.networks {
-        let full = groups::find(home, project.as_deref(), name)?.full_name();
+fn remove(home: &Home, args: &NetworkRmArgs) -> anyhow::Result<()> {
+    for (project, name) in &args.chosen.networks {
+        let full = match groups::find(home, project.as_deref(), name) {
+            Err(Error::NoGroup(_)) if args.force => continue,
+            found => found?.full_name(),
+        };
         groups::remove(home, project.as_deref(), name)?;
         output::print(&format!("{full}\n"))?;
     }

@@ -95,7 +95,18 @@ pub(super) fn error(error: &anyhow::Error) {
     let mut stderr = io::stderr().lock();
     let label = if stderr.is_terminal() && colours_wanted() { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
     // If standard error is gone, nobody is left to tell.
-    let _ = writeln!(stderr, "monocore: {label} {error:#}");
+    let _ = writeln!(stderr, "monocore: {label} {}", with_causes(error));
+}
+
+/// What an error says, and what its causes say beyond that: many say their cause themselves.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Tells the user what was left out.
@@ -128,6 +139,13 @@ pub(super) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let own =
+            anyhow::anyhow!("No space left").context("cannot write x: No space left").context("cannot save");
+        assert_eq!(with_causes(&own), "cannot save: cannot write x: No space left");
+    }
 
     #[test]
     fn sizes_for_people() {

@@ -30,10 +30,10 @@ pub use message::{
     Answer, ConnectionId, Event, FileKind, FileStat, Opening, Request, RequestId, SocketId, Stats, Stream,
     StreamId,
 };
-pub use tool::{PROCESS_FIELDS, Tool, ToolPlacement};
+pub use tool::{LIST_FIELDS, PROCESS_FIELDS, Tool, ToolPlacement};
 
 /// The version both sides must agree on; raised by every change of a type in this crate.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The host's vsock port the agent dials.
 pub const AGENT_PORT: u32 = 1024;

@@ -32,7 +32,19 @@ pub enum Tool {
     Changes,
     /// Writes the processes, a record of fields each ending in a NUL; [`PROCESS_FIELDS`] names them.
     Processes,
+    /// Writes how many entries a directory has, and then the first of them by name, a record of fields for each, and
+    /// every field ends in a NUL; [`LIST_FIELDS`] names them.
+    List {
+        /// Which.
+        path: ByteString,
+        /// The most entries that are written.
+        most: u32,
+    },
 }
+
+/// The fields of an entry in the output of [`Tool::List`], in order. The kind is `f`, `d`, `l` or `o` (another one), the
+/// mode is octal, the time in seconds since 1970.
+pub const LIST_FIELDS: [&str; 6] = ["kind", "mode", "size", "mtime", "name", "link"];
 
 /// The fields of a process in the output of [`Tool::Processes`], in order. Times are in clock ticks, 100 a second;
 /// `now` is the ticks since boot, `epoch` the seconds since 1970 at that moment.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use monocore_protocol::{ExitStatus, TermSize};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::SessionError;
 use super::process::{Process, Waited};
@@ -24,7 +24,12 @@ enum Source {
     Taken(sys::SignalFd),
     /// Never readable.
     Never(OwnedFd),
+    /// Readable, or hung up, once everything is to end.
+    Interrupt(OwnedFd),
 }
+
+/// SIGTERM, as which an interrupt counts.
+const SIGTERM: u8 = 15;
 
 impl Signals {
     /// Takes the signals from here on, until it is dropped.
@@ -47,11 +52,23 @@ impl Signals {
         Ok(Self(Source::Never(never)))
     }
 
+    /// No signals; but once `interrupt` is readable or its other end is closed, whatever waits with
+    /// these signals is told to end, and at once to end without delay, as a user who insists does.
+    #[must_use]
+    pub fn interrupted_by(interrupt: OwnedFd) -> Self {
+        Self(Source::Interrupt(interrupt))
+    }
+
     /// The number of a signal that has arrived, if one has.
     pub fn take(&self) -> Option<u8> {
         match &self.0 {
             Source::Taken(fd) => fd.take(),
             Source::Never(_) => None,
+            Source::Interrupt(fd) => {
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                let seen = poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now));
+                seen.is_ok_and(|ready| ready > 0).then_some(SIGTERM)
+            }
         }
     }
 }
@@ -60,7 +77,7 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Source::Taken(fd) => fd.as_fd(),
-            Source::Never(fd) => fd.as_fd(),
+            Source::Never(fd) | Source::Interrupt(fd) => fd.as_fd(),
         }
     }
 }
@@ -125,5 +142,22 @@ pub fn run_to_end(
             }
             SignalKind::Other => process.signal(signal)?,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn an_interrupt_asks_again_and_again() {
+        let (held, watched) = UnixStream::pair().unwrap();
+        let signals = Signals::interrupted_by(watched.into());
+        assert_eq!(signals.take(), None);
+        drop(held);
+        assert_eq!((signals.take(), signals.take()), (Some(SIGTERM), Some(SIGTERM)));
+        assert_eq!(Signals::none().unwrap().take(), None);
     }
 }

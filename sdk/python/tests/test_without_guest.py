@@ -77,8 +77,24 @@ class TestServer(Case):
             server._process.wait()
             with self.assertRaises(ConnectionFailed):
                 await first.version()
+            self.assertTrue(os.path.exists(server.socket))
             async with Client() as second:
                 self.assertEqual((await second.version()).api, "v1")
+                self.assertFalse(os.path.exists(server.socket), "what it left is removed")
+
+    async def test_a_server_that_dies_breaks_the_requests_of_a_sandbox(self) -> None:
+        client = Client()
+        sandbox = await self.sandbox(client, "one").__aenter__()
+        events = client.events()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.2)
+        (server,) = _server._servers.values()
+        server._process.kill()
+        server._process.wait()
+        for broken in (waiting, sandbox.inspect(), sandbox.close()):
+            with self.assertRaises(ConnectionFailed):
+                await broken
+        await client.close()
 
     async def test_tcp_and_tokens(self) -> None:
         binary = _server.find_binary(None)
@@ -99,6 +115,40 @@ class TestServer(Case):
                 with self.assertRaises(ApiError) as refused:
                     await client.list()
                 self.assertEqual(refused.exception.code, "unauthorized")
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
+    async def test_tls_with_a_certificate_of_our_own(self) -> None:
+        cert, key = str(self.dir / "cert.pem"), str(self.dir / "key.pem")
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+        make += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert]
+        subprocess.run(make, check=True, capture_output=True)
+        serve = [_server.find_binary(None), "serve", "--port", "0", "--socket", str(self.dir / "s")]
+        process = subprocess.Popen(
+            [*serve, "--tls-cert", cert, "--tls-key", key],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        self.addCleanup(os.environ.pop, "SSL_CERT_FILE", None)
+        try:
+            places = [process.stdout.readline().split()[-1] for _ in range(2)]
+            url = next(place for place in places if place.startswith("https"))
+            url = url.replace("127.0.0.1", "localhost")
+            with self.assertRaisesRegex(ConnectionFailed, "certificate"):
+                await Client(url).version()
+            os.environ["SSL_CERT_FILE"] = cert
+            async with Client(url) as client:
+                self.assertEqual((await client.version()).api, "v1")
+                made = await client.create(rootfs=str(self.dir), name="one", start=False)
+                with self.assertRaises(ApiError) as refused:
+                    async with made.spawn(["true"]):
+                        pass
+                self.assertEqual(refused.exception.code, "not_running")
         finally:
             process.terminate()
             process.wait()
@@ -138,6 +188,19 @@ class TestSandboxes(Case):
             with self.assertRaises(ApiError) as refused:
                 await client.get("two")
             self.assertEqual((refused.exception.code, refused.exception.status), ("no_such_sandbox", 404))
+
+    async def test_sandboxes_and_volumes_are_changed(self) -> None:
+        async with Client() as client:
+            await client.create_volume("data", labels={"a": "b"})
+            async with self.sandbox(client, "one") as sandbox:
+                details = await sandbox.update(name="other", memory="1g", restart="always")
+                assert details.settings is not None
+                self.assertEqual((sandbox.name, details.settings.memory_mib), ("other", 1024))
+                with self.assertRaises(ApiError):
+                    await sandbox.processes()
+            self.assertEqual([one.labels for one in await client.volumes()], [{"a": "b"}])
+            await client.remove_volume("data")
+            self.assertEqual(await client.volumes(), [])
 
     async def test_cancelled_and_failed_blocks_leave_nothing(self) -> None:
         async with Client() as client:

@@ -4,6 +4,7 @@ import { ApiError } from "./errors.js";
 import type { Abort } from "./files.js";
 import type {
   CreateSandbox,
+  CreateVolume,
   DownRequest,
   HostReport,
   Image,
@@ -20,6 +21,8 @@ import type {
   ServiceStatus,
   StatusReport,
   VersionInfo,
+  VolumeInfo,
+  VolumeList,
 } from "./models.js";
 import type { Sandbox as SandboxSummary } from "./models.js";
 import { Sandbox, settingsOf } from "./sandbox.js";
@@ -163,6 +166,23 @@ export class Client implements AsyncDisposable {
   /** Removes an image that no sandbox needs. */
   async removeImage(image: string): Promise<void> {
     await this.ask("DELETE", "/v1/images", { query: { image } });
+  }
+
+  // Volumes
+
+  /** The volumes, by name. */
+  async volumes(): Promise<VolumeInfo[]> {
+    return (await this.ask<VolumeList>("GET", "/v1/volumes")).volumes;
+  }
+
+  /** Makes a volume; one that is there already stays as it is. */
+  async createVolume(request: CreateVolume = {}): Promise<VolumeInfo> {
+    return this.ask("POST", "/v1/volumes", { body: request });
+  }
+
+  /** Removes a volume that no sandbox uses, with its content. */
+  async removeVolume(name: string): Promise<void> {
+    await this.ask("DELETE", `/v1/volumes/${encodeURIComponent(name)}`);
   }
 
   // Projects

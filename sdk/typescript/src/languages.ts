@@ -3,7 +3,6 @@
 export type Language =
   | "python"
   | "javascript"
-  | "typescript"
   | "sh"
   | "bash"
   | "ruby"
@@ -13,7 +12,6 @@ export type Language =
 const COMMANDS: Record<Language, string[]> = {
   python: ["python3", "-c"],
   javascript: ["node", "-e"],
-  typescript: ["node", "--experimental-strip-types", "--input-type=module-typescript", "-e"],
   sh: ["sh", "-c"],
   bash: ["bash", "-c"],
   ruby: ["ruby", "-e"],

@@ -1,5 +1,25 @@
 // Types of the API. Made by `cargo xtask sdk --write` from api/openapi.json; do not edit.
 
+/** A file that differs from the image's. */
+export interface Change {
+  /** How it differs. */
+  kind: ChangeKind;
+  /** Its path in the sandbox. */
+  path: string;
+}
+
+/** How a file differs from the image's. */
+export type ChangeKind =
+  | "added"
+  | "changed"
+  | "deleted";
+
+/** What a sandbox changed in its image's files. */
+export interface ChangeList {
+  /** The changes, by path. */
+  changes: Change[];
+}
+
 /** What a client says after `ExecStart`. */
 export type ClientMessage =
   | {
@@ -96,6 +116,14 @@ export interface CreateSandbox {
   workdir?: string | undefined;
 }
 
+/** A new volume. */
+export interface CreateVolume {
+  /** Labels. */
+  labels?: Record<string, string> | undefined;
+  /** The volume's name; one is made up when there is none. */
+  name?: string | undefined;
+}
+
 /**
  * Which services are stopped and removed. Exactly one of `group` and `services`, or none for
  * all.
@@ -131,6 +159,7 @@ export type ErrorCode =
   | "method_not_allowed"
   | "body_too_large"
   | "request_timeout"
+  | "rate_limited"
   | "too_busy"
   | "no_such_sandbox"
   | "ambiguous"
@@ -142,6 +171,8 @@ export type ErrorCode =
   | "not_kept"
   | "no_receipts"
   | "port_unavailable"
+  | "no_such_volume"
+  | "volume_in_use"
   | "no_such_image"
   | "image_in_use"
   | "pull_failed"
@@ -424,6 +455,40 @@ export interface Network {
    * that fits decides.
    */
   rules?: string[] | undefined;
+}
+
+/** A process in a sandbox, as the guest tells it. */
+export interface ProcessInfo {
+  /** Since its start, milliseconds. */
+  age_ms: number;
+  /** The command line. */
+  command: string;
+  /** CPU time, milliseconds. */
+  cpu_ms: number;
+  /** Name of its group, or the number. */
+  group: string;
+  /** The program. */
+  name: string;
+  /** Its parent's ID. */
+  parent_pid: number;
+  /** Its ID in the sandbox. */
+  pid: number;
+  /** Memory in use, bytes. */
+  resident_bytes: number;
+  /** `R` running, `S` sleeping, `D` waiting for a device, `T` stopped, `Z` ended. */
+  state: string;
+  /** Its terminal, if it has one. */
+  terminal?: string | null;
+  /** Name of its user, or the number. */
+  user: string;
+  /** Address space, bytes. */
+  virtual_bytes: number;
+}
+
+/** The processes of a sandbox. */
+export interface ProcessList {
+  /** The processes, by ID. */
+  processes: ProcessInfo[];
 }
 
 /**
@@ -754,6 +819,18 @@ export interface TerminalSize {
 /** A text in the form the command line takes (`512m`, `30s`, `8080:80`), or a plain number. */
 export type TextOrNumber = number | string;
 
+/** What is changed of a sandbox; what is absent stays. */
+export interface UpdateSandbox {
+  /** Virtual CPUs from the next start on. */
+  cpus?: TextOrNumber | undefined;
+  /** Memory from the next start on: `512m`, `2g`, or MiB. */
+  memory?: TextOrNumber | undefined;
+  /** Another name. */
+  name?: string | undefined;
+  /** `no`, `on-failure[:N]`, `always` or `unless-stopped`. */
+  restart?: string | undefined;
+}
+
 /** How a check came out. */
 export type Verdict =
   | "good"
@@ -776,8 +853,14 @@ export interface VersionInfo {
 
 /** A named volume. */
 export interface VolumeInfo {
+  /** When it was made, milliseconds since 1970. */
+  created_ms: number;
+  /** Labels. */
+  labels: Record<string, string>;
   /** The name. */
   name: string;
+  /** IDs of the sandboxes that use it, whether or not they run. */
+  used_by: string[];
 }
 
 /** The named volumes. */

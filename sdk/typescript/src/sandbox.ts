@@ -8,15 +8,20 @@ import { CommandFailed, ConnectionFailed } from "./errors.js";
 import { Files, type Abort } from "./files.js";
 import { commandFor, languageOf, type Language } from "./languages.js";
 import type {
+  Change,
+  ChangeList,
   CreateSandbox,
   ExecRequest,
   ExecResult,
   ExecStart,
   LogLine,
+  ProcessInfo,
+  ProcessList,
   PublishedPort,
   SandboxDetails,
   SandboxStats,
   TextOrNumber,
+  UpdateSandbox,
 } from "./models.js";
 import { pathOf } from "./transport.js";
 
@@ -228,6 +233,21 @@ export class Sandbox implements AsyncDisposable {
   /** What the sandbox uses. */
   async stats(): Promise<SandboxStats> {
     return this.ask("GET", ["stats"]);
+  }
+
+  /** The processes of the running sandbox. The image needs no program for that. */
+  async processes(): Promise<ProcessInfo[]> {
+    return (await this.ask<ProcessList>("GET", ["processes"])).processes;
+  }
+
+  /** What the sandbox changed in its image's files. */
+  async changes(): Promise<Change[]> {
+    return (await this.ask<ChangeList>("GET", ["changes"])).changes;
+  }
+
+  /** Changes name, memory, cpus or restart policy; memory and cpus at the next start. */
+  async update(changes: UpdateSandbox): Promise<SandboxDetails> {
+    return this.ask("PATCH", [], changes);
   }
 
   /** The output of the sandbox's own command; with `follow` until the sandbox ends. */

@@ -81,6 +81,21 @@ test("a new server follows one that died", async () => {
   assert.equal((await second.version()).api, "v1");
 });
 
+test("a server that dies under a sandbox breaks nothing but the sandbox's requests", async () => {
+  const client = new Client();
+  const sandbox = await open("one", client);
+  const server = await acquire();
+  server.process.ref();
+  // Whoever waits is told, so the check has to wait before.
+  const events = assert.rejects(client.events().next(), ConnectionFailed);
+  server.process.kill("SIGKILL");
+  await once(server.process, "exit");
+  await events;
+  await assert.rejects(sandbox.inspect(), ConnectionFailed);
+  await assert.rejects(sandbox.close(), ConnectionFailed);
+  await client.close();
+});
+
 test("TCP and tokens", async () => {
   const binary = findBinary();
   const token = spawnSync(binary, ["token", "create", "--scope", "read"]).stdout.toString().trim();
@@ -96,6 +111,37 @@ test("TCP and tokens", async () => {
     assert.deepEqual(await client.list(), []);
     await refused("forbidden", client.create("x", { pull: "never" }));
     await refused("unauthorized", new Client({ url }).list());
+  } finally {
+    server.kill();
+    await once(server, "exit");
+  }
+});
+
+test("TLS with a certificate of our own", async () => {
+  const [cert, key] = [join(dir, "cert.pem"), join(dir, "key.pem")];
+  const make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"];
+  const name = ["-addext", "subjectAltName=DNS:localhost"];
+  assert.equal(spawnSync("openssl", [...make, ...name, "-keyout", key, "-out", cert]).status, 0);
+  const serve = ["serve", "--port", "0", "--socket", join(dir, "s"), "--tls-cert", cert, "--tls-key", key];
+  const server = spawn(findBinary(), serve, { stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    let url = "";
+    for await (const line of createInterface(server.stdout)) {
+      url = (line.split(" ").at(-1) ?? "").replace("127.0.0.1", "localhost");
+      if (url.startsWith("https")) break;
+    }
+    await assert.rejects(new Client({ url }).version(), /certificate/);
+    const index = fileURLToPath(new URL("../src/index.js", import.meta.url));
+    const script = `import { Client } from ${JSON.stringify(index)};
+      const [url, rootfs] = process.argv.slice(1);
+      const client = new Client({ url });
+      const made = await client.create(undefined, { rootfs, name: "one", start: false });
+      console.log((await client.version()).api, await made.spawn(["true"]).catch((e) => e.code));`;
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: cert };
+    const run = ["--input-type=module", "-e", script, url, dir];
+    const program = spawn(process.execPath, run, { stdio: ["ignore", "pipe", "inherit"], env });
+    const [said] = (await once(program.stdout, "data")) as [Buffer];
+    assert.equal(said.toString(), "v1 not_running\n");
   } finally {
     server.kill();
     await once(server, "exit");
@@ -127,6 +173,18 @@ test("a made sandbox stays", async () => {
   }
   await made.remove();
   await refused("no_such_sandbox", client.get("two"));
+});
+
+test("sandboxes and volumes are changed", async () => {
+  await using client = new Client();
+  await client.createVolume({ name: "data", labels: { a: "b" } });
+  await using sandbox = await open("one", client);
+  const details = await sandbox.update({ name: "other", memory: "1g", restart: "always" });
+  assert.deepEqual([details.name, details.settings?.memory_mib], ["other", 1024]);
+  await refused("not_running", sandbox.processes());
+  assert.deepEqual((await client.volumes()).map((one) => one.labels), [{ a: "b" }]);
+  await client.removeVolume("data");
+  assert.deepEqual(await client.volumes(), []);
 });
 
 test("many cycles leave nothing", async () => {

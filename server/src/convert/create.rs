@@ -264,7 +264,7 @@ fn absolute(field: &str, path: &Path) -> Result<(), ApiError> {
     Err(ApiError::value(field, format!("{}: give an absolute path", path.display())))
 }
 
-fn one<T, E: Display>(
+pub(crate) fn one<T, E: Display>(
     field: &str,
     value: Option<&str>,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -272,7 +272,7 @@ fn one<T, E: Display>(
     value.map(|value| parse(value).map_err(|error| ApiError::value(field, error))).transpose()
 }
 
-fn text<T, E: Display>(
+pub(crate) fn text<T, E: Display>(
     field: &str,
     value: Option<&TextOrNumber>,
     parse: impl Fn(&str) -> Result<T, E>,

@@ -350,6 +350,8 @@ $("theme").addEventListener("click", theme);
 $("filter").addEventListener("input", draw);
 $("all").addEventListener("change", draw);
 $("search").addEventListener("input", search);
+// With an opener the new page has this one's token.
+$("shell").addEventListener("click", () => open(`/shell?sandbox=${encodeURIComponent(shown.id)}`));
 $("close").addEventListener("click", () => $("details").close());
 $("details").addEventListener("close", () => shown?.abort?.abort());
 $("pull").addEventListener("submit", pull);

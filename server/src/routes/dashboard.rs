@@ -11,12 +11,21 @@ use crate::error::ApiError;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The terminal puts style elements into its page. Its scripts are as bound as all others.
+const SHELL_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 const INDEX: &str = include_str!("../dashboard/index.html");
 const DOCS: &str = include_str!("../dashboard/docs.html");
-const ASSETS: [(&str, &str, &str); 4] = [
+const SHELL: &str = include_str!("../dashboard/shell.html");
+const ASSETS: [(&str, &str, &str); 8] = [
     ("dashboard.js", "text/javascript", include_str!("../dashboard/dashboard.js")),
     ("docs.js", "text/javascript", include_str!("../dashboard/docs.js")),
     ("style.css", "text/css", include_str!("../dashboard/style.css")),
+    ("shell.js", "text/javascript", include_str!("../dashboard/shell.js")),
+    ("xterm.js", "text/javascript", include_str!("../dashboard/vendor/xterm.js")),
+    ("addon-fit.js", "text/javascript", include_str!("../dashboard/vendor/addon-fit.js")),
+    ("xterm.css", "text/css", include_str!("../dashboard/vendor/xterm.css")),
     ("icon.svg", "image/svg+xml", include_str!("../dashboard/icon.svg")),
 ];
 
@@ -26,6 +35,13 @@ pub(super) async fn index() -> Response {
 
 pub(super) async fn docs() -> Response {
     page("text/html; charset=utf-8", DOCS)
+}
+
+pub(super) async fn shell() -> Response {
+    let mut page = page("text/html; charset=utf-8", SHELL);
+    let policy = HeaderValue::from_static(SHELL_POLICY);
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    page
 }
 
 pub(super) async fn openapi() -> Response {

@@ -23,6 +23,8 @@ use crate::error::ApiError;
 use crate::guard;
 use crate::work::{self, HangUp};
 
+/// What a browser must name beside its token.
+const PROTOCOL: &str = "monocore.v1";
 /// The largest message of a client, bytes.
 const MAX_MESSAGE: usize = 1 << 20;
 /// Messages on their way in each direction; more make the sender wait.
@@ -48,7 +50,7 @@ pub(super) async fn exec_ws(
     let upgrade = upgrade.map_err(|error| ApiError::new(ErrorCode::BadRequest, error.body_text()))?;
     // A sandbox that is not there is told by a status.
     let client = exec::connect(&context, name).await?;
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(async move |socket| {
         let (mut sink, mut source) = socket.split();
         let last = match first(&mut source).await {

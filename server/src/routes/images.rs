@@ -1,4 +1,4 @@
-//! The image store and the named volumes.
+//! The image store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use monocore_api::{
     ErrorBody, ErrorCode, Image, ImageDetails, ImageLayer, ImageList, ImageProcess, PullEvent, PullRequest,
-    RemovedImage, VolumeInfo, VolumeList,
+    RemovedImage,
 };
 use monocore_oci::{Digest, Progress, Reference};
 use monocore_orchestrator::images::{open_store, parse_platform};
@@ -145,25 +145,6 @@ pub(super) async fn pull(
         told.sender.send(&last);
     });
     Ok(response)
-}
-
-/// Lists the named volumes.
-#[utoipa::path(
-    get, path = "/v1/volumes", tag = "images",
-    responses((status = 200, body = VolumeList), (status = "default", body = ErrorBody))
-)]
-pub(super) async fn volumes(State(context): State<ApiServer>) -> Result<Json<VolumeList>, ApiError> {
-    let volumes = work::short(&context, |context| {
-        let entries = match std::fs::read_dir(context.home.volumes()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(ApiError::internal)?,
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut volumes: Vec<_> = names.map(|name| VolumeInfo { name }).collect();
-        volumes.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(volumes)
-    });
-    volumes.await.map(|volumes| Json(VolumeList { volumes }))
 }
 
 fn image(image: &monocore_oci::Image) -> Image {

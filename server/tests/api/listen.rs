@@ -24,6 +24,7 @@ fn options(listen: &str) -> ServerOptions {
         tls_key: None,
         require_token: false,
         private: false,
+        rate_limit: 0,
     }
 }
 

@@ -79,6 +79,7 @@ impl Server {
             tls_key: None,
             require_token: false,
             private: false,
+            rate_limit: 0,
         };
         change(&mut options, &home);
         let launcher = Launcher { home: home.clone(), program: "/bin/false".into() };

@@ -9,8 +9,6 @@ use monocore_tests::image::{busybox, program};
 use monocore_tests::world::World;
 use serde_json::json;
 
-const PACKAGES: [&str; 2] = ["python3.11-minimal", "libpython3.11-minimal"];
-
 /// Puts the image into the store, once.
 pub(crate) fn load() {
     static LOADED: Once = Once::new();
@@ -22,7 +20,10 @@ pub(crate) fn load() {
 
 fn python() -> Layer {
     let mut layer = Layer::default();
-    let listed = said("dpkg", &[&["--listfiles"], &PACKAGES[..]].concat());
+    // Such as `python3.11`.
+    let name = std::fs::read_link("/usr/bin/python3").unwrap().to_str().unwrap().to_owned();
+    let packages = [format!("{name}-minimal"), format!("lib{name}-minimal")];
+    let listed = said("dpkg", &["--listfiles", &packages[0], &packages[1]]);
     let mut paths: Vec<&str> = listed.lines().filter(|path| path.starts_with("/usr/lib/python3")).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -33,11 +34,11 @@ fn python() -> Layer {
             Err(_) => layer.dir(name),
         };
     }
-    let interpreter = "/usr/bin/python3.11";
-    program(&mut layer, interpreter.trim_start_matches('/'), &std::fs::read(interpreter).unwrap());
-    layer.symlink("usr/bin/python3", "python3.11");
+    let interpreter = format!("/usr/bin/{name}");
+    program(&mut layer, interpreter.trim_start_matches('/'), &std::fs::read(&interpreter).unwrap());
+    layer.symlink("usr/bin/python3", &name);
     // "libm.so.6 => /lib/…/libm.so.6 (0x…)", and the loader without an arrow.
-    let needed = said("ldd", &[interpreter]);
+    let needed = said("ldd", &[&interpreter]);
     let words = needed.split_whitespace().filter(|word| word.starts_with('/'));
     for library in words {
         let content = std::fs::read(Path::new(library)).unwrap();

@@ -34,3 +34,15 @@ fn a_python_program_that_is_killed_leaves_no_sandbox() {
         assert_gone(&format!("python-{name}"));
     }
 }
+
+/// How many sandboxes are made one after the other: all 100 only where `MONOCORE_TEST_LONG` is set.
+fn cycles() -> u32 {
+    if std::env::var_os("MONOCORE_TEST_LONG").is_some() { 100 } else { 4 }
+}
+
+#[test]
+fn sandboxes_that_are_made_used_and_killed_leave_nothing() {
+    let mut command = python();
+    command.arg(checkout("sdk/python/tests/cycles.py")).arg(cycles().to_string());
+    succeed(command);
+}

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
 use crate::client::{Server, eventually};
@@ -119,4 +120,62 @@ fn streams_lose_nothing_and_signals_arrive() {
     let left = server.exec("serve-streams", "sleep 1; ps | grep -c '[c]at$'; true");
     assert_eq!(left["stdout"], "0\n", "commands of broken conversations are killed");
     server.json("DELETE", "/v1/sandboxes/serve-streams?force=true", &Value::Null);
+}
+
+/// What each of fifty commands writes: all 10 MB only where `MONOCORE_TEST_LONG` is set.
+fn streamed_bytes() -> usize {
+    if std::env::var_os("MONOCORE_TEST_LONG").is_some() { 10_000_000 } else { 500_000 }
+}
+
+#[test]
+fn fifty_commands_that_stream_at_a_time_lose_nothing() {
+    const COMMANDS: usize = 50;
+    let bytes = streamed_bytes();
+    let server = Server::start("fifty");
+    server.create("serve-fifty", "exec sleep 1000");
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for number in 0..COMMANDS {
+            let server = &server;
+            scope.spawn(move || {
+                // Each has a byte of its own: what one loses or another gets is seen.
+                let byte = b'0' + u8::try_from(number).unwrap();
+                let script = format!("head -c {bytes} /dev/zero | tr '\\000' '\\{byte:03o}'");
+                let start = json!({"command": ["sh", "-c", script]});
+                let (out, err, last) = drain(&mut open(server, "serve-fifty", &start));
+                assert_eq!((out.len(), last["exit_code"].as_u64()), (bytes, Some(0)), "{last} {err:?}");
+                assert!(out.iter().all(|found| *found == byte), "command {number}");
+            });
+        }
+    });
+    eprintln!("{COMMANDS} commands, {bytes} bytes each: {:.1} s", began.elapsed().as_secs_f64());
+    server.json("DELETE", "/v1/sandboxes/serve-fifty?force=true", &Value::Null);
+}
+
+#[test]
+fn the_dashboard_opens_a_shell() {
+    let server = Server::start("shell");
+    server.create("serve-shell", "exec sleep 1000");
+    let page = include_str!("../../../server/src/dashboard/shell.js");
+    let (_, rest) = page.split_once("const SHELL = \"").unwrap();
+    let shell = rest.split_once("\";").unwrap().0;
+    let mut request = "ws://x/v1/sandboxes/serve-shell/exec/ws".into_client_request().unwrap();
+    // As a browser sends a token; the Unix socket needs none, and a wrong one is refused all the same.
+    let protocols = |text: &'static str| tungstenite::http::HeaderValue::from_static(text);
+    request.headers_mut().insert("Sec-WebSocket-Protocol", protocols("monocore.v1, bearer.mc_0_wrong"));
+    assert!(tungstenite::client(request.clone(), server.connect()).is_err());
+    request.headers_mut().insert("Sec-WebSocket-Protocol", protocols("monocore.v1"));
+    let (mut socket, answer) = tungstenite::client(request, server.connect()).unwrap();
+    assert_eq!(answer.headers()["Sec-WebSocket-Protocol"], "monocore.v1");
+    let start = json!({
+        "command": ["sh", "-c", shell], "stdin": true, "env": {"TERM": "xterm-256color"},
+        "terminal": {"rows": 34, "columns": 116}
+    });
+    socket.send(Message::text(start.to_string())).unwrap();
+    socket.send(Message::binary(&b"\x00stty size; echo $TERM; exit 3\n"[..])).unwrap();
+    let (out, _, last) = drain(&mut socket);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("34 116") && out.contains("xterm-256color"), "{out}");
+    assert_eq!(last["exit_code"], 3);
+    server.json("DELETE", "/v1/sandboxes/serve-shell?force=true", &Value::Null);
 }

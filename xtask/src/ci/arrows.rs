@@ -70,6 +70,10 @@ const DOWN: &[(&str, &[&str])] = &[
         &["monocore-api", "monocore-oci", "monocore-orchestrator", "monocore-protocol", "monocore-spec"],
     ),
     (
+        "monocore-mcp",
+        &["monocore-archive", "monocore-oci", "monocore-orchestrator", "monocore-protocol", "monocore-spec"],
+    ),
+    (
         "monocore-cli",
         &[
             "monocore-api",
@@ -78,6 +82,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "monocore-guest",
             "monocore-hypervisor",
             "monocore-kvm",
+            "monocore-mcp",
             "monocore-net",
             "monocore-oci",
             "monocore-orchestrator",

@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::Args;
 
+use crate::dist;
 use crate::process::{run as run_command, step};
 use crate::project;
 use crate::sdk;
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
                 "clippy::too_many_lines",
             ])
         });
-        report.part("types of the SDKs", sdk::check_types);
+        report.part("types and packages of the SDKs", dist::run);
         report.part("documentation", || {
             let mut doc = project::cargo();
             doc.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);

@@ -30,16 +30,30 @@ pub(crate) fn prepare() -> Result<()> {
     })?;
     let pinned = fs::read_to_string(sdk.join("python/requirements.txt"))?;
     unless_current(&venv().join(".monocore"), &pinned, || {
-        step("packages of the Python SDK", || python_packages(&sdk.join("python")))
+        step("packages of the Python SDK", || python_packages(&venv(), &sdk.join("python/requirements.txt")))
     })
 }
 
-fn python_packages(sdk: &Path) -> Result<()> {
-    let venv = venv();
-    project::fresh_dir(&venv)?;
-    run(command("/usr/bin/python3", ["-m", "venv"]).arg(&venv))?;
+/// Brings the official MCP client, at the versions that the tests pin, to `target/mcp`.
+///
+/// # Errors
+/// If it cannot be installed.
+pub(crate) fn mcp_client() -> Result<()> {
+    packages::ensure(packages::SDK)?;
+    let venv = project::target_dir().join("mcp/venv");
+    let requirements = project::root().join("tests/tests/mcp/requirements.txt");
+    let pinned = fs::read_to_string(&requirements)?;
+    unless_current(&venv.join(".monocore"), &pinned, || {
+        step("the MCP client", || python_packages(&venv, &requirements))
+    })
+}
+
+/// Makes a virtual environment with the packages that a file pins.
+fn python_packages(venv: &Path, requirements: &Path) -> Result<()> {
+    project::fresh_dir(venv)?;
+    run(command("/usr/bin/python3", ["-m", "venv"]).arg(venv))?;
     let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"];
-    run(Command::new(python()).args(options).arg(sdk.join("requirements.txt")))
+    run(Command::new(venv.join("bin/python")).args(options).arg(requirements))
 }
 
 /// Does `install` unless it was done for the same text; the note beside it tells.

@@ -36,7 +36,7 @@ const BINARY: &str = "MONOCORE_TEST_BINARY";
 const MOST_TESTBEDS: u64 = 2;
 
 /// The test programs that take longest, the longest first.
-const LONG: [&str; 4] = ["kept-", "net-", "run-", "project-"];
+const LONG: [&str; 5] = ["kept-", "net-", "run-", "sdk-", "project-"];
 
 /// How long all tests in a testbed together may take.
 const TESTBED_TIMEOUT: Duration = Duration::from_secs(65 * 60);
@@ -60,6 +60,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let mut parts = Parts::default();
     parts.part("packages", || packages::ensure(packages::TEST))?;
     parts.part("SDKs", sdk::check_types)?;
+    parts.part("the MCP client", sdk::mcp_client)?;
     let binary = parts.part("guest and static binary", || build::monocore(false))?;
     let targets = parts.part("test programs", targets::build)?;
     let filter = args.filter.as_deref();

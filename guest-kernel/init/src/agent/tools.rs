@@ -1,6 +1,7 @@
 //! What the agent does in a command's place: see [`Tool`].
 
 mod changes;
+mod list;
 mod processes;
 
 use std::ffi::OsStr;
@@ -31,7 +32,9 @@ impl Layers {
 pub(crate) fn layers(tool: &Tool, system: &System) -> Result<Layers, Error> {
     match tool {
         Tool::Changes => system.scratch.layers().map(|layers| Layers(Some(layers))),
-        Tool::Pack { .. } | Tool::Unpack { .. } | Tool::Processes => Ok(Layers::default()),
+        Tool::Pack { .. } | Tool::Unpack { .. } | Tool::Processes | Tool::List { .. } => {
+            Ok(Layers::default())
+        }
     }
 }
 
@@ -70,6 +73,7 @@ fn work(tool: &Tool, layers: &Layers) -> io::Result<()> {
             None => Err(io::Error::other("the root is not an image's")),
         },
         Tool::Processes => processes::write(BufWriter::new(Stdout)),
+        Tool::List { path, most } => list::write(as_path(path), *most, BufWriter::new(Stdout)),
     }
 }
 

@@ -8,6 +8,7 @@ from builtins import list as List
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self, Unpack
+from urllib.parse import quote
 
 from . import _server
 from ._transport import Transport, in_thread
@@ -24,6 +25,7 @@ from .models import (
     SandboxStatus,
     ServiceStatus,
     VersionInfo,
+    VolumeInfo,
 )
 from .models import Sandbox as SandboxSummary
 from .errors import ApiError
@@ -185,6 +187,27 @@ class Client:
         """Removes an image that no sandbox needs."""
         transport = await self.transport()
         await transport.ask("DELETE", "/v1/images", query={"image": image})
+
+    # Volumes
+
+    async def volumes(self) -> List[VolumeInfo]:
+        """The volumes, by name."""
+        transport = await self.transport()
+        found = await transport.ask("GET", "/v1/volumes")
+        return [VolumeInfo.from_json(one) for one in found["volumes"]]
+
+    async def create_volume(
+        self, name: str | None = None, *, labels: dict[str, str] | None = None
+    ) -> VolumeInfo:
+        """Makes a volume; one that is there already stays as it is."""
+        transport = await self.transport()
+        body = {"name": name, "labels": labels or {}}
+        return VolumeInfo.from_json(await transport.ask("POST", "/v1/volumes", body=body))
+
+    async def remove_volume(self, name: str) -> None:
+        """Removes a volume that no sandbox uses, with its content."""
+        transport = await self.transport()
+        await transport.ask("DELETE", f"/v1/volumes/{quote(name, safe='')}")
 
     # Projects
 

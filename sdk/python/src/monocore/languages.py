@@ -5,7 +5,6 @@ from __future__ import annotations
 _COMMANDS = {
     "python": ["python3", "-c"],
     "javascript": ["node", "-e"],
-    "typescript": ["node", "--experimental-strip-types", "--input-type=module-typescript", "-e"],
     "sh": ["sh", "-c"],
     "bash": ["bash", "-c"],
     "ruby": ["ruby", "-e"],

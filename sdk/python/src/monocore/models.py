@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Required, TypeAlias, TypedDict
 
 __all__ = [
+    "Change",
+    "ChangeKind",
+    "ChangeList",
     "ClientMessage",
     "CreateSandbox",
+    "CreateVolume",
     "DownRequest",
     "ErrorBody",
     "ErrorCode",
@@ -30,6 +34,8 @@ __all__ = [
     "LogStreamName",
     "MachineStats",
     "Network",
+    "ProcessInfo",
+    "ProcessList",
     "ProjectConfig",
     "ProjectStep",
     "ProjectSteps",
@@ -54,11 +60,15 @@ __all__ = [
     "StopRequest",
     "TerminalSize",
     "TextOrNumber",
+    "UpdateSandbox",
     "Verdict",
     "VersionInfo",
     "VolumeInfo",
     "VolumeList",
 ]
+
+ChangeKind: TypeAlias = Literal["added", "changed", "deleted"]
+"""How a file differs from the image's."""
 
 ErrorCode: TypeAlias = Literal[
     "bad_request",
@@ -73,6 +83,7 @@ ErrorCode: TypeAlias = Literal[
     "method_not_allowed",
     "body_too_large",
     "request_timeout",
+    "rate_limited",
     "too_busy",
     "no_such_sandbox",
     "ambiguous",
@@ -84,6 +95,8 @@ ErrorCode: TypeAlias = Literal[
     "not_kept",
     "no_receipts",
     "port_unavailable",
+    "no_such_volume",
+    "volume_in_use",
     "no_such_image",
     "image_in_use",
     "pull_failed",
@@ -117,6 +130,42 @@ TextOrNumber: TypeAlias = int | str
 
 Verdict: TypeAlias = Literal["good", "warning", "bad"]
 """How a check came out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A file that differs from the image's."""
+
+    kind: ChangeKind
+    """How it differs."""
+
+    path: str
+    """Its path in the sandbox."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> Change:
+        """Reads an answer of the server."""
+        return cls(
+            kind=value["kind"],
+            path=value["path"],
+        )
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeList:
+    """What a sandbox changed in its image's files."""
+
+    changes: list[Change]
+    """The changes, by path."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> ChangeList:
+        """Reads an answer of the server."""
+        return cls(
+            changes=[Change.from_json(one) for one in value["changes"]],
+        )
+
 
 
 class ClientMessage(TypedDict, total=False):
@@ -244,6 +293,17 @@ class CreateSandbox(TypedDict, total=False):
 
     workdir: str
     """The directory the command starts in."""
+
+
+
+class CreateVolume(TypedDict, total=False):
+    """A new volume."""
+
+    labels: dict[str, str]
+    """Labels."""
+
+    name: str
+    """The volume's name; one is made up when there is none."""
 
 
 
@@ -803,6 +863,82 @@ class Network(TypedDict, total=False):
     """`allow:TARGET` or `deny:TARGET`, then `,port=N[-M]`, `,proto=tcp|udp|icmp`, `,in`. The
     first that fits decides.
     """
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessInfo:
+    """A process in a sandbox, as the guest tells it."""
+
+    age_ms: int
+    """Since its start, milliseconds."""
+
+    command: str
+    """The command line."""
+
+    cpu_ms: int
+    """CPU time, milliseconds."""
+
+    group: str
+    """Name of its group, or the number."""
+
+    name: str
+    """The program."""
+
+    parent_pid: int
+    """Its parent's ID."""
+
+    pid: int
+    """Its ID in the sandbox."""
+
+    resident_bytes: int
+    """Memory in use, bytes."""
+
+    state: str
+    """`R` running, `S` sleeping, `D` waiting for a device, `T` stopped, `Z` ended."""
+
+    terminal: str | None = None
+    """Its terminal, if it has one."""
+
+    user: str
+    """Name of its user, or the number."""
+
+    virtual_bytes: int
+    """Address space, bytes."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> ProcessInfo:
+        """Reads an answer of the server."""
+        return cls(
+            age_ms=value["age_ms"],
+            command=value["command"],
+            cpu_ms=value["cpu_ms"],
+            group=value["group"],
+            name=value["name"],
+            parent_pid=value["parent_pid"],
+            pid=value["pid"],
+            resident_bytes=value["resident_bytes"],
+            state=value["state"],
+            terminal=value.get("terminal"),
+            user=value["user"],
+            virtual_bytes=value["virtual_bytes"],
+        )
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessList:
+    """The processes of a sandbox."""
+
+    processes: list[ProcessInfo]
+    """The processes, by ID."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> ProcessList:
+        """Reads an answer of the server."""
+        return cls(
+            processes=[ProcessInfo.from_json(one) for one in value["processes"]],
+        )
 
 
 
@@ -1427,6 +1563,23 @@ class TerminalSize(TypedDict, total=False):
 
 
 
+class UpdateSandbox(TypedDict, total=False):
+    """What is changed of a sandbox; what is absent stays."""
+
+    cpus: TextOrNumber
+    """Virtual CPUs from the next start on."""
+
+    memory: TextOrNumber
+    """Memory from the next start on: `512m`, `2g`, or MiB."""
+
+    name: str
+    """Another name."""
+
+    restart: str
+    """`no`, `on-failure[:N]`, `always` or `unless-stopped`."""
+
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionInfo:
     """Versions of the program and of the guest inside it."""
@@ -1463,14 +1616,26 @@ class VersionInfo:
 class VolumeInfo:
     """A named volume."""
 
+    created_ms: int
+    """When it was made, milliseconds since 1970."""
+
+    labels: dict[str, str]
+    """Labels."""
+
     name: str
     """The name."""
+
+    used_by: list[str]
+    """IDs of the sandboxes that use it, whether or not they run."""
 
     @classmethod
     def from_json(cls, value: Any) -> VolumeInfo:
         """Reads an answer of the server."""
         return cls(
+            created_ms=value["created_ms"],
+            labels=value["labels"],
             name=value["name"],
+            used_by=value["used_by"],
         )
 
 

@@ -13,14 +13,17 @@ from .errors import CommandFailed, ConnectionFailed
 from .files import Files
 from .languages import command_for, language_of
 from .models import (
+    Change,
     CreateSandbox,
     ExecResult,
     LogLine,
+    ProcessInfo,
     PublishedPort,
     SandboxDetails,
     SandboxStats,
     TerminalSize,
     TextOrNumber,
+    UpdateSandbox,
 )
 
 if TYPE_CHECKING:
@@ -171,6 +174,13 @@ class Sandbox:
         transport = await self._client.transport()
         await transport.ask("DELETE", path_of(self.id), query={"force": force})
 
+    async def update(self, **changes: Unpack[UpdateSandbox]) -> SandboxDetails:
+        """Changes name, memory, cpus or restart policy; memory and cpus at the next start."""
+        transport = await self._client.transport()
+        answer = await transport.ask("PATCH", path_of(self.id), body=dict(changes))
+        self._name = answer["name"]
+        return SandboxDetails.from_json(answer)
+
     # Commands
 
     async def exec(
@@ -218,7 +228,7 @@ class Sandbox:
         max_output_bytes: int | None = None,
         check: bool = False,
     ) -> ExecResult:
-        """Runs code: `python`, `javascript`, `typescript`, `sh`, `bash`, `ruby`, `perl` or `php`.
+        """Runs code: `python`, `javascript`, `sh`, `bash`, `ruby`, `perl` or `php`.
 
         Without a `language` the image's name decides (`node:22` runs JavaScript), and Python is the
         rest. The image must have the interpreter. The other arguments are those of `exec`.
@@ -297,6 +307,16 @@ class Sandbox:
     async def stats(self) -> SandboxStats:
         """What the sandbox uses."""
         return SandboxStats.from_json(await self._ask("GET", "stats"))
+
+    async def processes(self) -> list[ProcessInfo]:
+        """The processes of the running sandbox. The image needs no program for that."""
+        found = await self._ask("GET", "processes")
+        return [ProcessInfo.from_json(one) for one in found["processes"]]
+
+    async def changes(self) -> list[Change]:
+        """What the sandbox changed in its image's files."""
+        found = await self._ask("GET", "changes")
+        return [Change.from_json(one) for one in found["changes"]]
 
     async def logs(
         self, *, follow: bool = False, tail: int | None = None, since: str | None = None

@@ -314,6 +314,18 @@ class SyncSandbox:
         """What the sandbox uses."""
         return self._portal.call(self._sandbox.stats())
 
+    def processes(self) -> list[models.ProcessInfo]:
+        """The processes of the running sandbox. The image needs no program for that."""
+        return self._portal.call(self._sandbox.processes())
+
+    def changes(self) -> list[models.Change]:
+        """What the sandbox changed in its image's files."""
+        return self._portal.call(self._sandbox.changes())
+
+    def update(self, **changes: Unpack[models.UpdateSandbox]) -> models.SandboxDetails:
+        """Changes name, memory, cpus or restart policy; memory and cpus at the next start."""
+        return self._portal.call(self._sandbox.update(**changes))
+
     def logs(
         self, *, follow: bool = False, tail: int | None = None, since: str | None = None
     ) -> Iterator[models.LogLine]:
@@ -403,6 +415,20 @@ class SyncClient:
     def remove_image(self, image: str) -> None:
         """Removes an image that no sandbox needs."""
         self._portal.call(self._client.remove_image(image))
+
+    def volumes(self) -> List[models.VolumeInfo]:
+        """The volumes, by name."""
+        return self._portal.call(self._client.volumes())
+
+    def create_volume(
+        self, name: str | None = None, *, labels: dict[str, str] | None = None
+    ) -> models.VolumeInfo:
+        """Makes a volume; one that is there already stays as it is."""
+        return self._portal.call(self._client.create_volume(name, labels=labels))
+
+    def remove_volume(self, name: str) -> None:
+        """Removes a volume that no sandbox uses, with its content."""
+        self._portal.call(self._client.remove_volume(name))
 
     def up(self, config: dict[str, Any]) -> models.ProjectSteps:
         """Brings a project up; `config` has the keys of `monocore.toml`."""
