@@ -8,6 +8,9 @@ use super::lexer::code_only;
 /// Lines of a Rust file, its tests included.
 const MAX_LINES: usize = 800;
 
+/// Characters of a line of prose in a page; tables and examples may be wider.
+const MAX_COLUMNS: usize = 100;
+
 /// Code that is not finished.
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
@@ -26,6 +29,9 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Vec<String>> {
     for file in files {
         if file.path.ends_with(".rs") {
             broken.extend(rust_file(file));
+        }
+        if file.path.ends_with(".md") {
+            broken.extend(page(file));
         }
         if file.path.ends_with("Cargo.toml") && file.path != "Cargo.toml" && !file.path.starts_with("fuzz/") {
             broken.extend(manifest(file));
@@ -74,6 +80,20 @@ fn rust_file(file: &SourceFile) -> Vec<String> {
     }
     if MACHINE.iter().any(|folder| path.starts_with(folder)) {
         broken.extend(machine_file(path, &code));
+    }
+    broken
+}
+
+/// Prose that a terminal shows without breaking it.
+fn page(file: &SourceFile) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut is_example = false;
+    for (index, line) in file.text.lines().enumerate() {
+        is_example ^= line.trim_start().starts_with("```");
+        let columns = line.chars().count();
+        if !is_example && !line.starts_with('|') && columns > MAX_COLUMNS {
+            broken.push(format!("{}:{}: {columns} columns; {MAX_COLUMNS} is the end", file.path, index + 1));
+        }
     }
     broken
 }
@@ -188,6 +208,13 @@ mod tests {
         assert_eq!(broken("cli/src/a.rs", "fn main() {}\n").len(), 1);
         assert_eq!(broken("cli/src/a.rs", "//! x\npub(crate) struct VmManager;\n").len(), 1);
         assert_eq!(broken("cli/src/a.rs", "//! x\nuse anyhow::Context;\nstruct Vm;\n").len(), 0);
+    }
+
+    #[test]
+    fn prose_has_an_end() {
+        let long = "word ".repeat(30);
+        assert_eq!(broken("docs/a.md", &format!("{long}\n")).len(), 1);
+        assert_eq!(broken("docs/a.md", &format!("```\n{long}\n```\n| {long} |\n")).len(), 0);
     }
 
     #[test]
