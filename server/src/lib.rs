@@ -31,7 +31,7 @@ pub use error::Error;
 pub use openapi::document;
 pub use routes::Mounted;
 pub use serve::{ServerOptions, serve, serve_mounted};
-pub use unit::{install_unit, unit_text};
+pub use unit::{UNIT, install_unit, unit_text};
 
 #[doc(hidden)]
 pub use serve::{run, run_mounted};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-const NAME: &str = "monocore.service";
+/// The unit's name.
+pub const UNIT: &str = "monocore-serve.service";
 
 /// The unit's text, for this program and its arguments after `serve`.
 ///
@@ -21,7 +22,7 @@ pub fn unit_text(program: &Path, args: &[String]) -> String {
     )
 }
 
-/// Writes the unit to the user's units; `systemctl --user enable --now monocore` starts it.
+/// Writes the unit to the user's units; `systemctl --user enable --now monocore-serve` starts it.
 ///
 /// # Errors
 /// There is no home directory, or the file cannot be written.
@@ -30,7 +31,7 @@ pub fn install_unit(program: &Path, args: &[String]) -> Result<PathBuf, Error> {
     let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
     let dir = config.ok_or(monocore_orchestrator::Error::NoHome)?.join("systemd/user");
     std::fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-    let path = dir.join(NAME);
+    let path = dir.join(UNIT);
     std::fs::write(&path, unit_text(program, args)).map_err(Error::file("write", &path))?;
     Ok(path)
 }

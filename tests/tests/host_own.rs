@@ -111,6 +111,7 @@ fn an_uninstalled_program_leaves_its_data_unless_asked() {
         std::os::unix::fs::symlink("monocore", bin.join("mc")).unwrap();
         std::fs::write(bin.join("other"), "x").unwrap();
         assert_eq!(installed.ran(&["self", "start-on-boot"]).code, 0);
+        assert_eq!(installed.ran(&["serve", "--install-unit"]).code, 0);
         assert_eq!(installed.ran(&["volume", "create", "precious"]).code, 0);
         let unasked = installed.ran(&["self", "uninstall"]);
         assert!(unasked.code == 1 && unasked.stderr.contains("--yes"), "{unasked:?}");
@@ -118,7 +119,11 @@ fn an_uninstalled_program_leaves_its_data_unless_asked() {
         assert_eq!(installed.ran(&[&["self", "uninstall"], words].concat()).code, 0);
         let left: Vec<_> = std::fs::read_dir(&bin).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["other"]);
-        assert!(!installed.dir.join(".config/systemd/user/monocore.service").exists());
+        let units = installed.dir.join(".config/systemd/user");
+        let left: Vec<_> =
+            std::fs::read_dir(&units).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["default.target.wants"]);
+        assert_eq!(std::fs::read_dir(units.join("default.target.wants")).unwrap().count(), 0);
         assert_eq!(installed.dir.join("state").exists(), !with_data);
     }
 }

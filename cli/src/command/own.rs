@@ -106,6 +106,12 @@ impl Units {
         [self.link(), self.unit()]
     }
 
+    /// These, and those of the server's unit.
+    fn all_files(&self) -> impl Iterator<Item = PathBuf> {
+        let server = [self.0.join(WANTS).join(monocore_server::UNIT), self.0.join(monocore_server::UNIT)];
+        self.files().into_iter().chain(server)
+    }
+
     /// Writes the unit and enables it, which is a link in a directory of its target's.
     fn write(&self, unit: &str) -> anyhow::Result<()> {
         let (path, link) = (self.unit(), self.link());

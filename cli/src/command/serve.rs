@@ -129,7 +129,7 @@ fn unit(args: &ServeArgs) -> anyhow::Result<()> {
     }
     let path = install_unit(&program, &words)?;
     output::print(&format!(
-        "{} written; start it with: systemctl --user enable --now monocore\n",
+        "{} written; start it with: systemctl --user enable --now monocore-serve\n",
         path.display()
     ))
 }

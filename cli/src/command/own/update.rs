@@ -104,8 +104,8 @@ pub(super) fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     ensure!(running.is_empty(), "stop these sandboxes first: {}", running.join(", "));
     let mut gone = vec![program];
     gone.extend(names_of(&gone[0]));
-    let units = Units::locate()?.files().into_iter();
-    gone.extend(units.filter(|path| path.symlink_metadata().is_ok()));
+    let units = Units::locate()?;
+    gone.extend(units.all_files().filter(|path| path.symlink_metadata().is_ok()));
     if args.data {
         gone.push(home.root().to_owned());
     }
