@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use monocore_tests::typist::Typist;
 use monocore_tests::world::{PLAIN, World};
@@ -35,8 +36,13 @@ fn several_clients_see_the_same_and_type_to_one_command() {
     let mut typed = first.stdin.take().unwrap();
     let mut watcher = piped(World::get().monocore(["attach", "--no-stdin", "attach-many"]));
     for child in [&mut first, &mut second, &mut watcher] {
-        typed.write_all(b"a\n").unwrap();
-        read_until(child, "got a\n");
+        std::thread::scope(|scope| {
+            let seen = scope.spawn(|| read_until(child, "got a\n"));
+            while !seen.is_finished() {
+                typed.write_all(b"a\n").unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
     }
     second.stdin.take().unwrap().write_all(b"b\n").unwrap();
     read_until(&mut first, "got b\n");

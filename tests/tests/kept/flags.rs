@@ -2,7 +2,7 @@
 
 use monocore_tests::world::{PLAIN, World};
 
-use crate::support::{Background, ran};
+use crate::support::{Background, ran, until};
 
 #[test]
 fn a_command_has_the_rights_and_names_that_flags_give_it() {
@@ -52,6 +52,8 @@ fn a_command_has_the_rights_and_names_that_flags_give_it() {
     assert_eq!(told.out().replace("0 10 77", "0 77"), wanted);
     let bomb = sandbox.exec(&[], "i=0; while [ $i -lt 60 ]; do sleep 3 & i=$((i+1)); done; wait");
     assert!(bomb.stderr.contains("fork"), "{bomb:?}");
+    // Those that are killed with it count until they are gone.
+    until("room for processes", || sandbox.exec(&[], "cat /proc/self/status | cat").code == 0);
     let all = sandbox.exec(&["--privileged"], "grep -E 'CapEff|NoNewPrivs' /proc/self/status | cut -f2");
     assert!(all.out().starts_with("000001ffffffffff\n0"), "{all:?}");
     assert_eq!(std::fs::read_to_string(&id).unwrap(), sandbox.inspect()["Id"]);

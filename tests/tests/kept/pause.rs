@@ -134,15 +134,15 @@ fn is_paused_under_load(name: &'static str, network: &str) {
     // Each copy is read back from where it was written.
     let files = |dir: &str| {
         format!(
-            "n=0; while [ ! -e /share/stop ]; do \
+            "(n=0; while [ ! -e /share/stop ]; do \
              busybox dd if=/dev/urandom of={dir}/a bs=16k count=16 2>/dev/null; busybox cp {dir}/a {dir}/b; \
              busybox sync; echo 3 >/proc/sys/vm/drop_caches; busybox cmp {dir}/a {dir}/b || touch /bad; \
-             n=$((n+1)); echo $n >{dir}/count; busybox sleep 0.1; done &"
+             n=$((n+1)); echo $n >{dir}/count; busybox sleep 0.1; done; touch {dir}/done) &"
         )
     };
     let script = format!(
         "mkdir /disk; {} {} {} i=0; while [ ! -e /share/stop ]; do i=$((i+1)); echo line $i; busybox sleep 0.05; done; \
-         echo all $i",
+         until [ -e /disk/done ] && [ -e /share/done ]; do busybox sleep 0.1; done; echo all $i",
         files("/disk"),
         files("/share"),
         traffic.script()
