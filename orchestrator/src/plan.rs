@@ -139,12 +139,8 @@ impl Plan {
             }
             RootFiles::Directory(path) => shared_root(home, path, spec.root.read_only, &mut mounts)?,
         };
-        let mut configure = configure(spec, run_dir, guest_root, &mut mounts)?;
-        configure.workdir = exec.cwd.clone();
-        configure.secrets_owner.clone_from(&exec.user);
-        if exec.is_init && !spec.process.secrets.is_empty() {
-            keep_secrets_in_sight(&mut configure);
-        }
+        let configure = configure(spec, run_dir, guest_root, &mut mounts)?;
+        let configure = fitted(configure, &exec, !spec.process.secrets.is_empty());
         let sockets = std::mem::take(&mut mounts.sockets);
         let publish = |wanted: &PublishSocket| PublishedSocket::bind(&wanted.host, &wanted.guest);
         let published_sockets = spec.publish_sockets.iter().map(publish).collect::<Result<_, _>>()?;
@@ -297,6 +293,16 @@ fn configure(
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
+}
+
+/// What of the set-up the command decides: where it works, and whose its secrets are.
+fn fitted(mut configure: Configure, exec: &Exec, has_secrets: bool) -> Configure {
+    configure.workdir = exec.cwd.clone();
+    configure.secrets_owner.clone_from(&exec.user);
+    if exec.is_init && has_secrets {
+        keep_secrets_in_sight(&mut configure);
+    }
+    configure
 }
 
 /// systemd mounts a memory file system over `/run` unless one is there, and would hide the secrets.

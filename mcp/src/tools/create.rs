@@ -72,7 +72,7 @@ pub(super) struct Wish {
     pub(super) disk_gib: Option<u64>,
     /// What the sandbox can reach
     pub(super) network: Option<NetworkWish>,
-    /// Ports of the host that lead into the sandbox: HOST:GUEST or [ADDRESS:]HOST:GUEST[/udp]; 0 as HOST takes a free one
+    /// Ports of the host that lead into the sandbox: `HOST:GUEST` or `[ADDRESS:]HOST:GUEST[/udp]`; 0 as HOST takes a free one
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     pub(super) ports: Vec<String>,
