@@ -117,11 +117,13 @@ impl Container {
                 sys::block_signals();
                 let made = sys::leave_groups().is_ok();
                 let _ = rustix::io::write(&report, &[u8::from(made)]);
-                // Until the agent has seen the namespace.
-                while made {
+                if !made {
+                    sys::exit(1)
+                }
+                // Until the agent has seen the namespace and kills it.
+                loop {
                     sys::next_signal();
                 }
-                sys::exit(1)
             }
         };
         drop(report);

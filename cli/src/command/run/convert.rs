@@ -37,11 +37,7 @@ impl RunArgs {
             self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] });
         let mounts: Vec<_> =
             self.volume.into_iter().chain(self.mount).chain(self.tmpfs).chain(agent).collect();
-        for (index, mount) in mounts.iter().enumerate() {
-            if mounts[..index].iter().any(|other| same_place(&other.target, &mount.target)) {
-                bail!("--volume, --mount, --tmpfs: two mounts at {}", mount.target);
-            }
-        }
+        at_places_of_their_own(&mounts)?;
         let (restart, health) = (self.life.restart(self.rm)?, self.life.health()?);
         Ok(SandboxSpec {
             version: SpecVersion,
@@ -287,6 +283,17 @@ fn agent_mount(socket: Option<OsString>) -> anyhow::Result<MountSpec> {
         source: MountSource::Socket(socket.into()),
         read_only: false,
     })
+}
+
+/// # Errors
+/// Two mounts have the same target.
+fn at_places_of_their_own(mounts: &[MountSpec]) -> anyhow::Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts[..index].iter().any(|other| same_place(&other.target, &mount.target)) {
+            bail!("--volume, --mount, --tmpfs: two mounts at {}", mount.target);
+        }
+    }
+    Ok(())
 }
 
 /// Whether two absolute paths are the same but for doubled and trailing slashes.
