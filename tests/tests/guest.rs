@@ -304,8 +304,9 @@ fn the_main_command_takes_the_guest_with_it() {
     let (status, out, _) = guest.exec(main);
     assert_eq!((status.unwrap().code(), out.as_str()), (137, "started\n"));
     assert!(began.elapsed() < SOON);
-    // The agent is still there; the orphan is not.
-    assert_eq!(guest.shell("pgrep sleep || echo none"), "none\n");
+    // The agent is still there; the orphan went with its namespace, in which nothing starts any more.
+    let refused = guest.exec(shell("true")).0.unwrap_err().to_string();
+    assert!(refused.contains("the sandbox's command has ended"), "{refused}");
     guest.session.shutdown(SOON).unwrap();
 }
 

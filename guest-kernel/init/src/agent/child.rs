@@ -275,7 +275,15 @@ fn spawn(plan: Plan, program: &str, system: &mut System) -> Result<Pid, Failure>
         Some((container, place)) => container.fork(*place),
         None => sys::fork(),
     };
-    let pid = match forked.map_err(failed)? {
+    let is_inside = inside.is_some();
+    let not_forked = |errno| match errno {
+        // Nothing starts in a namespace whose process 1 has ended (pid_namespaces(7)).
+        Errno::NOMEM if is_inside => Failure::ours(
+            "cannot start a process: the sandbox's command has ended, or its memory is full".to_owned(),
+        ),
+        errno => failed(errno),
+    };
+    let pid = match forked.map_err(not_forked)? {
         Forked::Child if plan.tool.is_some() => run_tool(plan, reporter),
         Forked::Child => {
             let entered = inside.as_ref().map_or(Ok(()), |(container, place)| container.enter(*place));
