@@ -45,7 +45,7 @@ struct Args {
     #[arg(long, default_value_t = 32)]
     sandboxes: usize,
     /// Sandboxes of microsandbox's at once.
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 8)]
     msb_sandboxes: usize,
 }
 
