@@ -469,7 +469,7 @@ pub struct ControlHandle {
 }
 
 impl ControlHandle {
-    /// Sends a signal, 1 to 64, to the connection's command.
+    /// Sends a signal, 1 to 64, to the connection's command; to the sandbox's own if none was asked for.
     pub fn signal(&self, signal: u8) {
         self.tell(&ControlRequest::Signal(signal));
     }
@@ -503,6 +503,14 @@ impl ControlClient {
 }
 
 impl RemoteCommand {
+    /// The connection for another thread, which sends this command signals and sizes.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn handle(&self) -> Result<ControlHandle, Error> {
+        self.client.handle()
+    }
+
     /// Waits for the command's end. Signals and sizes come by a [`ControlHandle`].
     ///
     /// # Errors

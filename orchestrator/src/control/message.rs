@@ -13,7 +13,7 @@ pub(crate) enum ControlRequest {
     /// Run one more command. Replies: [`ControlReply::Stream`] for each stream and [`ControlReply::Started`] in any
     /// order, then [`ControlReply::Exited`]; or [`ControlReply::NotStarted`].
     Exec(Box<ExecCall>),
-    /// Send a signal, 1 to 64, to the command of this connection, or to the main command if there is none.
+    /// Send a signal, 1 to 64, to the command of this connection, or to the main command if none was asked for.
     Signal(u8),
     /// Give the terminal of this connection's command a new size.
     Resize(TermSize),

@@ -33,6 +33,8 @@ struct Client {
     peer: Arc<ControlPeer>,
     /// The command it started.
     command: Option<Command>,
+    /// It asked for a command, whether or not that was started.
+    asked_for_a_command: bool,
     awaits: Awaits,
     gone: bool,
 }
@@ -157,6 +159,7 @@ impl Clients {
                 Ok(connection) => self.all.push(Client {
                     peer: Arc::new(ControlPeer::new(connection)),
                     command: None,
+                    asked_for_a_command: false,
                     awaits: Awaits::Nothing,
                     gone: false,
                 }),
@@ -297,11 +300,18 @@ impl Client {
     fn request(&mut self, request: ControlRequest, descriptor: Option<OwnedFd>, desk: &mut Desk<'_>) {
         let sandbox = desk.sandbox;
         let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
+        self.asked_for_a_command |= matches!(request, ControlRequest::Exec(_));
         match request {
             ControlRequest::Exec(_) if desk.jobs.is_paused() => {
                 self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
             }
             ControlRequest::Exec(call) => self.exec(*call, desk),
+            // They are not for the main command.
+            ControlRequest::Signal(_) | ControlRequest::Resize(_)
+                if self.asked_for_a_command && self.command.is_none() =>
+            {
+                self.peer.reply(&ControlReply::Refused("its command was not started".to_owned()));
+            }
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
                     desk.journal.note("kill", &[("signal", &signal.to_string())]);

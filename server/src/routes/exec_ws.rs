@@ -89,8 +89,6 @@ async fn converse(
     mut source: Source,
 ) -> Result<u8, ApiError> {
     let call = exec::call(start.command, &start.env, start.workdir, start.user)?;
-    // Dropped at the end of this function: then the command is killed, if it still runs.
-    let control = HangUp(client.handle()?);
     let (outputs, mut output) = mpsc::channel(IN_FLIGHT);
     let (inputs, input) = mpsc::channel(IN_FLIGHT);
     let (stdin, mut inputs) = match start.stdin {
@@ -107,8 +105,12 @@ async fn converse(
         }
     };
     drop(outputs);
-    let mut ended =
-        std::pin::pin!(work::long(context, move |_| Ok(client.exec(call, streams)?.wait()?.code())));
+    // Asked for before the client's next message is read: a signal in it is for this command. This does not block:
+    // the connection is new.
+    let command = client.exec(call, streams)?;
+    // Dropped at the end of this function: then the command is killed, if it still runs.
+    let control = HangUp(command.handle()?);
+    let mut ended = std::pin::pin!(work::long(context, move |_| Ok(command.wait()?.code())));
     let mut result = None;
     let mut blocked: Option<Bytes> = None;
     loop {

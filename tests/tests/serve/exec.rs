@@ -122,6 +122,21 @@ fn streams_lose_nothing_and_signals_arrive() {
     server.json("DELETE", "/v1/sandboxes/serve-streams?force=true", &Value::Null);
 }
 
+#[test]
+fn a_signal_sent_with_the_start_is_for_the_command_and_not_for_the_sandbox() {
+    let server = Server::start("early");
+    server.create("serve-early", "trap 'exit 9' TERM; while :; do sleep 1000 & wait $!; done");
+    let rounds = 10;
+    for round in 0..rounds {
+        let mut socket = open(&server, "serve-early", &json!({"command": ["sleep", "1000"]}));
+        socket.send(Message::text(r#"{"type":"signal","signal":"TERM"}"#)).unwrap();
+        let (_, _, last) = drain(&mut socket);
+        assert_eq!(last, json!({"type": "exit", "exit_code": 143}), "round {round}");
+    }
+    assert_eq!(server.exec("serve-early", "echo still here")["stdout"], "still here\n");
+    server.json("DELETE", "/v1/sandboxes/serve-early?force=true", &Value::Null);
+}
+
 /// What each of fifty commands writes: all 10 MB only where `MONOCORE_TEST_LONG` is set.
 fn streamed_bytes() -> usize {
     if std::env::var_os("MONOCORE_TEST_LONG").is_some() { 10_000_000 } else { 500_000 }

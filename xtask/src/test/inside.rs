@@ -4,13 +4,16 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use super::tally::{self, Tally};
 use super::{BINARY, ROOTS};
+
+/// How long one test program may take; the longest takes half of that on two quiet cores.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// What the outer half hands over.
 #[derive(Args)]
@@ -45,7 +48,7 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
         }
         let start = Instant::now();
         // Two guests at a time: one works while another waits.
-        let mut command = in_its_own_network(program);
+        let mut command = guarded(program);
         command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary).env(ROOTS, &args.roots);
         let (status, counts) = tally::run(&mut command)?;
         eprintln!("    {name}: {:.1} s, {status}", start.elapsed().as_secs_f64());
@@ -57,10 +60,12 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
 }
 
 /// The program in a network namespace that has nothing but a loopback interface: tests make routes and interfaces,
-/// and which programs one testbed runs, and in which order, differs from run to run.
-fn in_its_own_network(program: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]).arg(program);
+/// and which programs one testbed runs, and in which order, differs from run to run. One that hangs is killed; the
+/// last lines it printed name the tests that had not ended.
+fn guarded(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=10", &PROGRAM_TIMEOUT.as_secs().to_string()]);
+    command.args(["unshare", "--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]).arg(program);
     command
 }
 
