@@ -7,6 +7,8 @@ mod guide;
 #[path = "guides/shell.rs"]
 mod shell;
 
+use std::sync::{Mutex, PoisonError};
+
 use monocore_tests::image::busybox;
 use monocore_tests::world::World;
 use serde_json::json;
@@ -22,22 +24,37 @@ fn load_images() {
     }
 }
 
-/// One after the other: they use the same ports.
-#[test]
-fn each_command_of_the_guides_runs() {
+/// Runs a guide, which must have some commands; not while another one runs, since they name the same
+/// ports.
+fn follow(name: &str, least: usize) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     load_images();
-    for (name, least) in [("rest", 20), ("dashboard", 3), ("mcp", 8)] {
-        let guide = Guide::read(name);
-        let mut shell = Shell::new(name);
-        for command in &guide.commands {
-            shell.run(command);
-        }
-        assert!(guide.commands.len() >= least, "{name}: only {} commands", guide.commands.len());
-        for arguments in &guide.agents {
-            shell.serve_agent(arguments);
-        }
-        for policy in &guide.policies {
-            shell.use_policy(policy);
-        }
+    let guide = Guide::read(name);
+    let mut shell = Shell::new(name);
+    for command in &guide.commands {
+        shell.run(command);
     }
+    assert!(guide.commands.len() >= least, "{name}: only {} commands", guide.commands.len());
+    for arguments in &guide.agents {
+        shell.serve_agent(arguments);
+    }
+    for policy in &guide.policies {
+        shell.use_policy(policy);
+    }
+}
+
+#[test]
+fn each_command_of_the_rest_guide_runs() {
+    follow("rest", 20);
+}
+
+#[test]
+fn each_command_of_the_dashboard_guide_runs() {
+    follow("dashboard", 4);
+}
+
+#[test]
+fn each_command_and_setting_of_the_mcp_guide_runs() {
+    follow("mcp", 8);
 }
