@@ -26,6 +26,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::exec_ws::KeptCommands;
 use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::guard;

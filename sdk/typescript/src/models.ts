@@ -162,6 +162,8 @@ export type ErrorCode =
   | "rate_limited"
   | "too_busy"
   | "no_such_sandbox"
+  | "no_such_session"
+  | "session_taken"
   | "ambiguous"
   | "name_in_use"
   | "not_running"
@@ -244,12 +246,29 @@ export interface ExecResult {
   truncated: boolean;
 }
 
+/**
+ * Goes on with a command that was kept: the first message of a WebSocket instead of an
+ * `ExecStart`. The server sends the end of the command's output, then the session's name, and
+ * then what is new. A connection that the command still has is closed.
+ */
+export interface ExecResume {
+  /** The name that the server gave. */
+  session: string;
+  /** The size of the terminal now. */
+  terminal: TerminalSize;
+}
+
 /** A command with streams: the first message of a WebSocket. */
 export interface ExecStart {
   /** The program and its arguments. */
   command: string[];
   /** Variables, over the sandbox's. */
   env?: Record<string, string> | undefined;
+  /**
+   * The command goes on for this long after its connection is gone: `60s`, at most 10 minutes.
+   * Needs a terminal. The server's first message then names the session.
+   */
+  keep?: TextOrNumber | undefined;
   /** The command reads what the client sends on channel 0; otherwise it reads end of file. */
   stdin?: boolean | undefined;
   /** The command gets a terminal of this size; its output is on channel 1. */
@@ -769,6 +788,11 @@ export type SandboxStatus =
 
 /** What the server says. The last message is `exit` or `error`. */
 export type ServerMessage =
+  | {
+      type: "session";
+      /** For an `ExecResume`. Whoever knows it may type to the command. */
+      id: string;
+    }
   | {
       type: "exit";
       /** The exit code. */

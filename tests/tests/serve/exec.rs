@@ -10,9 +10,9 @@ use monocore_tests::wait::eventually;
 
 use crate::client::Server;
 
-type Socket = WebSocket<std::os::unix::net::UnixStream>;
+pub(crate) type Socket = WebSocket<std::os::unix::net::UnixStream>;
 
-fn open(server: &Server, name: &str, start: &Value) -> Socket {
+pub(crate) fn open(server: &Server, name: &str, start: &Value) -> Socket {
     let address = format!("ws://x/v1/sandboxes/{name}/exec/ws");
     let (mut socket, _) = tungstenite::client(address, server.connect()).unwrap();
     socket.send(Message::text(start.to_string())).unwrap();

@@ -18,6 +18,7 @@ __all__ = [
     "ErrorDetail",
     "ExecRequest",
     "ExecResult",
+    "ExecResume",
     "ExecStart",
     "ExitReport",
     "GuestStats",
@@ -86,6 +87,8 @@ ErrorCode: TypeAlias = Literal[
     "rate_limited",
     "too_busy",
     "no_such_sandbox",
+    "no_such_session",
+    "session_taken",
     "ambiguous",
     "name_in_use",
     "not_running",
@@ -444,6 +447,20 @@ class ExecResult:
 
 
 
+class ExecResume(TypedDict, total=False):
+    """Goes on with a command that was kept: the first message of a WebSocket instead of an
+    `ExecStart`. The server sends the end of the command's output, then the session's name,
+    and then what is new. A connection that the command still has is closed.
+    """
+
+    session: Required[str]
+    """The name that the server gave."""
+
+    terminal: Required[TerminalSize]
+    """The size of the terminal now."""
+
+
+
 class ExecStart(TypedDict, total=False):
     """A command with streams: the first message of a WebSocket."""
 
@@ -452,6 +469,11 @@ class ExecStart(TypedDict, total=False):
 
     env: dict[str, str]
     """Variables, over the sandbox's."""
+
+    keep: TextOrNumber
+    """The command goes on for this long after its connection is gone: `60s`, at most 10 minutes.
+    Needs a terminal. The server's first message then names the session.
+    """
 
     stdin: bool
     """The command reads what the client sends on channel 0; otherwise it reads end of file."""
@@ -1473,8 +1495,11 @@ class SandboxStats:
 class ServerMessage:
     """What the server says. The last message is `exit` or `error`."""
 
-    type: Literal["exit", "error"]
+    type: Literal["session", "exit", "error"]
     """Tells which of the other fields are there."""
+
+    id: str | None = None
+    """For an `ExecResume`. Whoever knows it may type to the command."""
 
     exit_code: int | None = None
     """The exit code."""
@@ -1490,6 +1515,7 @@ class ServerMessage:
         """Reads an answer of the server."""
         return cls(
             type=value["type"],
+            id=value.get("id"),
             exit_code=value.get("exit_code"),
             code=value.get("code"),
             message=value.get("message"),
