@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use monocore_oci::{ImageConfig, RootImage};
 use monocore_protocol::{
-    ByteString, Configure, CpuMax, Exec, HostEntry, Mount, MountSource, ROOT_SERIAL, Root, SCRATCH_SERIAL,
-    SHARE_TAG, ScratchDisk, Tmpfs, Upper,
+    ByteString, Configure, Exec, HostEntry, Mount, MountSource, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG,
+    ScratchDisk, Tmpfs, Upper,
 };
 use monocore_spec::{
     BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, RamSpec,
@@ -18,19 +18,18 @@ use monocore_spec::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::boot::BootFiles;
+use crate::live::{MachineSize, cpu_max};
 use crate::mounts::{Kind, Mounts};
 use crate::network::MachineNetwork;
 use crate::peers::PeerLine;
 use crate::scratch::{self, Scratch};
-use crate::spec::{PublishSocket, SandboxSpec, Signal};
+use crate::spec::{PublishSocket, SandboxSpec};
 use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timeline, network, process};
 
 /// The name under which a directory that is the root is shared.
 const ROOT_SHARE: &str = "root";
 /// The guest's address on its socket device; there is one guest per device, so all have the same.
 const GUEST_CID: u32 = 3;
-/// The period of a limit on CPU time, Docker's.
-const CPU_PERIOD_US: u32 = 100_000;
 /// The word of the kernel command line that has init say when it begins.
 const BOOT_MARK: &str = " monocore.mark";
 
@@ -86,8 +85,8 @@ pub struct Plan {
     pub published_sockets: Vec<PublishedSocket>,
     /// The way to the other members of its groups.
     pub(crate) peers: Option<PeerLine>,
-    /// What asks the command to end.
-    pub stop_signal: Signal,
+    /// What the machine is started with.
+    pub(crate) size: MachineSize,
     /// Where the points of the run go.
     pub timeline: Timeline,
     /// The disk that takes the writes outlives the machine.
@@ -166,7 +165,6 @@ impl Plan {
             vm.timeline = Sink::Fd(files.keep(file));
             vm.kernel.command_line.push_str(BOOT_MARK);
         }
-        let stop_signal = process::stop_signal(&spec.stop, image, &exec);
         timeline.record("planned");
         let keeps_disk = matches!(place, DiskPlace::Named(_));
         Ok(Self {
@@ -179,10 +177,10 @@ impl Plan {
             sockets,
             published_sockets,
             peers,
-            stop_signal,
             timeline,
             keeps_disk,
             live_mounts: spec.machine.live_mounts,
+            size: MachineSize::of(&spec.machine),
         })
     }
 
@@ -294,8 +292,7 @@ fn configure(
     configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
     configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
     configure.pids_max = spec.machine.pids_limit;
-    configure.cpu_max =
-        spec.machine.cpu_millis.map(|millis| CpuMax { quota_us: millis * 100, period_us: CPU_PERIOD_US });
+    configure.cpu_max = spec.machine.cpu_millis.map(cpu_max);
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)

@@ -10,4 +10,5 @@ pub mod stock_guest;
 pub mod tree;
 pub mod typist;
 pub mod wait;
+pub mod wild;
 pub mod world;
