@@ -12,9 +12,9 @@ use crate::TextOrNumber;
 pub struct UpdateSandbox {
     /// Another name.
     pub name: Option<String>,
-    /// Memory from the next start on: `512m`, `2g`, or MiB.
+    /// Memory: `512m`, `2g`, or MiB.
     pub memory: Option<TextOrNumber>,
-    /// Virtual CPUs from the next start on.
+    /// Virtual CPUs.
     pub cpus: Option<TextOrNumber>,
     /// `no`, `on-failure[:N]`, `always` or `unless-stopped`.
     pub restart: Option<String>,

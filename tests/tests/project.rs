@@ -11,6 +11,8 @@ mod compose;
 mod library;
 #[path = "project/life.rs"]
 mod life;
+#[path = "project/limits.rs"]
+mod limits;
 #[path = "project/peers.rs"]
 mod peers;
 #[path = "project/ports.rs"]
@@ -23,3 +25,5 @@ mod support;
 mod verbs;
 #[path = "project/watch.rs"]
 mod watch;
+#[path = "project/wild.rs"]
+mod wild;

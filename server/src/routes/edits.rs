@@ -23,8 +23,8 @@ use crate::work;
 /// Milliseconds of a clock tick.
 const TICK_MS: u64 = 10;
 
-/// Changes a sandbox's name, memory, processors or restart policy. Memory and processors change at
-/// the next start.
+/// Changes a sandbox's name, memory, processors or restart policy. Memory and processors of a
+/// sandbox that runs change at once if its machine has as much, else at the next start.
 #[utoipa::path(
     patch, path = "/v1/sandboxes/{name}", tag = "sandboxes", params(("name" = String, Path)),
     request_body = UpdateSandbox,
@@ -46,7 +46,7 @@ pub(super) async fn update(
             return Err(ApiError::value("restart", "the sandbox is removed when its command ends"));
         }
         if memory.is_some() || cpus.is_some() || restart.is_some() {
-            registry::update(&context.home, kept, |spec| {
+            monocore_orchestrator::update(&context.home, &entry, kept, |spec| {
                 spec.machine.ram_mib = memory.unwrap_or(spec.machine.ram_mib);
                 spec.machine.vcpus = cpus.unwrap_or(spec.machine.vcpus);
                 spec.restart = restart.unwrap_or(spec.restart);

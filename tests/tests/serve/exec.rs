@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-use crate::client::{Server, eventually};
+use monocore_tests::wait::eventually;
+
+use crate::client::Server;
 
 pub(crate) type Socket = WebSocket<std::os::unix::net::UnixStream>;
 

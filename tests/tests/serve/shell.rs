@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::client::{Server, eventually};
+use monocore_tests::wait::eventually;
+
+use crate::client::Server;
 use crate::exec::{Socket, open};
 
 /// Reads on until the output has `text`.

@@ -323,7 +323,7 @@ class SyncSandbox:
         return self._portal.call(self._sandbox.changes())
 
     def update(self, **changes: Unpack[models.UpdateSandbox]) -> models.SandboxDetails:
-        """Changes name, memory, cpus or restart policy; memory and cpus at the next start."""
+        """Changes name, memory, cpus or restart policy; more than its machine has at the next start."""
         return self._portal.call(self._sandbox.update(**changes))
 
     def logs(
