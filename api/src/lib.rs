@@ -19,7 +19,10 @@ mod sandbox;
 mod text;
 
 pub use create::{CreateSandbox, CreatedSandbox, HealthCheck, Network, PullPolicy};
-pub use edits::{Change, ChangeKind, ChangeList, CreateVolume, ProcessInfo, ProcessList, UpdateSandbox};
+pub use edits::{
+    Change, ChangeKind, ChangeList, CreateVolume, FileEntry, FileKind, FileList, ListFilesQuery, ProcessInfo,
+    ProcessList, UpdateSandbox,
+};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
 pub use exec::{
     Channel, ClientMessage, ExecRequest, ExecResult, ExecResume, ExecStart, ServerMessage, StreamFrame,

@@ -285,6 +285,37 @@ export interface ExitReport {
   exit_code: number;
 }
 
+/** An entry of a directory. */
+export interface FileEntry {
+  /** What it is. Symbolic links are not followed. */
+  kind: FileKind;
+  /** Its permissions: the lowest 12 bits of its mode. */
+  mode: number;
+  /** When its content changed, seconds since 1970. */
+  modified: number;
+  /** Its name. */
+  name: string;
+  /** Its size, bytes. */
+  size_bytes: number;
+  /** Where a symbolic link leads. */
+  target?: string | null;
+}
+
+/** What an entry of a directory is. */
+export type FileKind =
+  | "file"
+  | "directory"
+  | "symlink"
+  | "other";
+
+/** A directory of a sandbox. */
+export interface FileList {
+  /** The first of them, by name. */
+  entries: FileEntry[];
+  /** How many entries the directory has. */
+  total: number;
+}
+
 /** What a guest uses, in its own view. */
 export interface GuestStats {
   /** CPU time in the guest's kernel, milliseconds. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { accessible, fits, launch, picture, watched } from "./browser.mjs";
 import { keyboard } from "./keyboard.mjs";
+import { shell } from "./shell.mjs";
 import { SANDBOXES, made, guests } from "./world.mjs";
 
 const [OPEN, GUARDED, TOKEN, IMAGE] = process.argv.slice(2);
@@ -134,6 +135,7 @@ try {
   await guarded(browser);
   await calm(browser);
   await keyboard(browser, OPEN);
+  await shell(browser, OPEN);
 } finally {
   await browser.close();
 }

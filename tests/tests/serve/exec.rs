@@ -61,6 +61,20 @@ fn commands_answer_with_their_output() {
     assert!(status == 200 && archive.contains("d/file") && archive.contains("content"), "{status}");
     let (status, text) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/missing", &Value::Null);
     assert!(status == 422 && text.contains("copy_failed"), "{status} {text}");
+    server.exec("serve-exec", "chmod 640 /tmp/d/file; ln -s file /tmp/d/link");
+    let listed = server.json("GET", "/v1/sandboxes/serve-exec/files/list?path=/tmp/d", &Value::Null);
+    assert_eq!(listed["total"], 2, "{listed}");
+    let [file, link] = &listed["entries"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!(
+        (&file["name"], &file["kind"], &file["size_bytes"]),
+        (&json!("file"), &json!("file"), &json!(8))
+    );
+    assert_eq!(
+        (&file["mode"], &link["kind"], &link["target"]),
+        (&json!(0o640), &json!("symlink"), &json!("file"))
+    );
+    let (status, text) = server.ask("GET", "/v1/sandboxes/serve-exec/files/list?path=/missing", &Value::Null);
+    assert!(status == 422 && text.contains("copy_failed"), "{status} {text}");
     server.exec("serve-exec", "rm -r /tmp/d");
     assert_eq!(server.put(tar, archive.as_bytes()), 204);
     assert_eq!(server.exec("serve-exec", "cat /tmp/d/file")["stdout"], "content\n");

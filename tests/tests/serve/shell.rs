@@ -79,6 +79,7 @@ fn vi_goes_on_after_the_page_is_loaded_again() {
     assert!(shown.contains("hello from vi"), "what was on the screen is shown: {shown:?}");
     assert_eq!(again, first);
     type_in(&mut socket, "\x1b:wq\n");
+    read_until(&mut socket, "# ");
     // A second page takes the shell from the first.
     let mut second = open(&server, NAME, &resume(&first["id"]));
     assert_eq!(read_message(&mut second).1, first);

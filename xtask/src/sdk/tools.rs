@@ -32,7 +32,8 @@ pub(crate) fn prepare() -> Result<()> {
     })
 }
 
-/// Brings the official MCP client, at the versions that the tests pin, to `target/mcp`.
+/// Brings the official MCP client to `target/mcp` and the MCP inspector to `target/inspector`, at the
+/// versions that the tests pin.
 ///
 /// # Errors
 /// If it cannot be installed.
@@ -43,7 +44,8 @@ pub(crate) fn mcp_client() -> Result<()> {
     let pinned = fs::read_to_string(&requirements)?;
     unless_current(&venv.join(".monocore"), &pinned, || {
         step("the MCP client", || python_packages(&venv, &requirements))
-    })
+    })?;
+    node_packages("tests/tests/mcp/inspector", "inspector")
 }
 
 /// Brings what drives the browser, and the browser, to `target/browser` and to this machine.

@@ -21,6 +21,9 @@ __all__ = [
     "ExecResume",
     "ExecStart",
     "ExitReport",
+    "FileEntry",
+    "FileKind",
+    "FileList",
     "GuestStats",
     "HealthCheck",
     "HostCheck",
@@ -113,6 +116,9 @@ ErrorCode: TypeAlias = Literal[
     "internal",
 ]
 """What failed, for programs."""
+
+FileKind: TypeAlias = Literal["file", "directory", "symlink", "other"]
+"""What an entry of a directory is."""
 
 LogStreamName: TypeAlias = Literal["stdout", "stderr"]
 """Which of the command's streams was written to."""
@@ -501,6 +507,62 @@ class ExitReport:
         """Reads an answer of the server."""
         return cls(
             exit_code=value["exit_code"],
+        )
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileEntry:
+    """An entry of a directory."""
+
+    kind: FileKind
+    """What it is. Symbolic links are not followed."""
+
+    mode: int
+    """Its permissions: the lowest 12 bits of its mode."""
+
+    modified: int
+    """When its content changed, seconds since 1970."""
+
+    name: str
+    """Its name."""
+
+    size_bytes: int
+    """Its size, bytes."""
+
+    target: str | None = None
+    """Where a symbolic link leads."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> FileEntry:
+        """Reads an answer of the server."""
+        return cls(
+            kind=value["kind"],
+            mode=value["mode"],
+            modified=value["modified"],
+            name=value["name"],
+            size_bytes=value["size_bytes"],
+            target=value.get("target"),
+        )
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileList:
+    """A directory of a sandbox."""
+
+    entries: list[FileEntry]
+    """The first of them, by name."""
+
+    total: int
+    """How many entries the directory has."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> FileList:
+        """Reads an answer of the server."""
+        return cls(
+            entries=[FileEntry.from_json(one) for one in value["entries"]],
+            total=value["total"],
         )
 
 
