@@ -94,7 +94,7 @@ impl Desk {
         eprintln!("monocore {}", words.join(" "));
         let goes_on = words.contains(&"-f") && words.iter().any(|word| word.starts_with("log"))
             || words.contains(&"--watch") && words[0] == "up"
-            || words[..2] == ["net", "tail"];
+            || words.starts_with(&["net", "tail"]);
         let serves = words[0] == "run" && words.last() == Some(&"nginx") && !words.contains(&"-d");
         if words.contains(&"-it") {
             let mut typist = Typist::start(24, 80, &words);
