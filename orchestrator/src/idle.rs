@@ -39,6 +39,11 @@ impl Idle {
         self.log = Some(log);
     }
 
+    /// The sandbox may be unused for another time from here on.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// The sandbox is used `now`.
     pub(crate) fn touch(&mut self, now: Instant) {
         self.last_use = now;

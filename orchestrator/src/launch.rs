@@ -6,6 +6,7 @@ use monocore_protocol::{ByteString, Exec, ExecId, Tool};
 
 use crate::kept::{KeptSandbox, NewSandbox};
 use crate::life::Life;
+use crate::live::MachineSize;
 use crate::plan::DiskPlace;
 use crate::sandbox::{LaunchedSandbox, Sandbox};
 use crate::secrets::{self, SecretVariables};
@@ -44,6 +45,7 @@ impl Launcher {
             volumes: crate::volume::names(spec),
             network: NetworkRecord::new(&spec.network, &published),
             groups: spec.network.groups.clone(),
+            size: Some(MachineSize::of(&spec.machine)),
         };
         let run_dir = RunDir::claim(&self.home, spec.name.as_deref(), run)?;
         let disk = DiskPlace::Nameless(run_dir.path().to_owned());
@@ -52,7 +54,7 @@ impl Launcher {
         plan.configure.secrets = secrets::read(&spec.process.secrets, &variables)?;
         let life = Life::begin(&self.home, run_dir, spec, root.config())?;
         life.journal.note("create", &[]);
-        let sandbox = Sandbox::start(plan, &self.program, spec.stop.clone(), streams)?;
+        let sandbox = Sandbox::start(plan, &self.program, streams)?;
         Ok(LaunchedSandbox { sandbox, life })
     }
 
@@ -93,6 +95,10 @@ impl Launcher {
             network.publish_exposed = false;
         }
         let published = Published::bind(&network, &[])?;
+        let size = MachineSize::of(&kept.record().spec.machine);
+        if life.run_dir().record().size != Some(size) {
+            run_dir::write_size(life.run_dir().path(), size)?;
+        }
         self.start_machine(kept, root, streams, (life, variables), published)
     }
 
@@ -108,7 +114,7 @@ impl Launcher {
         let disk = DiskPlace::Named(kept.disk());
         let mut plan = Plan::make_with(&self.home, life.run_dir(), spec, root, published, &disk)?;
         plan.configure.secrets = secrets::read(&spec.process.secrets, variables)?;
-        Sandbox::start(plan, &self.program, spec.stop.clone(), streams)
+        Sandbox::start(plan, &self.program, streams)
     }
 }
 
@@ -163,8 +169,8 @@ impl Launcher {
         let disk = DiskPlace::Named(kept.disk());
         let mut plan = Plan::make_with(&self.home, &run_dir, &spec, root, Published::default(), &disk)?;
         plan.exec = Exec { tool: Some(tool), ..Exec::new(ExecId(0), Vec::<ByteString>::new()) };
-        let life = Life::of_tool(run_dir)?;
-        let sandbox = Sandbox::start(plan, &self.program, spec.stop, streams)?;
+        let life = Life::of_tool(run_dir, spec.stop)?;
+        let sandbox = Sandbox::start(plan, &self.program, streams)?;
         Ok(LaunchedSandbox { sandbox, life })
     }
 }

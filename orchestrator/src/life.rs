@@ -6,21 +6,23 @@ use std::time::{Duration, Instant};
 
 use monocore_channel::MachineCounters;
 use monocore_oci::ImageConfig;
+use monocore_protocol::Exec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
-use crate::control::ControlSocket;
+use crate::control::{ControlReply, ControlSocket};
 use crate::events::Journal;
 use crate::health::{HealthCheck, HealthMonitor, HealthReport, HealthStatus};
 use crate::idle::{Idle, Traffic};
+use crate::live::LifeSettings;
 use crate::logs::LogWriter;
 use crate::restart::Restarts;
 use crate::sandbox::Sandbox;
 use crate::session::{Session, SignalKind};
-use crate::spec::{RestartPolicy, SandboxSpec};
+use crate::spec::{RestartPolicy, SandboxSpec, StopSpec};
 use crate::supervisor::{Clients, Front};
-use crate::{Error, Home, NetworkRecord, RunDir, network};
+use crate::{Error, Home, NetworkRecord, RunDir, network, process};
 
 /// Why a sandbox is not started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,10 @@ pub(crate) struct Life {
     run_dir: RunDir,
     pub(crate) journal: Journal,
     pub(crate) restarts: Restarts,
+    /// What the image says about health checks and the stop signal.
+    image: ImageConfig,
+    /// When and how the command is made to end.
+    pub(crate) stop: StopSpec,
     check: Option<HealthCheck>,
     health: Option<HealthMonitor>,
     /// What was known of its health when its machine ended.
@@ -53,8 +59,12 @@ pub(crate) struct Life {
     /// When it has lived as long as it may.
     pub(crate) end_at: Option<Instant>,
     pub(crate) ending: Option<Ending>,
-    /// Its command has run.
-    started: bool,
+    /// Its output.
+    log: Option<LogWriter>,
+    /// When its command was started the first time.
+    first_start: Option<Instant>,
+    /// When its machine was started.
+    machine_since: Option<Instant>,
     /// When its command was started, while it runs.
     running_since: Option<Instant>,
     /// How long its command ran the last time.
@@ -81,6 +91,8 @@ impl Life {
             restarts: Restarts::new(spec.restart),
             idle: spec.limits.idle_timeout.map(|timeout| Idle::new(timeout, now)),
             max_duration: spec.limits.max_duration,
+            stop: spec.stop.clone(),
+            image: image.clone(),
             ..Self::new(run_dir, journal)?
         })
     }
@@ -89,8 +101,8 @@ impl Life {
     ///
     /// # Errors
     /// The control socket cannot be made.
-    pub(crate) fn of_tool(run_dir: RunDir) -> Result<Self, Error> {
-        Self::new(run_dir, Journal::silent())
+    pub(crate) fn of_tool(run_dir: RunDir, stop: StopSpec) -> Result<Self, Error> {
+        Ok(Self { stop, ..Self::new(run_dir, Journal::silent())? })
     }
 
     fn new(run_dir: RunDir, journal: Journal) -> Result<Self, Error> {
@@ -100,6 +112,8 @@ impl Life {
             run_dir,
             journal,
             restarts: Restarts::new(RestartPolicy::No),
+            image: ImageConfig::default(),
+            stop: StopSpec::default(),
             check: None,
             health: None,
             last_health: None,
@@ -107,7 +121,9 @@ impl Life {
             max_duration: None,
             end_at: None,
             ending: None,
-            started: false,
+            log: None,
+            first_start: None,
+            machine_since: None,
             running_since: None,
             ran: Duration::ZERO,
             oom_killed: false,
@@ -121,16 +137,77 @@ impl Life {
     /// Output in this log counts as use of the sandbox.
     pub(crate) fn watch_log(&mut self, log: LogWriter) {
         if let Some(idle) = &mut self.idle {
-            idle.watch_log(log);
+            idle.watch_log(log.clone());
         }
+        self.log = Some(log);
+    }
+
+    /// What asks a command like `main` to end.
+    pub(crate) fn stop_signal(&self, main: &Exec) -> u8 {
+        process::stop_signal(&self.stop, &self.image, main).number()
+    }
+
+    /// When the command that runs is stopped because its time is up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.machine_since?.checked_add(self.stop.timeout?)
+    }
+
+    /// Follows other settings from `now` on.
+    pub(crate) fn follow(&mut self, settings: LifeSettings, now: Instant) {
+        let LifeSettings { restart, health, limits, stop } = settings;
+        self.restarts.set_policy(restart);
+        self.stop = stop;
+        self.max_duration = limits.max_duration;
+        self.end_at = self.end_of_time();
+        match (limits.idle_timeout, &mut self.idle) {
+            (Some(timeout), Some(idle)) => idle.set_timeout(timeout),
+            (Some(timeout), None) => {
+                let mut idle = Idle::new(timeout, now);
+                self.log.iter().for_each(|log| idle.watch_log(log.clone()));
+                self.idle = Some(idle);
+            }
+            (None, _) => self.idle = None,
+        }
+        self.check_otherwise(HealthCheck::resolve(health.as_ref(), self.image.healthcheck.as_ref()));
+    }
+
+    /// Checks the health of the command that runs by `check` from here on.
+    fn check_otherwise(&mut self, check: Option<HealthCheck>) {
+        if check == self.check {
+            return;
+        }
+        self.check = check;
+        let Some(since) = self.running_since else { return };
+        self.health = match (self.health.take(), self.check.clone()) {
+            (Some(monitor), Some(check)) => Some(monitor.with(check, since)),
+            (None, Some(check)) => Some(HealthMonitor::new(check, since)),
+            (monitor, None) => {
+                monitor.into_iter().for_each(HealthMonitor::give_up);
+                None
+            }
+        };
+        match &self.health {
+            Some(monitor) => monitor.report().write(self.run_dir.path()),
+            None => HealthReport::remove(self.run_dir.path()),
+        }
+        self.answer_waiting();
+    }
+
+    fn end_of_time(&self) -> Option<Instant> {
+        self.first_start?.checked_add(self.max_duration?)
+    }
+
+    /// A machine is there since `now`, and its command about to start.
+    pub(crate) fn machine_started(&mut self, now: Instant) {
+        self.machine_since = Some(now);
     }
 
     /// The command runs since `now`.
     pub(crate) fn command_started(&mut self, now: Instant) {
-        if !self.started {
-            self.end_at = self.max_duration.and_then(|most| now.checked_add(most));
+        if self.first_start.is_none() {
+            self.first_start = Some(now);
+            self.end_at = self.end_of_time();
         }
-        self.started = true;
         self.oom_killed = false;
         self.running_since = Some(now);
         if let Some(idle) = &mut self.idle {
@@ -151,7 +228,7 @@ impl Life {
 
     /// The command has ended with `code`, and its machine is gone.
     pub(crate) fn command_ended(&mut self, code: u8) {
-        if self.started {
+        if self.has_started() {
             self.journal.note("die", &[("exitCode", &code.to_string())]);
         }
         self.last_health = self.health.take().map(HealthMonitor::into_report);
@@ -173,7 +250,7 @@ impl Life {
 
     /// Whether the command has run.
     pub(crate) fn has_started(&self) -> bool {
-        self.started
+        self.first_start.is_some()
     }
 
     /// The health checks, for the loop that waits.
@@ -183,7 +260,7 @@ impl Life {
 
     /// When to look whether the sandbox is used; nothing before its command runs.
     pub(crate) fn next_look(&self) -> Option<Instant> {
-        self.idle.as_ref().filter(|_| self.started).and_then(Idle::next_time)
+        self.idle.as_ref().filter(|_| self.has_started()).and_then(Idle::next_time)
     }
 
     /// Goes on with the health checks of `sandbox`.
@@ -236,9 +313,10 @@ impl Life {
         let health = match &self.health {
             Some(monitor) => Some(monitor.report().status),
             // Without checks, what runs counts as healthy.
-            None => self.started.then_some(HealthStatus::Healthy),
+            None => self.has_started().then_some(HealthStatus::Healthy),
         };
-        self.clients.answer_waiting(self.started, health);
+        let has_started = self.has_started();
+        self.clients.answer_waiting(has_started, health);
     }
 
     /// Waits before the next start, without a machine; false if the sandbox is to end instead.
@@ -266,8 +344,13 @@ impl Life {
                 }
             }
             self.clients.accept(&self.control);
-            if !self.clients.serve_without_machine().is_empty() {
+            let served = self.clients.serve_without_machine();
+            if served.is_ended {
                 self.ending = Some(Ending::User);
+            }
+            for (peer, settings) in served.settings {
+                self.follow(settings, Instant::now());
+                peer.reply(&ControlReply::Done);
             }
             self.answer_waiting();
         }

@@ -8,28 +8,28 @@ use std::sync::LazyLock;
 
 use monocore_oci::{ImageConfig, RootImage};
 use monocore_protocol::{
-    ByteString, Configure, CpuMax, Exec, HostEntry, Mount, MountSource, ROOT_SERIAL, Root, SCRATCH_SERIAL,
-    SHARE_TAG, ScratchDisk, Tmpfs, Upper,
+    ByteString, Configure, Exec, HostEntry, Mount, MountSource, ROOT_SERIAL, Root, SCRATCH_SERIAL, SHARE_TAG,
+    ScratchDisk, Tmpfs, Upper,
 };
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
+    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, RamSpec,
     SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::boot::BootFiles;
+use crate::live::{MachineSize, cpu_max};
 use crate::mounts::{Kind, Mounts};
+use crate::network::MachineNetwork;
 use crate::peers::PeerLine;
 use crate::scratch::{self, Scratch};
-use crate::spec::{PublishSocket, SandboxSpec, Signal};
+use crate::spec::{PublishSocket, SandboxSpec};
 use crate::{Error, Home, HostSocket, Published, PublishedSocket, RunDir, Timeline, network, process};
 
 /// The name under which a directory that is the root is shared.
 const ROOT_SHARE: &str = "root";
 /// The guest's address on its socket device; there is one guest per device, so all have the same.
 const GUEST_CID: u32 = 3;
-/// The period of a limit on CPU time, Docker's.
-const CPU_PERIOD_US: u32 = 100_000;
 /// The word of the kernel command line that has init say when it begins.
 const BOOT_MARK: &str = " monocore.mark";
 
@@ -85,8 +85,8 @@ pub struct Plan {
     pub published_sockets: Vec<PublishedSocket>,
     /// The way to the other members of its groups.
     pub(crate) peers: Option<PeerLine>,
-    /// What asks the command to end.
-    pub stop_signal: Signal,
+    /// What the machine is started with.
+    pub(crate) size: MachineSize,
     /// Where the points of the run go.
     pub timeline: Timeline,
     /// The disk that takes the writes outlives the machine.
@@ -128,10 +128,18 @@ impl Plan {
         let mut mounts = Mounts::open(home, &spec.mounts, &image.volumes)?;
         let mut files = Files::default();
         let (handoff, far_end) = handoff_pair()?;
-        let mut devices = vec![DeviceSpec::Vsock(VsockSpec {
-            guest_cid: GUEST_CID,
-            backend: VsockBackend::Handoff { fd: files.keep(far_end) },
-        })];
+        let joined = &run_dir.record().groups;
+        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
+        let (peers, far_line) = line.transpose()?.unzip();
+        let network =
+            network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
+        let (carries, card) = match network {
+            MachineNetwork::None => (None, None),
+            MachineNetwork::Sockets(proxy) => (Some(proxy), None),
+            MachineNetwork::Card(card) => (None, Some(card)),
+        };
+        let backend = VsockBackend::Handoff { fd: files.keep(far_end) };
+        let mut devices = vec![DeviceSpec::Vsock(VsockSpec { guest_cid: GUEST_CID, backend, carries })];
         let guest_root = match root {
             RootFiles::Image(_, image) => {
                 devices.push(root_disk(image, &mut files)?);
@@ -147,20 +155,16 @@ impl Plan {
         if spec.machine.live_mounts || !mounts.shares.is_empty() {
             devices.push(shares(mounts, spec.machine.live_mounts, &mut files));
         }
+        // Last, so that no other device's place depends on it.
+        devices.extend(card.map(DeviceSpec::Net));
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
         let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
         vm.control = Some(files.keep(far_end));
-        let joined = &run_dir.record().groups;
-        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
-        let (peers, far_line) = line.transpose()?.unzip();
-        vm.network =
-            network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
         if let Some(file) = timeline.file() {
             let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
             vm.timeline = Sink::Fd(files.keep(file));
             vm.kernel.command_line.push_str(BOOT_MARK);
         }
-        let stop_signal = process::stop_signal(&spec.stop, image, &exec);
         timeline.record("planned");
         let keeps_disk = matches!(place, DiskPlace::Named(_));
         Ok(Self {
@@ -173,10 +177,10 @@ impl Plan {
             sockets,
             published_sockets,
             peers,
-            stop_signal,
             timeline,
             keeps_disk,
             live_mounts: spec.machine.live_mounts,
+            size: MachineSize::of(&spec.machine),
         })
     }
 
@@ -288,8 +292,7 @@ fn configure(
     configure.domainname = spec.machine.domainname.clone().unwrap_or_default();
     configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
     configure.pids_max = spec.machine.pids_limit;
-    configure.cpu_max =
-        spec.machine.cpu_millis.map(|millis| CpuMax { quota_us: millis * 100, period_us: CPU_PERIOD_US });
+    configure.cpu_max = spec.machine.cpu_millis.map(cpu_max);
     network::guest(&spec.network, &run_dir.record().groups, &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
@@ -344,7 +347,6 @@ fn machine(
         devices,
         // Our kernel reports a panic through the exit device; another one can only print it.
         serial: if boot.foreign { Sink::Fd(2) } else { Sink::Discard },
-        network: Network::None,
         timeline: Sink::Discard,
         jail: spec.machine.jail,
         control: None,

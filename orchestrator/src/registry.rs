@@ -193,6 +193,22 @@ pub fn update(
     kept.rewrite(record)
 }
 
+/// Takes a kept sandbox that does not run out of a group; its address is free from here on.
+///
+/// # Errors
+/// A record cannot be read or written.
+pub fn leave_group(home: &Home, kept: &KeptSandbox, project: Option<&str>, group: &str) -> Result<(), Error> {
+    let _alone = lock(home)?;
+    let mut kept = open_kept(home, &kept.record().id)?;
+    let mut record = kept.record().clone();
+    let is_it = |member: &crate::spec::GroupMembership| {
+        (member.project.as_deref(), member.group.as_str()) == (project, group)
+    };
+    record.spec.network.groups.retain(|member| !is_it(member));
+    kept.rewrite(record)?;
+    groups::leave(home, &kept.record().id, [(project, group)])
+}
+
 /// The kept sandbox with this id, written out in full.
 ///
 /// # Errors

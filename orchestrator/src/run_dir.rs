@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::home::{Home, make_private_dir};
 use crate::kept::{self, KeptSandbox};
+use crate::live::MachineSize;
 use crate::spec::{GroupMembership, NetworkMode, NetworkSpec};
 use crate::{Error, JoinedGroup, Published, groups, names, registry, state};
 
 pub(crate) const RECORD: &str = "sandbox.json";
 /// The ports, where they are others than the record says: the record is locked and stays as it was written.
 const PORTS: &str = "ports.json";
+/// The machine's size, where it is another than the record says.
+const SIZE: &str = "size.json";
 /// The largest record read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -48,6 +51,9 @@ pub struct Record {
     /// The groups that it is a member of.
     #[serde(default)]
     pub groups: Vec<JoinedGroup>,
+    /// What its machine was started with.
+    #[serde(default)]
+    pub size: Option<MachineSize>,
     /// The supervising process, to show.
     pub pid: u32,
     /// When it was made, seconds since 1970.
@@ -140,6 +146,8 @@ pub struct RunRecord {
     pub network: NetworkRecord,
     /// The groups that it is to be a member of.
     pub groups: Vec<GroupMembership>,
+    /// What its machine is started with.
+    pub size: Option<MachineSize>,
 }
 
 impl RunDir {
@@ -179,6 +187,7 @@ impl RunDir {
             volumes: crate::volume::names(&record.spec),
             network,
             groups: record.spec.network.groups.clone(),
+            size: Some(MachineSize::of(&record.spec.machine)),
         };
         Self::make(home, &record.id, &record.name, run, false)
     }
@@ -194,6 +203,7 @@ impl RunDir {
             volumes: run.volumes,
             network: run.network,
             groups,
+            size: run.size,
             pid: std::process::id(),
             created: kept::now_ms() / 1000,
         };
@@ -286,6 +296,11 @@ fn read_record(dir: &Path) -> Option<Record> {
     {
         *ports = changed;
     }
+    if let Ok(text) = state::read_bounded(&dir.join(SIZE), MAX_RECORD)
+        && let Ok(changed) = serde_json::from_slice(&text)
+    {
+        record.size = Some(changed);
+    }
     Some(record)
 }
 
@@ -304,6 +319,16 @@ pub(crate) fn ports(dir: &Path) -> Vec<PublishedPort> {
 pub(crate) fn write_ports(dir: &Path, ports: &[PublishedPort]) -> Result<(), Error> {
     let path = dir.join(PORTS);
     let text = serde_json::to_vec(ports).map_err(|error| Error::file("write", &path)(error.into()))?;
+    state::write_whole(&path, &text)
+}
+
+/// Writes down that the machine of the sandbox in `dir` was started with another size than the first one.
+///
+/// # Errors
+/// The file cannot be written; the old one is untouched.
+pub(crate) fn write_size(dir: &Path, size: MachineSize) -> Result<(), Error> {
+    let path = dir.join(SIZE);
+    let text = serde_json::to_vec(&size).map_err(|error| Error::file("write", &path)(error.into()))?;
     state::write_whole(&path, &text)
 }
 

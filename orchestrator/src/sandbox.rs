@@ -3,16 +3,16 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monocore_protocol::{Exec, ExitStatus};
 use monocore_spec::VmExit;
 
 use crate::life::Life;
+use crate::live::MachineSize;
 use crate::peers::PeerLine;
 use crate::session::{Handoff, Process, Session, SessionError, Streams, printable};
 use crate::sockets::PublishedSockets;
-use crate::spec::StopSpec;
 use crate::supervisor::{Front, Jobs, Supervisor};
 use crate::{Error, Plan, VmmProcess};
 
@@ -82,8 +82,8 @@ pub(crate) struct Sandbox {
     /// The way to the other members of its groups.
     pub(crate) peers: Option<PeerLine>,
     _published: PublishedSockets,
-    pub(crate) stop: StopSpec,
-    pub(crate) stop_signal: u8,
+    /// What the machine was started with; its commands may have less.
+    pub(crate) size: MachineSize,
     /// What further commands are like where they say nothing else.
     pub(crate) main: Exec,
     /// What clients attach to, if the sandbox runs in the background.
@@ -101,7 +101,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// The process or the session cannot be started. What fails in the machine is told by [`Self::run`].
-    pub(crate) fn start(plan: Plan, program: &Path, stop: StopSpec, streams: Streams) -> Result<Self, Error> {
+    pub(crate) fn start(plan: Plan, program: &Path, streams: Streams) -> Result<Self, Error> {
         let vmm = VmmProcess::start(program, &plan.vm, &plan.descriptors())?;
         plan.timeline.record("spawned");
         // The machine has the files now; a pipe's or socket's end is seen only when this copy of it is closed too.
@@ -117,8 +117,7 @@ impl Sandbox {
             vmm,
             peers: plan.peers,
             _published: published,
-            stop,
-            stop_signal: plan.stop_signal.number(),
+            size: plan.size,
             main,
             attached: None,
             keeps_disk: plan.keeps_disk,
@@ -132,9 +131,8 @@ impl Sandbox {
     /// # Errors
     /// The machine or the session with it failed.
     pub(crate) fn run(mut self, life: &mut Life, front: &mut Front<'_>) -> Result<Ended, Error> {
-        let deadline = self.stop.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let jobs = Jobs::new(self.channel.take(), life.run_dir().path())?;
-        let (outcome, is_stuck) = Supervisor::new(&self, life, front, deadline, jobs).run();
+        let (outcome, is_stuck) = Supervisor::new(&self, life, front, jobs).run();
         life.notice_memory(&self.session);
         life.command_over();
         let Self { process, session, vmm, keeps_disk, .. } = self;

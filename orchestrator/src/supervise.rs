@@ -169,6 +169,8 @@ fn run(
     let LaunchedSandbox { sandbox, mut life } = launched;
     life.watch_log(log.clone());
     let restarts = Cell::new(0);
+    // It may be changed by `update` while it runs.
+    let mut current = kept.clone();
     let mut started = || {
         if let Err(error) = write_start(kept, restarts.get()) {
             tracing::warn!(%error, "the sandbox's state is not written");
@@ -184,7 +186,6 @@ fn run(
             sandbox.run(&mut life, &mut front)
         });
         if let Ok(now) = registry::open_kept(&launcher.home, &kept.record().id) {
-            // It may have been changed by `update`.
             life.restarts.set_policy(now.record().spec.restart);
         }
         let Some(delay) = next_start(&mut life, &ended) else { break ended };
@@ -193,6 +194,10 @@ fn run(
             break if life.ending == Some(Ending::MaxDuration) { Ok(Ended::TimedOut) } else { ended };
         }
         restarts.set(life.restarts.count());
+        if let Ok(now) = registry::open_kept(&launcher.home, &kept.record().id) {
+            current = now;
+        }
+        let kept = &current;
         next = streams(kept, &log).and_then(|(streams, stdin)| {
             let start = |root: &RootFiles<'_>| launcher.start_again(kept, root, streams, (&life, variables));
             Ok((with_root(&launcher.home, kept, start)?, stdin))

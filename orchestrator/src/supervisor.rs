@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::control::ControlReply;
 use crate::health::HealthMonitor;
 use crate::life::{Ending, Life};
 use crate::peers::PeerLine;
@@ -83,8 +84,6 @@ pub(crate) struct Supervisor<'a, 'f> {
     front: &'a mut Front<'f>,
     jobs: Jobs,
     phase: Phase,
-    /// When this run of the command is stopped because its time is up.
-    deadline: Option<Instant>,
     timed_out: bool,
     /// A signal has asked for the end.
     asked: bool,
@@ -99,16 +98,15 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         sandbox: &'a Sandbox,
         life: &'a mut Life,
         front: &'a mut Front<'f>,
-        deadline: Option<Instant>,
         jobs: Jobs,
     ) -> Self {
+        life.machine_started(Instant::now());
         Self {
             sandbox,
             life,
             front,
             jobs,
             phase: Phase::Running,
-            deadline,
             timed_out: false,
             asked: false,
             told_start: false,
@@ -155,7 +153,9 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         let now = Instant::now();
         self.life.clients.accept(&self.life.control);
         self.jobs.advance(&self.sandbox.session);
-        let served = self.life.clients.serve(self.sandbox, &mut self.jobs, &self.life.journal);
+        let stop_signal = self.life.stop_signal(&self.sandbox.main);
+        let clients = &mut self.life.clients;
+        let served = clients.serve((self.sandbox, stop_signal), &mut self.jobs, &self.life.journal);
         for action in self.jobs.take_events() {
             self.life.journal.note(action, &[]);
         }
@@ -164,13 +164,18 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         {
             idle.touch(now);
         }
+        for (peer, settings) in served.settings {
+            self.life.follow(settings, now);
+            self.ask_for_traffic();
+            peer.reply(&ControlReply::Done);
+        }
         if served.is_ended {
             self.life.ending = Some(Ending::User);
         }
         for request in served.stops {
             self.life.ending = Some(Ending::User);
-            let grace = request.grace_ms.map_or(self.sandbox.stop.grace, Duration::from_millis);
-            self.begin_stop(request.signal.unwrap_or(self.sandbox.stop_signal), grace)?;
+            let grace = request.grace_ms.map_or(self.life.stop.grace, Duration::from_millis);
+            self.begin_stop(request.signal.unwrap_or(stop_signal), grace)?;
         }
         self.stop_if_idle(now)?;
         if self.jobs.is_paused() {
@@ -217,7 +222,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
     fn next_time(&self) -> Option<Instant> {
         match self.phase {
             Phase::Running => {
-                [self.deadline, self.life.end_at, self.life.next_look()].into_iter().flatten().min()
+                [self.life.deadline(), self.life.end_at, self.life.next_look()].into_iter().flatten().min()
             }
             Phase::Stopping { kill_at } => kill_at,
             Phase::Killing { end_at } => end_at,
@@ -233,7 +238,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         match self.phase {
             Phase::Running => {
                 if self.is_time_up(now) {
-                    self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+                    self.begin_own_stop()?;
                 }
                 Ok(None)
             }
@@ -248,7 +253,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         if is_due(self.life.end_at) {
             self.life.ending = Some(Ending::MaxDuration);
             self.timed_out = true;
-        } else if is_due(self.deadline) {
+        } else if is_due(self.life.deadline()) {
             self.timed_out = true;
         } else {
             if self.life.next_look().is_none() {
@@ -280,7 +285,7 @@ impl<'a, 'f> Supervisor<'a, 'f> {
         let is_over = self.life.idle.as_mut().is_some_and(|idle| idle.is_over_with(traffic, now));
         if is_over && matches!(self.phase, Phase::Running) && !self.life.clients.use_the_sandbox() {
             self.life.ending = Some(Ending::Idle);
-            self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+            self.begin_own_stop()?;
         }
         Ok(())
     }
@@ -311,11 +316,16 @@ impl<'a, 'f> Supervisor<'a, 'f> {
             }
             (Front::Background { .. }, SignalKind::End) => {
                 self.life.ending.get_or_insert(Ending::Host);
-                self.begin_stop(self.sandbox.stop_signal, self.sandbox.stop.grace)?;
+                self.begin_own_stop()?;
             }
             (Front::Background { .. }, _) => {}
         }
         Ok(None)
+    }
+
+    /// Ends the command as the sandbox says.
+    fn begin_own_stop(&mut self) -> Result<(), SessionError> {
+        self.begin_stop(self.life.stop_signal(&self.sandbox.main), self.life.stop.grace)
     }
 
     /// Sends `signal` and lets the command have `grace`. Whoever asks again can only shorten that.

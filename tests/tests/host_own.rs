@@ -6,7 +6,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use monocore_tests::world::{Ran, binary};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use sha2::{Digest, Sha256};
 
 /// A copy of the program in a directory of its own, as a user installs it.
@@ -67,26 +70,77 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
     format!("{hex}  monocore\n").into_bytes()
 }
 
+/// The publisher's key.
+struct Publisher(Ed25519KeyPair);
+
+impl Publisher {
+    fn new(seed: u8) -> Self {
+        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+    }
+
+    /// The signature of a program, as it is published.
+    fn sign(&self, program: &[u8]) -> Vec<u8> {
+        let digest = sha256(program);
+        let hex = std::str::from_utf8(&digest[..64]).unwrap();
+        let signature = self.0.sign(format!("monocore-program-sha256:{hex}").as_bytes());
+        format!("{}\n", BASE64_STANDARD.encode(signature)).into_bytes()
+    }
+
+    fn public(&self) -> String {
+        BASE64_STANDARD.encode(self.0.public_key())
+    }
+}
+
 const FRESH: &[u8] = b"#!/bin/sh\necho monocore 9.9.9\n";
 
 #[test]
 fn an_update_takes_the_published_program_and_nothing_else() {
+    let publisher = Publisher::new(1);
+    let broken = b"#!/bin/sh\nexit 1\n";
     let url = serve(vec![
         ("/good", FRESH.to_vec()),
         ("/good.sha256", sha256(FRESH)),
+        ("/good.sig", publisher.sign(FRESH)),
+        ("/unsigned", FRESH.to_vec()),
+        ("/unsigned.sha256", sha256(FRESH)),
+        ("/other", FRESH.to_vec()),
+        ("/other.sha256", sha256(FRESH)),
+        ("/other.sig", publisher.sign(broken)),
+        ("/stranger", FRESH.to_vec()),
+        ("/stranger.sha256", sha256(FRESH)),
+        ("/stranger.sig", Publisher::new(2).sign(FRESH)),
+        ("/noise", FRESH.to_vec()),
+        ("/noise.sha256", sha256(FRESH)),
+        ("/noise.sig", b"<html>".to_vec()),
         ("/forged", b"#!/bin/sh\necho other\n".to_vec()),
         ("/forged.sha256", sha256(FRESH)),
-        ("/broken", b"#!/bin/sh\nexit 1\n".to_vec()),
-        ("/broken.sha256", sha256(b"#!/bin/sh\nexit 1\n")),
+        ("/forged.sig", publisher.sign(FRESH)),
+        ("/broken", broken.to_vec()),
+        ("/broken.sha256", sha256(broken)),
+        ("/broken.sig", publisher.sign(broken)),
         ("/bare", FRESH.to_vec()),
         ("/same.sha256", sha256(&std::fs::read(binary()).unwrap())),
     ]);
     let installed = Installed::new();
     let before = std::fs::read(installed.program()).unwrap();
-    let update = |name: &str| installed.ran(&["self", "update", "--url", &format!("{url}/{name}")]);
-    for (name, why) in
-        [("forged", "failed verification"), ("broken", "does not work"), ("bare", "404"), ("nothing", "404")]
-    {
+    let key = installed.dir.join("key");
+    std::fs::write(&key, publisher.public()).unwrap();
+    let key = key.to_str().unwrap();
+    let update =
+        |name: &str| installed.ran(&["self", "update", "--key", key, "--url", &format!("{url}/{name}")]);
+    let bad = [
+        ("forged", "failed verification"),
+        ("broken", "does not work"),
+        ("bare", "404"),
+        ("nothing", "404"),
+        ("unsigned", "404"),
+        ("other", "not a signature of this program"),
+        ("stranger", "not a signature of this program"),
+        ("noise", "not the base64 of a signature"),
+    ];
+    let keyless = installed.ran(&["self", "update", "--url", &format!("{url}/good")]);
+    assert!(keyless.code == 1 && keyless.stderr.contains("without a public key"), "{keyless:?}");
+    for (name, why) in bad {
         let failed = update(name);
         assert!(failed.code == 1 && failed.stderr.contains(why), "{name}: {failed:?}");
         assert!(std::fs::read(installed.program()).unwrap() == before, "{name} changed the program");

@@ -7,10 +7,16 @@ mod attached;
 mod changes;
 #[path = "project/compose.rs"]
 mod compose;
+#[path = "project/costs.rs"]
+mod costs;
 #[path = "project/library.rs"]
 mod library;
 #[path = "project/life.rs"]
 mod life;
+#[path = "project/limits.rs"]
+mod limits;
+#[path = "project/pages.rs"]
+mod pages;
 #[path = "project/peers.rs"]
 mod peers;
 #[path = "project/ports.rs"]
@@ -23,3 +29,5 @@ mod support;
 mod verbs;
 #[path = "project/watch.rs"]
 mod watch;
+#[path = "project/wild.rs"]
+mod wild;

@@ -65,8 +65,8 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
     /// Check the Python and TypeScript SDKs, or make their generated types anew.
     Sdk(sdk::SdkArgs),
-    /// Build the Python wheel and the npm package into target/dist.
-    Dist,
+    /// Build the Python wheel, the npm package and the program into target/dist.
+    Dist(dist::DistArgs),
     /// Everything at once: install, build, fill a registry on loopback, run commands in guests.
     Demo,
     /// The part of `demo` that runs where KVM works.
@@ -104,7 +104,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::BenchInside(args) => bench::run_inside(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Sdk(args) => sdk::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
+        Command::Dist(args) => dist::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run(),
         Command::DemoInside(args) => demo::run_inside(&args),
         Command::Registry => registry::print().map(|()| ExitCode::SUCCESS),

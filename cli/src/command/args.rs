@@ -9,11 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monocore_orchestrator::session::DetachKeys;
 use monocore_orchestrator::spec;
-use monocore_spec::{Cidr, JailMode, Protocol, PublishedPort};
+use monocore_spec::{JailMode, Protocol, PublishedPort};
 
 mod inside;
 mod lazy;
 mod mcp;
+mod network;
 mod vhost_user;
 mod volume;
 
@@ -26,6 +27,10 @@ use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
 pub(super) use lazy::Lazy;
 pub(super) use mcp::McpArgs;
+pub(super) use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs, NetworkLsArgs,
+    NetworkRmArgs, NetworksArgs,
+};
 pub(super) use vhost_user::{BlkArgs, FsArgs, NetArgs, ShareArg, VhostUserCommand, VsockArgs};
 pub(super) use volume::{VolumeCommand, VolumeListArgs, VolumePruneArgs, VolumeRmArgs};
 
@@ -627,69 +632,6 @@ pub(super) struct CompletionArgs {
 }
 
 /// Groups of sandboxes.
-#[derive(Debug, Subcommand)]
-pub(super) enum NetworkCommand {
-    /// Make a group that stays until it is removed
-    Create(NetworkCreateArgs),
-    /// List groups
-    #[command(visible_alias = "list")]
-    Ls(NetworkLsArgs),
-    /// Show groups and their members, as JSON
-    Inspect(NetworksArgs),
-    /// Remove groups that have no running member
-    #[command(visible_alias = "remove")]
-    Rm(NetworkRmArgs),
-    /// Remove every group without members
-    Prune,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NetworkCreateArgs {
-    /// Its addresses: a private network of 16 to 29 bits [default: the next free /24 of 10.0.0.0/8]
-    #[arg(long, value_name = "NETWORK", value_parser = parse_subnet)]
-    pub(super) subnet: Option<Cidr>,
-    /// A label; free-form
-    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = spec::parse_label)]
-    pub(super) label: Vec<(String, String)>,
-    /// [PROJECT/]NAME
-    #[arg(value_name = "NETWORK", value_parser = spec::parse_group_name)]
-    pub(super) network: (Option<String>, String),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NetworkLsArgs {
-    /// Show names only
-    #[arg(short, long)]
-    pub(super) quiet: bool,
-    #[command(flatten)]
-    pub(super) output: FormatArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NetworksArgs {
-    /// [PROJECT/]NAME
-    #[arg(required = true, value_name = "NETWORK", value_parser = spec::parse_group_name)]
-    pub(super) networks: Vec<(Option<String>, String)>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NetworkRmArgs {
-    #[command(flatten)]
-    pub(super) chosen: NetworksArgs,
-    /// Be content if a group is not there
-    #[arg(short, long)]
-    pub(super) force: bool,
-}
-
-fn parse_subnet(text: &str) -> Result<Cidr, String> {
-    let problem = || format!("{text}: a subnet is ADDRESS/BITS, for instance 10.9.0.0/24");
-    let (address, prefix) = text.split_once('/').ok_or_else(problem)?;
-    Ok(Cidr {
-        address: address.parse().map_err(|_| problem())?,
-        prefix: prefix.parse().map_err(|_| problem())?,
-    })
-}
-
 fn parse_guest_port(text: &str) -> Result<(u16, Protocol), String> {
     match spec::parse_guest_ports(text) {
         Ok((range, protocol)) if range.first == range.last => Ok((range.first, protocol)),

@@ -1,8 +1,14 @@
 //! `network`: groups of sandboxes that reach each other, by Docker's verbs.
 
-use monocore_orchestrator::{Error, GroupRecord, Home, NewGroup, groups};
+use anyhow::{Context, bail, ensure};
+use monocore_orchestrator::spec::GroupMembership;
+use monocore_orchestrator::{Error, GroupRecord, Home, KeptSandbox, NewGroup, groups, registry};
 
-use super::args::{NetworkCommand, NetworkCreateArgs, NetworkLsArgs, NetworkRmArgs, NetworksArgs};
+use super::args::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs, NetworkLsArgs,
+    NetworkRmArgs, NetworksArgs,
+};
+use super::named;
 use super::output::{self, Table};
 
 pub(super) fn main(command: NetworkCommand) -> anyhow::Result<()> {
@@ -13,7 +19,51 @@ pub(super) fn main(command: NetworkCommand) -> anyhow::Result<()> {
         NetworkCommand::Inspect(args) => inspect(&home, &args),
         NetworkCommand::Rm(args) => remove(&home, &args),
         NetworkCommand::Prune => prune(&home),
+        NetworkCommand::Connect(args) => connect(&home, args),
+        NetworkCommand::Disconnect(args) => disconnect(&home, &args),
     }
+}
+
+fn connect(home: &Home, args: NetworkConnectArgs) -> anyhow::Result<()> {
+    let (project, group) = args.network;
+    let kept = at_rest(home, &args.sandbox)?;
+    let found = groups::find(home, project.as_deref(), &group)?;
+    let spec = &kept.record().spec;
+    ensure!(spec.network.mode.is_ours(), "groups need the network nat or tsi");
+    let is_member = |membership: &GroupMembership| membership.group == group && membership.project == project;
+    if spec.network.groups.iter().any(is_member) {
+        bail!("sandbox {} is a member of {} already", kept.record().name, found.full_name());
+    }
+    let membership = GroupMembership {
+        project: project.clone(),
+        aliases: args.alias,
+        address: args.ip,
+        ..GroupMembership::new(group.clone())
+    };
+    Ok(registry::update(home, &kept, |spec| spec.network.groups.push(membership))?)
+}
+
+fn disconnect(home: &Home, args: &NetworkDisconnectArgs) -> anyhow::Result<()> {
+    let (project, group) = &args.network;
+    let kept = at_rest(home, &args.sandbox)?;
+    let found = groups::find(home, project.as_deref(), group)?;
+    let is_member =
+        |membership: &GroupMembership| membership.group == *group && membership.project == *project;
+    if !kept.record().spec.network.groups.iter().any(is_member) {
+        bail!("sandbox {} is not a member of {}", kept.record().name, found.full_name());
+    }
+    Ok(registry::leave_group(home, &kept, project.as_deref(), group)?)
+}
+
+/// The kept sandbox that `wanted` means. It must not run: card and groups of a machine are made with it.
+fn at_rest(home: &Home, wanted: &str) -> anyhow::Result<KeptSandbox> {
+    let entry = named::find(home, wanted)?;
+    let name = &entry.name;
+    ensure!(
+        entry.running.is_none(),
+        "sandbox {name} is running, and a machine's groups are made with it: stop {name} first"
+    );
+    entry.kept.clone().with_context(|| format!("sandbox {name} is not kept"))
 }
 
 fn create(home: &Home, args: NetworkCreateArgs) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! `self`: monocore on this machine.
 
+mod signature;
 mod update;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ const WANTS: &str = "default.target.wants";
 pub(super) enum SelfCommand {
     /// Start sandboxes with this machine whose restart policy is `always` or `unless-stopped`
     StartOnBoot(StartOnBootArgs),
-    /// Replace this program by the one that is published, after its SHA-256 was verified
+    /// Replace this program by the one that is published, after its signature was verified
     Update(update::UpdateArgs),
     /// Remove this program and its systemd units; with --data everything else, too
     Uninstall(update::UninstallArgs),

@@ -1,7 +1,7 @@
 //! `update`: memory, processors and restart policy of sandboxes that exist.
 
 use anyhow::{Context, bail};
-use monocore_orchestrator::{Home, registry};
+use monocore_orchestrator::{Applied, Home};
 
 use super::args::UpdateArgs;
 use super::{end, named, output};
@@ -19,16 +19,16 @@ pub(super) fn main(args: &UpdateArgs) -> anyhow::Result<()> {
         if kept.record().auto_remove && args.restart.is_some_and(|policy| policy.name() != "no") {
             bail!("restart policy cannot be updated because AutoRemove is enabled for the sandbox");
         }
-        registry::update(&home, kept, |spec| {
+        let applied = monocore_orchestrator::update(&home, &entry, kept, |spec| {
             spec.machine.ram_mib = args.memory.unwrap_or(spec.machine.ram_mib);
             if let Some(cpus) = args.cpus {
                 (spec.machine.vcpus, spec.machine.cpu_millis) = (cpus.vcpus, cpus.limit_millis);
             }
             spec.restart = args.restart.unwrap_or(spec.restart);
         })?;
-        if entry.running.is_some() && (args.memory.is_some() || args.cpus.is_some()) {
+        if applied == Applied::AtNextStart {
             output::warning(&format!(
-                "sandbox {} is running: its memory and processors change at its next start",
+                "sandbox {} runs in a smaller machine: its memory and processors change at its next start",
                 entry.name
             ));
         }

@@ -3,6 +3,7 @@
 //! Mounts are shared with the agent, so that a file has one path for both. The agent's own procfs lies below its
 //! working directory; `/proc` is the namespace's.
 
+use monocore_protocol::GuestLimits;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -59,6 +60,16 @@ impl Container {
     /// The file that tells of memory used up by commands; once.
     pub(crate) fn take_memory_events(&mut self) -> Option<OwnedFd> {
         self.groups.memory_events.take()
+    }
+
+    /// The group that has the commands' limits.
+    pub(crate) fn groups(&self) -> BorrowedFd<'_> {
+        self.groups.sandbox.as_fd()
+    }
+
+    /// Gives the commands other limits.
+    pub(crate) fn limit(&self, limits: &GuestLimits) -> Result<(), Error> {
+        self.groups.limit(limits)
     }
 
     /// Where a command starts: the first one as process 1 if it is an init. Else a reaper is process 1, and started here.

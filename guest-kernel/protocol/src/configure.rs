@@ -91,6 +91,17 @@ impl Configure {
     }
 }
 
+/// Limits of all commands together, which can be changed while they run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestLimits {
+    /// CPU time; without it, as much as the machine has.
+    pub cpu_max: Option<CpuMax>,
+    /// Memory, bytes; without it, as much as the machine has.
+    pub memory_max_bytes: Option<u64>,
+    /// Most processes and threads.
+    pub pids_max: Option<u64>,
+}
+
 /// A file that only its owner reads.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {

@@ -21,8 +21,8 @@ mod tool;
 
 pub use bytes::ByteString;
 pub use configure::{
-    Configure, CpuMax, HostEntry, Interface, MAX_SECRETS_BYTES, Mount, MountSource, ROOT_SERIAL, Resolver,
-    Root, SCRATCH_SERIAL, SECRETS_DIR, SHARE_TAG, SHARED_FILE, ScratchDisk, Secret, Tmpfs, Upper,
+    Configure, CpuMax, GuestLimits, HostEntry, Interface, MAX_SECRETS_BYTES, Mount, MountSource, ROOT_SERIAL,
+    Resolver, Root, SCRATCH_SERIAL, SECRETS_DIR, SHARE_TAG, SHARED_FILE, ScratchDisk, Secret, Tmpfs, Upper,
 };
 pub use exec::{Exec, ExecId, ExitStatus, Purpose, Resource, Rlimit, Stdin, Stdio, TermSize};
 pub use frame::{DecodeError, Decoder, EncodeError, decode, encode, encode_into};
@@ -33,7 +33,7 @@ pub use message::{
 pub use tool::{LIST_FIELDS, PROCESS_FIELDS, Tool, ToolPlacement};
 
 /// The version both sides must agree on; raised by every change of a type in this crate.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The host's vsock port the agent dials.
 pub const AGENT_PORT: u32 = 1024;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteString, Configure, Exec, ExecId, ExitStatus, Mount, TermSize};
+use crate::{ByteString, Configure, Exec, ExecId, ExitStatus, GuestLimits, Mount, TermSize};
 
 /// The guest's first frame on every connection, at most [`crate::MAX_OPENING_BYTES`]. Its first variant keeps its
 /// layout in every version, so that a host can always tell which version it talks to.
@@ -173,6 +173,13 @@ pub enum Request {
         connection: ConnectionId,
         /// The port.
         port: u16,
+    },
+    /// Gives the commands other limits. The answer is an error, and nothing is changed, if they use more memory.
+    SetLimits {
+        /// Its answer's name.
+        id: RequestId,
+        /// All of the limits.
+        limits: GuestLimits,
     },
 }
 

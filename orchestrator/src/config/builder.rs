@@ -214,6 +214,10 @@ impl ServiceBuilder {
     values! {
         /// Sets the vCPUs, 1 to 64.
         cpus: u8;
+        /// Sets the CPU time that the commands may use together, thousandths of one CPU.
+        cpu_millis: Option<u32>;
+        /// Sets the most processes and threads of the commands.
+        pids_limit: Option<u64>;
         /// Sets the guest RAM, MiB.
         ram: u32;
         /// Makes the root file system read-only.

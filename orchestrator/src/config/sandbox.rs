@@ -52,6 +52,8 @@ impl Service {
             process: self.process(&parsed, env),
             machine: MachineSpec {
                 vcpus: self.cpus,
+                cpu_millis: self.cpu_millis,
+                pids_limit: self.pids_limit.filter(|most| *most > 0),
                 ram_mib: self.ram.next_multiple_of(2),
                 shm_bytes: parsed.shm_bytes.unwrap_or(DEFAULT_SHM_BYTES),
                 ..MachineSpec::default()

@@ -35,8 +35,14 @@ pub struct Service {
     pub entrypoint: Option<Vec<String>>,
     /// vCPUs, 1 to 64.
     pub cpus: u8,
+    /// CPU time that the commands may use together, thousandths of one CPU; `cpus = 1.5` means 2 vCPUs and 1500.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u32>,
     /// Guest RAM, MiB.
     pub ram: u32,
+    /// Most processes and threads of the commands; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids_limit: Option<u64>,
     /// Directory the command starts in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
@@ -262,6 +268,8 @@ impl Default for Service {
             args: Vec::new(),
             entrypoint: None,
             cpus: 1,
+            cpu_millis: None,
+            pids_limit: None,
             ram: DEFAULT_RAM_MIB,
             workdir: None,
             user: None,

@@ -130,6 +130,12 @@ impl Reader<'_> {
         if !(1..=MAX_VCPUS).contains(&service.cpus) {
             self.fail("cpus", &service.cpus.to_string(), format!("a service has 1 to {MAX_VCPUS} CPUs"));
         }
+        if let Some(millis) = service.cpu_millis
+            && !(10..=u32::from(MAX_VCPUS) * 1000).contains(&millis)
+        {
+            let most = u32::from(MAX_VCPUS) * 1000;
+            self.fail("cpu_millis", &millis.to_string(), format!("give 10 to {most} thousandths of a CPU"));
+        }
         let ram = format!("{}m", service.ram);
         if let Err(error) = parse_ram_mib(&ram) {
             self.fail("ram", &service.ram.to_string(), error.problem());

@@ -18,6 +18,7 @@ use super::message::{
 };
 use super::socket;
 use super::wire::{self, Received};
+use crate::live::{LifeSettings, MachineLimits};
 use crate::session::{
     Endpoint, Input, LeaveEvent, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal,
     spawn_pump,
@@ -221,6 +222,32 @@ impl ControlClient {
     pub fn remove_port(&self, port: PublishedPort) -> Result<(), Error> {
         self.send(&ControlRequest::RemovePort(port))?;
         self.port_done(port)
+    }
+
+    /// Gives the guest's commands other limits, within what the machine has.
+    ///
+    /// # Errors
+    /// The sandbox is paused, its processes use more memory, or the connection's.
+    pub(crate) fn set_limits(&self, limits: MachineLimits) -> Result<(), Error> {
+        self.send(&ControlRequest::SetLimits(limits))?;
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
+                Some((ControlReply::Conflict(Conflict::Paused), _)) => {
+                    return Err(Error::Paused { name: self.name.clone(), before: "update" });
+                }
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
+    }
+
+    /// Has the supervisor follow other settings.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(crate) fn set_life(&self, settings: LifeSettings) -> Result<(), Error> {
+        self.send(&ControlRequest::SetLife(Box::new(settings)))?;
+        self.done()
     }
 
     fn port_done(&self, port: PublishedPort) -> Result<(), Error> {

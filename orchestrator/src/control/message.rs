@@ -7,6 +7,8 @@ use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, 
 use monocore_spec::PublishedPort;
 use serde::{Deserialize, Serialize};
 
+use crate::live::{LifeSettings, MachineLimits};
+
 /// What a client asks of a sandbox's supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ControlRequest {
@@ -53,6 +55,10 @@ pub(crate) enum ControlRequest {
     AddPort(PublishedPort),
     /// Close a published port. The reply is [`ControlReply::Done`].
     RemovePort(PublishedPort),
+    /// Give the guest's commands other limits. The reply is [`ControlReply::Done`].
+    SetLimits(MachineLimits),
+    /// Follow other settings from here on. The reply is [`ControlReply::Done`].
+    SetLife(Box<LifeSettings>),
 }
 
 /// A link between the machines of two members of a group.

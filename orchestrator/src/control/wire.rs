@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The version of the messages; raised by every change of a type that travels.
-pub(crate) const CONTROL_VERSION: u16 = 2;
+pub(crate) const CONTROL_VERSION: u16 = 3;
 /// The longest frame, bytes. A socket's send buffer holds one (`net.core.wmem_default` is 212,992).
 pub(crate) const MAX_FRAME_BYTES: usize = 192 << 10;
 

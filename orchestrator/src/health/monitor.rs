@@ -43,6 +43,23 @@ impl HealthMonitor {
         monitor
     }
 
+    /// Checks by `check` from here on a command that runs since `started`. What is known counts on if the test is the same.
+    pub(crate) fn with(self, check: HealthCheck, started: Instant) -> Self {
+        let report =
+            if check.test == self.check.test { self.report.clone() } else { HealthReport::default() };
+        self.give_up();
+        let mut monitor = Self { report, ..Self::new(check, started) };
+        monitor.next = after(started, monitor.pause(started));
+        monitor
+    }
+
+    /// Gives up the check that is under way.
+    pub(crate) fn give_up(self) {
+        if let Some(running) = self.running {
+            running.probe.abandon();
+        }
+    }
+
     pub(crate) fn report(&self) -> &HealthReport {
         &self.report
     }

@@ -94,6 +94,16 @@ impl HealthReport {
         }
     }
 
+    /// Removes the report from a run directory: nothing is checked there any more.
+    pub(crate) fn remove(run_dir: &Path) {
+        match std::fs::remove_file(run_dir.join(FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "the sandbox's health is still written down");
+            }
+            _ => {}
+        }
+    }
+
     /// The report in a run directory, if there is one.
     pub(crate) fn read(run_dir: &Path) -> Option<Self> {
         serde_json::from_slice(&state::read_bounded(&run_dir.join(FILE), MAX_BYTES).ok()?).ok()

@@ -181,6 +181,18 @@ impl ProjectRunner {
                 }
                 Ok(kept)
             }
+            (Change::Restart(_), Some(kept), Some(instance)) => {
+                if let Some(member) = &step.member {
+                    stop::stop(self, std::slice::from_ref(member))?;
+                }
+                update::in_place(&self.launcher.home, None, &kept, &instance.spec)?;
+                self.tell(&step.service, &step.name, ServiceStep::Updated);
+                if !options.only_create {
+                    self.wait_for_needs(step, board)?;
+                    self.start(step, &kept)?;
+                }
+                Ok(kept)
+            }
             (Change::Start, Some(kept), _) if options.only_create => Ok(kept),
             (Change::Start, Some(kept), _) => {
                 self.wait_for_needs(step, board)?;
@@ -304,7 +316,9 @@ impl ProjectRunner {
             step.is_some_and(|step| match step.change {
                 Change::Keep => false,
                 // One that ran before runs on.
-                Change::Update(_) => !step.member.as_ref().is_some_and(Member::is_running),
+                Change::Update(_) | Change::Restart(_) => {
+                    !step.member.as_ref().is_some_and(Member::is_running)
+                }
                 _ => true,
             })
         };

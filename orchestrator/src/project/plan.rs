@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Instance, Member, Need};
-use crate::spec::{NetworkSpec, SandboxSpec};
+use crate::live::{MachineLimits, MachineSize};
+use crate::spec::{MachineSpec, NetworkSpec, SandboxSpec};
 
 /// What happens to one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,9 @@ pub enum Change {
     Recreate(Vec<String>),
     /// The sandbox there is differs in these parts only, which are changed without a restart.
     Update(Vec<String>),
+    /// The sandbox there is differs in parts that are changed without a restart and in these, for which its machine is
+    /// too small: it is stopped and started again with its disk.
+    Restart(Vec<String>),
     /// The sandbox is as described and does not run.
     Start,
     /// The sandbox is as described and runs.
@@ -79,11 +83,14 @@ impl ProjectPlan {
                 None => Change::Create,
                 Some(member) => {
                     let different = differences(instance, member, &image_of);
+                    let is_live = different.iter().all(|part| LIVE.contains(&part.as_str()));
+                    let too_large = too_large(instance, member);
                     match (different.is_empty(), rules.recreate, member.is_running()) {
                         (true, true, _) => Change::Recreate(Vec::new()),
-                        (false, false, _) if different.iter().all(|part| is_live(part)) => {
-                            Change::Update(different)
+                        (false, false, true) if is_live && !too_large.is_empty() => {
+                            Change::Restart(too_large)
                         }
+                        (false, false, _) if is_live => Change::Update(different),
                         (false, ..) => Change::Recreate(different),
                         (true, false, false) => Change::Start,
                         (true, false, true) => Change::Keep,
@@ -156,6 +163,11 @@ fn differences(
     {
         PORTS.clone_into(part);
     }
+    if let Some(limits) = differing_limits(&record.spec.machine, &instance.spec.machine)
+        && let Some(place) = parts.iter().position(|part| part == "machine")
+    {
+        parts.splice(place..=place, limits);
+    }
     let image = image_of(&instance.spec);
     if image.is_some() && record.image.is_some() && image != record.image {
         parts.push("image".to_owned());
@@ -166,9 +178,35 @@ fn differences(
 /// The part of a description that is the published ports alone.
 pub(super) const PORTS: &str = "ports";
 
-/// Whether a part can be changed while the sandbox runs. Its supervisor reads the restart policy when it needs it.
-fn is_live(part: &str) -> bool {
-    [PORTS, "restart", "labels"].contains(&part)
+/// The parts of a machine that its guest can give its commands less of.
+const CPUS: &str = "cpus";
+const MEMORY: &str = "memory";
+const PIDS: &str = "pids_limit";
+
+/// The parts that can be changed while the sandbox runs.
+const LIVE: [&str; 9] = [PORTS, CPUS, MEMORY, PIDS, "restart", "labels", "health", "limits", "stop"];
+
+/// The limits in which two machines differ, if they differ in nothing else.
+fn differing_limits(old: &MachineSpec, new: &MachineSpec) -> Option<Vec<String>> {
+    let (ours, theirs) = (MachineLimits::of(old), MachineLimits::of(new));
+    let mut changed = old.clone();
+    theirs.put(&mut changed);
+    let differing = [
+        (CPUS, (ours.vcpus, ours.cpu_millis) != (theirs.vcpus, theirs.cpu_millis)),
+        (MEMORY, ours.ram_mib != theirs.ram_mib),
+        (PIDS, ours.pids_limit != theirs.pids_limit),
+    ];
+    let names = differing.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
+    (changed == *new).then(|| names.collect())
+}
+
+/// What of the description the machine that runs has too little of.
+fn too_large(instance: &Instance, member: &Member) -> Vec<String> {
+    let Some(running) = &member.entry.running else { return Vec::new() };
+    let wanted = MachineSize::of(&instance.spec.machine);
+    let size = running.size.unwrap_or(MachineSize { vcpus: 0, ram_mib: 0 });
+    let too_large = [(CPUS, wanted.vcpus > size.vcpus), (MEMORY, wanted.ram_mib > size.ram_mib)];
+    too_large.into_iter().filter(|(_, too_large)| *too_large).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// Whether two networks differ in the ports that are published, each of which says where on this host.

@@ -99,7 +99,7 @@ fn a_change_of_the_description_or_the_image_replaces_the_sandbox() {
     let moved = |_: &crate::spec::SandboxSpec| Some("sha256:11".to_owned());
     let image = [named("shop-web-1", Change::Recreate(vec!["image".to_owned()]))];
     assert_eq!(world.changes_with(&[web.clone()], PlanRules::default(), moved), image);
-    web.spec.machine.ram_mib += 1;
+    web.spec.machine.shm_bytes += 1;
     web.spec.labels.insert("a".to_owned(), "b".to_owned());
     let parts = vec!["labels".to_owned(), "machine".to_owned()];
     let changes = world.changes(&[web], PlanRules::default());
@@ -214,4 +214,56 @@ fn ports_labels_and_restart_policy_change_without_a_restart() {
         let recreate = Change::Recreate(vec!["network".to_owned()]);
         assert_eq!(changes(&other), [named("shop-web-1", recreate)]);
     }
+}
+
+/// The sandbox as a supervisor with a machine of this size would have it.
+fn running(member: &mut Member, size: crate::MachineSize) {
+    let run = crate::RunRecord { size: Some(size), ..crate::RunRecord::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let claimed = crate::RunDir::claim(&Home::at(dir.path()), None, run).unwrap();
+    member.entry.running = Some(claimed.record().clone());
+}
+
+#[test]
+fn limits_change_without_a_restart_where_the_machine_has_room() {
+    let world = World::new();
+    let mut web = instance("web", 1, &[]);
+    web.spec.machine.vcpus = 2;
+    web.spec.machine.ram_mib = 256;
+    world.make(&web);
+    let mut members = world.runner.members().unwrap();
+    let change = |members: &[Member], web: &Instance| {
+        let plan = ProjectPlan::make(std::slice::from_ref(web), members, PlanRules::default(), |_| None);
+        plan.steps[0].change.clone()
+    };
+    let parts = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+    let mut larger = web.clone();
+    (larger.spec.machine.vcpus, larger.spec.machine.ram_mib) = (4, 512);
+    // One that does not run has another machine at its next start.
+    assert_eq!(change(&members, &larger), Change::Update(parts(&["cpus", "memory"])));
+    running(&mut members[0], crate::MachineSize { vcpus: 2, ram_mib: 400 });
+    assert_eq!(change(&members, &larger), Change::Restart(parts(&["cpus", "memory"])));
+    larger.spec.machine.vcpus = 1;
+    assert_eq!(change(&members, &larger), Change::Restart(parts(&["memory"])));
+    let mut smaller = web.clone();
+    smaller.spec.machine = crate::spec::MachineSpec {
+        cpu_millis: Some(500),
+        ram_mib: 400,
+        pids_limit: Some(9),
+        ..smaller.spec.machine
+    };
+    smaller.spec.health = Some(crate::spec::HealthSpec { retries: Some(1), ..Default::default() });
+    smaller.spec.limits.idle_timeout = Some(std::time::Duration::from_secs(9));
+    smaller.spec.stop.grace = std::time::Duration::from_secs(1);
+    let all = parts(&["health", "limits", "cpus", "memory", "pids_limit", "stop"]);
+    let Change::Update(mut found) = change(&members, &smaller) else { panic!("it is not changed in place") };
+    found.sort();
+    assert_eq!(found, {
+        let mut all = all;
+        all.sort();
+        all
+    });
+    // With anything else it is another sandbox.
+    smaller.spec.machine.shm_bytes += 1;
+    assert!(matches!(change(&members, &smaller), Change::Recreate(_)));
 }

@@ -1,8 +1,9 @@
-//! Changes of a sandbox without a restart: published ports, restart policy, labels.
+//! Changes of a sandbox without a restart: published ports, limits, health checks, labels and the like.
 
 use monocore_spec::PublishedPort;
 
 use super::Member;
+use crate::live::{self, LifeSettings, MachineLimits};
 use crate::spec::SandboxSpec;
 use crate::{ControlClient, Error, Home, KeptSandbox, NetworkRecord, Record, registry};
 
@@ -17,8 +18,11 @@ pub(super) fn in_place(
     kept: &KeptSandbox,
     spec: &SandboxSpec,
 ) -> Result<(), Error> {
+    let old = &kept.record().spec;
     if let Some(running) = member.and_then(|member| member.entry.running.as_ref()) {
-        let (old, new) = (&kept.record().spec.network.publish, &spec.network.publish);
+        // The guest may refuse, so this comes first.
+        live::apply(home, running, old, spec)?;
+        let (old, new) = (&old.network.publish, &spec.network.publish);
         let PortChanges { closed, opened } = PortChanges::find(&bound(running), old, new);
         let mut undo = Undo { home, running, closed: Vec::new(), opened: Vec::new() };
         for port in closed {
@@ -38,7 +42,8 @@ pub(super) fn in_place(
     }
     registry::update(home, kept, |record| {
         record.network.publish.clone_from(&spec.network.publish);
-        record.restart = spec.restart;
+        LifeSettings::of(spec).put(record);
+        MachineLimits::of(&spec.machine).put(&mut record.machine);
         record.labels.clone_from(&spec.labels);
     })
 }

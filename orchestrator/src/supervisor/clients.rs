@@ -13,6 +13,7 @@ use crate::control::{
 };
 use crate::events::Journal;
 use crate::health::HealthStatus;
+use crate::live::LifeSettings;
 use crate::sandbox::{Attached, Sandbox};
 use crate::session::{Process, SessionError, Streams};
 
@@ -106,6 +107,17 @@ pub(super) struct Served {
     pub(super) is_ended: bool,
     /// One of them used the sandbox, or ceased to.
     pub(super) was_used: bool,
+    /// Settings that hold from here on; each peer is to be told.
+    pub(super) settings: Vec<(Arc<ControlPeer>, LifeSettings)>,
+}
+
+/// What came of a look at the clients while there is no machine.
+#[derive(Debug, Default)]
+pub(crate) struct ServedIdle {
+    /// One of them asks for the end.
+    pub(crate) is_ended: bool,
+    /// Settings that hold from here on; each peer is to be told.
+    pub(crate) settings: Vec<(Arc<ControlPeer>, LifeSettings)>,
 }
 
 /// Clients that wait for the sandbox's end.
@@ -174,9 +186,15 @@ impl Clients {
     }
 
     /// Does what clients ask; gives back what is the supervisor's to do.
-    pub(super) fn serve(&mut self, sandbox: &Sandbox, jobs: &mut Jobs, journal: &Journal) -> Served {
+    pub(super) fn serve(
+        &mut self,
+        (sandbox, stop_signal): (&Sandbox, u8),
+        jobs: &mut Jobs,
+        journal: &Journal,
+    ) -> Served {
         let mut served = Served::default();
-        let mut desk = Desk { sandbox, jobs, journal, started: &mut self.started, served: &mut served };
+        let mut desk =
+            Desk { sandbox, stop_signal, jobs, journal, started: &mut self.started, served: &mut served };
         for client in &mut self.all {
             client.serve(&mut desk);
         }
@@ -190,15 +208,16 @@ impl Clients {
         served
     }
 
-    /// Answers what clients ask while there is no machine; gives back requests to stop.
-    pub(crate) fn serve_without_machine(&mut self) -> Vec<StopRequest> {
+    /// Answers what clients ask while there is no machine.
+    pub(crate) fn serve_without_machine(&mut self) -> ServedIdle {
         let mut stops = Vec::new();
+        let mut settings = Vec::new();
         for client in &mut self.all {
-            client.serve_without_machine(&mut stops);
+            client.serve_without_machine(&mut stops, &mut settings);
         }
         self.all.retain(|client| !client.gone);
         self.was_stopped |= stops.iter().any(|stop| stop.signal != Some(SIGKILL));
-        stops
+        ServedIdle { is_ended: !stops.is_empty(), settings }
     }
 
     /// Whether one of them has asked for the end by another signal than SIGKILL.
@@ -259,6 +278,8 @@ impl Clients {
 /// What requests are served with.
 struct Desk<'a> {
     sandbox: &'a Sandbox,
+    /// What asks the command to end.
+    stop_signal: u8,
     jobs: &'a mut Jobs,
     journal: &'a Journal,
     started: &'a mut u64,
@@ -315,7 +336,7 @@ impl Client {
             ControlRequest::Signal(signal) => {
                 if self.command.is_none() {
                     desk.journal.note("kill", &[("signal", &signal.to_string())]);
-                    desk.served.is_ended |= signal == sandbox.stop_signal || signal == SIGKILL;
+                    desk.served.is_ended |= signal == desk.stop_signal || signal == SIGKILL;
                 }
                 self.answer(process.signal(signal));
             }
@@ -351,13 +372,27 @@ impl Client {
                 None => self.peer.reply(&ControlReply::Refused("no socket came along".to_owned())),
             },
             ControlRequest::RemovePort(port) => desk.jobs.remove_port(Arc::clone(&self.peer), port),
+            ControlRequest::SetLimits(_) if desk.jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
+            ControlRequest::SetLimits(limits) => {
+                let limits = sandbox.size.guest_limits(&limits);
+                desk.jobs.limit(Arc::clone(&self.peer), &sandbox.session, limits);
+            }
+            ControlRequest::SetLife(settings) => {
+                desk.served.settings.push((Arc::clone(&self.peer), *settings));
+            }
             ControlRequest::RemoveMount(target) => {
                 desk.jobs.remove_mount(Arc::clone(&self.peer), &target, &sandbox.session);
             }
         }
     }
 
-    fn serve_without_machine(&mut self, stops: &mut Vec<StopRequest>) {
+    fn serve_without_machine(
+        &mut self,
+        stops: &mut Vec<StopRequest>,
+        settings: &mut Vec<(Arc<ControlPeer>, LifeSettings)>,
+    ) {
         loop {
             match self.peer.receive() {
                 Received::Nothing => return,
@@ -372,6 +407,9 @@ impl Client {
                 Received::Message(ControlRequest::Wait, _) => self.awaits = Awaits::Exit,
                 Received::Message(ControlRequest::WaitFor(condition), _) => {
                     self.awaits = Awaits::Condition(condition);
+                }
+                Received::Message(ControlRequest::SetLife(new), _) => {
+                    settings.push((Arc::clone(&self.peer), *new));
                 }
                 Received::Message(..) => {
                     let problem = "it is restarting: wait until it runs".to_owned();

@@ -1,6 +1,7 @@
 //! Clients' requests that wait for the guest's agent or for the machine's process. Nothing here blocks: each job is
 //! advanced by what arrives, and given up at its deadline.
 
+mod limits;
 mod mounts;
 mod ports;
 mod power;
@@ -63,6 +64,7 @@ enum Work {
     Power(PowerWork),
     Mount(MountWork),
     Port(PortWork),
+    Limits,
     Traffic,
 }
 
@@ -220,6 +222,7 @@ impl Jobs {
             Work::Power(work) => self.power_next(work, news),
             Work::Mount(work) => self.mount_next(work, news),
             Work::Port(work) => work.next(news, &self.run_dir),
+            Work::Limits => limits::next(news),
             Work::Traffic => return self.traffic_came(news),
         };
         match next {

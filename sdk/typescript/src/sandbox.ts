@@ -245,7 +245,7 @@ export class Sandbox implements AsyncDisposable {
     return (await this.ask<ChangeList>("GET", ["changes"])).changes;
   }
 
-  /** Changes name, memory, cpus or restart policy; memory and cpus at the next start. */
+  /** Changes name, memory, cpus or restart policy; more than its machine has at the next start. */
   async update(changes: UpdateSandbox): Promise<SandboxDetails> {
     return this.ask("PATCH", [], changes);
   }

@@ -23,8 +23,8 @@ use crate::work;
 /// Milliseconds of a clock tick.
 const TICK_MS: u64 = 10;
 
-/// Changes a sandbox's name, memory, processors or restart policy. Memory and processors change at
-/// the next start.
+/// Changes a sandbox's name, memory, processors or restart policy. Memory and processors of a
+/// sandbox that runs change at once if its machine has as much, else at the next start.
 #[utoipa::path(
     patch, path = "/v1/sandboxes/{name}", tag = "sandboxes", params(("name" = String, Path)),
     request_body = UpdateSandbox,
@@ -46,7 +46,7 @@ pub(super) async fn update(
             return Err(ApiError::value("restart", "the sandbox is removed when its command ends"));
         }
         if memory.is_some() || cpus.is_some() || restart.is_some() {
-            registry::update(&context.home, kept, |spec| {
+            monocore_orchestrator::update(&context.home, &entry, kept, |spec| {
                 spec.machine.ram_mib = memory.unwrap_or(spec.machine.ram_mib);
                 spec.machine.vcpus = cpus.unwrap_or(spec.machine.vcpus);
                 spec.restart = restart.unwrap_or(spec.restart);
@@ -89,7 +89,13 @@ pub(super) async fn changes(
     Ok(Json(ChangeList { changes: read_changes(&told) }))
 }
 
-async fn tool(context: &ApiServer, name: String, tool: Tool, must_run: bool) -> Result<Vec<u8>, ApiError> {
+/// What the agent's own tool writes in a sandbox.
+pub(super) async fn tool(
+    context: &ApiServer,
+    name: String,
+    tool: Tool,
+    must_run: bool,
+) -> Result<Vec<u8>, ApiError> {
     let told = work::long(context, move |context| {
         let entry = registry::find(&context.home, &name)?;
         if must_run && entry.running.is_none() {
@@ -103,7 +109,8 @@ async fn tool(context: &ApiServer, name: String, tool: Tool, must_run: bool) -> 
     })
 }
 
-fn text(bytes: &[u8]) -> String {
+/// What is not UTF-8 is replaced.
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -7,7 +7,11 @@ use monocore_tests::world::Ran;
 
 use crate::ground::{self, Mode};
 
-in_each_mode!(a_datagram_is_answered_from_where_it_was_sent_to, ordinary_users_have_low_ports_and_ping);
+in_each_mode!(
+    a_datagram_is_answered_from_where_it_was_sent_to,
+    a_udp_port_comes_and_goes_while_the_guest_runs,
+    ordinary_users_have_low_ports_and_ping
+);
 
 fn a_datagram_is_answered_from_where_it_was_sent_to(mode: Mode) {
     let port = 8160 + mode.number();
@@ -28,6 +32,31 @@ fn a_datagram_is_answered_from_where_it_was_sent_to(mode: Mode) {
             assert_eq!(std::str::from_utf8(&bytes[..count]).unwrap(), said);
         }
     }
+}
+
+fn a_udp_port_comes_and_goes_while_the_guest_runs(mode: Mode) {
+    let name = format!("live-udp-{}", mode.name());
+    let _server = ground::start(&mut ground::run(mode, &["--name", &name], &["net-load", "echo", "9000"]));
+    let port = |words: &[&str]| -> Ran { ground::world().monocore(words).output().unwrap().into() };
+    let added = port(&["port", "add", &name, "0.0.0.0::9000/udp"]);
+    let bound: u16 = added.out().trim().rsplit(':').next().unwrap().parse().unwrap();
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.connect((address, bound)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        for length in [1, 1000, 9000] {
+            let said = vec![b'x'; length];
+            client.send(&said).unwrap();
+            let mut bytes = [0; 10_000];
+            let count = client.recv(&mut bytes).unwrap();
+            assert_eq!(bytes[..count], said);
+        }
+    }
+    let listed = port(&["port", "ls", &name]);
+    assert!(listed.out().contains("9000/udp"), "{listed:?}");
+    assert_eq!(port(&["port", "rm", &name, &format!("0.0.0.0:{bound}/udp")]).code, 0);
+    // The socket of this host is free again.
+    UdpSocket::bind(("0.0.0.0", bound)).unwrap();
 }
 
 fn ordinary_users_have_low_ports_and_ping(mode: Mode) {

@@ -60,6 +60,19 @@ fn a_network_is_made_named_and_removed_as_with_docker() {
         let busy = monocore(&["network", "rm", "docker"]);
         assert!(busy.code == 1 && busy.stderr.contains("sandbox named is running"), "{busy:?}");
     }
+    monocore(&["create", "--name", "later", "-m", "128m", PLAIN, "sleep", "1000"]).out();
+    monocore(&["network", "connect", "--alias", "store", "docker", "later"]).out();
+    let twice = monocore(&["network", "connect", "docker", "later"]);
+    assert!(twice.code == 1 && twice.stderr.contains("a member of docker already"), "{twice:?}");
+    monocore(&["start", "later"]).out();
+    let shown = visit(Mode::Nat, &["--network", "docker"], &["sh", "-c", "busybox nslookup store"]);
+    assert!(shown.stdout.contains(&address("docker", "later")), "{shown:?}");
+    let running = monocore(&["network", "disconnect", "docker", "later"]);
+    assert!(running.code == 1 && running.stderr.contains("stop later first"), "{running:?}");
+    monocore(&["stop", "-t", "0", "later"]).out();
+    monocore(&["network", "disconnect", "docker", "later"]).out();
+    assert!(!monocore(&["network", "inspect", "docker"]).out().contains("later"));
+    monocore(&["rm", "later"]).out();
     assert_eq!(monocore(&["network", "rm", "docker"]).out(), "docker\n");
     let gone = monocore(&["network", "inspect", "docker"]);
     assert!(gone.code == 1 && gone.stderr.contains("no such group: docker"), "{gone:?}");

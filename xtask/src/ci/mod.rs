@@ -48,7 +48,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
                 "clippy::too_many_lines",
             ])
         });
-        report.part("types and packages of the SDKs", dist::run);
+        report.part("types and packages of the SDKs", || dist::run(&dist::DistArgs::default()));
         report.part("documentation", || {
             let mut doc = project::cargo();
             doc.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);

@@ -78,10 +78,10 @@ pub(in crate::command) struct TopArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct UpdateArgs {
-    /// Memory, at the next start of one that runs: 512m, 2g
+    /// Memory: 512m, 2g; more than the machine of one that runs has, at its next start
     #[arg(short, long, alias = "mem", value_name = "SIZE", value_parser = spec::parse_ram_mib)]
     pub(in crate::command) memory: Option<u32>,
-    /// How many virtual CPUs, at the next start of one that runs
+    /// How many CPUs, also parts: 2, 1.5; more than the machine of one that runs has, at its next start
     #[arg(long, value_name = "N", value_parser = spec::parse_cpu_limit)]
     pub(in crate::command) cpus: Option<spec::Cpus>,
     /// When to start the sandbox again after its command has ended: no, on-failure or on-failure:N, always, unless-stopped

@@ -12,6 +12,7 @@ use monocore_oci::{Digest, digest_of_reader, download};
 use monocore_orchestrator::{Home, registry};
 
 use super::Units;
+use super::signature::{self, PublicKey};
 use crate::command::output;
 
 /// The longest program that is taken, bytes.
@@ -21,9 +22,13 @@ const MAX_DIGEST_BYTES: u64 = 4 << 10;
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct UpdateArgs {
-    /// Address of the program; {os} and {arch} become this machine's. Its SHA-256 is at the same address with .sha256
+    /// Address of the program; {os} and {arch} become this machine's. Its SHA-256 is at the same address with .sha256,
+    /// the signature of that with .sig
     #[arg(long, value_name = "URL", env = "MONOCORE_UPDATE_URL")]
     url: String,
+    /// The publisher's public key (Ed25519, base64) instead of this program's
+    #[arg(long, value_name = "FILE", env = "MONOCORE_UPDATE_KEY")]
+    key: Option<PathBuf>,
     /// Only say whether there is another program
     #[arg(long)]
     check: bool,
@@ -52,6 +57,10 @@ pub(super) fn update(args: &UpdateArgs) -> anyhow::Result<()> {
     if args.check {
         return output::print(&format!("another program is at {url}\n"));
     }
+    let key = PublicKey::find(args.key.as_deref())?;
+    let mut signature = Vec::new();
+    runtime.block_on(download(&format!("{url}.sig"), signature::MAX_BYTES, &mut signature))?;
+    key.verify(&published, &signature).with_context(|| format!("{url}.sig; nothing was changed"))?;
     // In the program's directory, so that it can take the program's place in one step.
     let dir = program.parent().context("finding this program's directory")?;
     let file = tempfile::Builder::new().prefix(".monocore-update").tempfile_in(dir);

@@ -87,6 +87,7 @@ fn show(plan: &ProjectPlan, args: &UpFlags) -> anyhow::Result<()> {
             Change::Create => ("create", Vec::new()),
             Change::Recreate(parts) => ("recreate", parts.clone()),
             Change::Update(parts) => ("update", parts.clone()),
+            Change::Restart(parts) => ("restart", parts.clone()),
             Change::Start => ("start", Vec::new()),
             Change::Keep => ("keep", Vec::new()),
             Change::Remove => ("remove", Vec::new()),

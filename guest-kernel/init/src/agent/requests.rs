@@ -77,6 +77,7 @@ impl Agent {
                 self.connect(connection, near);
             }
             Request::Sync(id) => self.work(id, &Job::Sync),
+            Request::SetLimits { id, limits } => self.work(id, &Job::Limit(limits)),
             Request::Shutdown(id) => {
                 sys::kill_everything();
                 self.work(id, &Job::Sync);
@@ -216,7 +217,7 @@ impl Job {
     pub(super) fn opening(&self) -> Option<Opening> {
         match self {
             Self::Read { id, .. } | Self::Write { id, .. } => Some(Opening::Stream(StreamId::File(*id))),
-            Self::Mount(_) | Self::Unmount(_) | Self::Sync => None,
+            Self::Mount(_) | Self::Unmount(_) | Self::Sync | Self::Limit(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Jobs that may take long, each done by a forked child so that the agent never waits.
 
-use monocore_protocol::{Answer, ByteString, Mount, RequestId};
+use monocore_protocol::{Answer, ByteString, GuestLimits, Mount, RequestId};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, sendfile};
 use rustix::io::Errno;
@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitStatus};
 
 use super::dial::{self, Dialer};
+use crate::container::Container;
 use crate::error::{Doing, Error};
 use crate::setup::{self, System};
 use crate::sys::{self, Forked};
@@ -32,6 +33,8 @@ pub(crate) enum Job {
     Unmount(ByteString),
     /// Everything to the disks.
     Sync,
+    /// Other limits of the commands. Memory may have to be written to disks for that.
+    Limit(GuestLimits),
 }
 
 /// A process that does a job.
@@ -57,7 +60,10 @@ pub(crate) fn spawn(
         Forked::Child => {
             // What the agent holds open for others must not outlive it here.
             let shares = system.as_ref().and_then(|system| system.shares.device());
-            sys::close_all_but(&[Some(complain.as_fd()), shares].into_iter().flatten().collect::<Vec<_>>());
+            let container = system.as_ref().and_then(|system| system.container.as_ref());
+            let groups = container.map(Container::groups);
+            let kept = [Some(complain.as_fd()), shares, groups];
+            sys::close_all_but(&kept.into_iter().flatten().collect::<Vec<_>>());
             sys::restore_signals();
             sys::ignore_broken_pipes();
             sys::exit(match work(job, dialer, system) {
@@ -103,6 +109,10 @@ fn work(job: &Job, dialer: &Dialer, system: Option<&mut System>) -> Result<(), E
             rustix::fs::sync();
             Ok(())
         }
+        Job::Limit(limits) => match system.and_then(|system| system.container.as_ref()) {
+            Some(container) => container.limit(limits),
+            None => Err(Error::Refused("commands have no control groups here".to_owned())),
+        },
     }
 }
 

@@ -6,10 +6,11 @@ use crate::config::canonical;
 use crate::config::tree::{Entry, Node, Place, Scalar, Table, Value};
 
 /// Keys that mean the same under another name.
-const RENAMED: [(&str, &str); 23] = [
+const RENAMED: [(&str, &str); 24] = [
     ("image", "base"),
     ("cpus", "cpus"),
     ("mem_limit", "ram"),
+    ("pids_limit", "pids_limit"),
     ("working_dir", "workdir"),
     ("user", "user"),
     ("extends", "extends"),
@@ -102,7 +103,7 @@ impl Translation {
                     list.iter().find(|(other, _)| *other == key).map(|(_, word)| *word)
                 };
                 if let Some(name) = of(&RENAMED) {
-                    service.set(name, at, memory(key, node));
+                    service.set(name, at, quantity(key, node));
                 } else if let Some(why) = of(&IGNORED) {
                     self.ignore(&at, &path, &node, why);
                 } else if let Some(why) = of(&REFUSED) {
@@ -324,8 +325,8 @@ impl Translation {
                 let (at, value) = (limit.at.clone(), limit.node.clone());
                 match (section.key.as_str(), limit.key.as_str()) {
                     ("limits", "cpus") => service.set("cpus", at, value),
-                    ("limits", "memory") => service.set("ram", at, memory("mem_limit", value)),
-                    ("limits", "pids") => self.warn(&at, &path, "the guest has a kernel of its own"),
+                    ("limits", "memory") => service.set("ram", at, quantity("mem_limit", value)),
+                    ("limits", "pids") => service.set("pids_limit", at, quantity("pids_limit", value)),
                     ("reservations", "cpus" | "memory") => {}
                     ("reservations", "devices" | "generic_resources") => {
                         self.refuse(
@@ -382,13 +383,14 @@ fn target_key(key: &str) -> &str {
     }
 }
 
-/// Compose's memory without a unit is bytes, never MiB.
-fn memory(key: &str, node: Node) -> Node {
+/// Compose's memory without a unit is bytes, never MiB; -1 is no limit on processes.
+fn quantity(key: &str, node: Node) -> Node {
     match (key, node.as_text()) {
         ("mem_limit", Some(bytes)) if bytes.bytes().all(|b| b.is_ascii_digit()) && !bytes.is_empty() => {
             Node::text(&node.at, format!("{bytes}b"))
         }
         ("mem_limit", Some(text)) => Node::new(node.at.clone(), Value::Scalar(Scalar::Text, text.to_owned())),
+        ("pids_limit", Some("-1")) => Node::new(node.at.clone(), Value::Scalar(Scalar::Int, "0".to_owned())),
         _ => node,
     }
 }

@@ -13,7 +13,7 @@ pub(super) const HARMLESS: [&str; 8] = [
 ];
 
 /// Keys without effect, of which the user is told.
-pub(super) const IGNORED: [(&str, &str); 25] = [
+pub(super) const IGNORED: [(&str, &str); 24] = [
     ("blkio_config", "disk bandwidth is not limited"),
     ("cap_add", "the guest is a virtual machine, and its root has every capability in it"),
     ("cap_drop", "the guest is a virtual machine: capabilities do not reach the host"),
@@ -31,7 +31,6 @@ pub(super) const IGNORED: [(&str, &str); 25] = [
     ("isolation", "every service is a virtual machine"),
     ("oom_kill_disable", "the guest has memory of its own"),
     ("oom_score_adj", "the guest has memory of its own"),
-    ("pids_limit", "the guest has a kernel of its own"),
     ("privileged", "the guest is a virtual machine, and its root has every capability in it"),
     ("runtime", "every service is a virtual machine"),
     ("security_opt", "the guest is a virtual machine with a kernel of its own"),

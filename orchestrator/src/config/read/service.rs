@@ -9,7 +9,7 @@ use crate::config::{
     Condition, DependsOn, EnvFile, GroupVolumeMount, Healthcheck, NetworkConfig, SecretMount, Service,
     WatchAction, WatchRule,
 };
-use crate::spec::{HealthTest, parse_cpus, parse_health_http, parse_health_tcp, parse_ram_mib};
+use crate::spec::{HealthTest, parse_cpu_limit, parse_health_http, parse_health_tcp, parse_ram_mib};
 
 pub(super) fn read(reading: &mut Reading, entry: &Entry) -> Service {
     let key = format!("service.{}", entry.key);
@@ -51,9 +51,11 @@ fn command(fields: &mut Fields<'_>, service: &mut Service) {
 
 fn machine(fields: &mut Fields<'_>, service: &mut Service) {
     let problem = |error: crate::spec::ParseError| error.problem().to_owned();
-    if let Some(cpus) = fields.parsed("cpus", "a number", |_, text| parse_cpus(text).map_err(problem)) {
-        service.cpus = cpus;
+    if let Some(cpus) = fields.parsed("cpus", "a number", |_, text| parse_cpu_limit(text).map_err(problem)) {
+        (service.cpus, service.cpu_millis) = (cpus.vcpus, cpus.limit_millis);
     }
+    service.cpu_millis = fields.number("cpu_millis").or(service.cpu_millis);
+    service.pids_limit = fields.number("pids_limit");
     let ram = fields.parsed("ram", "a number of MiB", |node, text| match &node.value {
         Value::Scalar(Scalar::Int, _) => text.parse().map_err(|_| "the number is out of range".to_owned()),
         _ => parse_ram_mib(text).map_err(problem),

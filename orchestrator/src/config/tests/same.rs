@@ -21,7 +21,7 @@ base = "nginx:1"
 group = "front"
 args = ["nginx", "-g", "daemon off;"]
 ram = 512
-cpus = 2
+cpus = 1.5
 port = "8080:80"
 volumes = ["./html:/usr/share/nginx/html:ro", "cache:/var/cache"]
 mounts = ["type=volume,target=/anonymous"]
@@ -71,7 +71,7 @@ service:
     group: front
     args: [nginx, -g, daemon off;]
     ram: 512
-    cpus: 2
+    cpus: 1.5
     port: 8080:80
     volumes: ["./html:/usr/share/nginx/html:ro", "cache:/var/cache"]
     mounts: ["type=volume,target=/anonymous"]
@@ -206,6 +206,8 @@ prop_compose! {
     fn service(index: usize)(
         command in command(),
         cpus in 1u8..=64,
+        cpu_millis in of(10u32..64_000),
+        pids_limit in of(0u64..9000),
         ram in 64u32..100_000,
         ports in vec(1u16..=u16::MAX, 0..3),
         mount in of("/[a-z]{1,5}(:/[a-z]{1,5}){1,1}(:ro){0,1}|[a-z]{1,4}:/[a-z]{1,4}"),
@@ -220,11 +222,15 @@ prop_compose! {
         groups in vec(0usize..3, 0..3),
     ) -> Service {
         let groups: std::collections::BTreeSet<usize> = groups.into_iter().collect();
+        let cpu_millis = cpu_millis.filter(|millis| millis % 1000 != 0);
+        let cpus = cpu_millis.map_or(cpus, |millis| u8::try_from(millis.div_ceil(1000)).unwrap());
         Service {
             name: format!("s{index}"),
             base: format!("image:{index}"),
             groups: groups.into_iter().map(|group| format!("g{group}")).collect(),
             cpus,
+            cpu_millis,
+            pids_limit,
             ram,
             ports: ports.into_iter().map(|port| format!("0:{port}")).collect(),
             volumes: mount.into_iter().collect(),
@@ -286,7 +292,10 @@ fn compose(config: &Monocore) -> String {
         all.extend(entrypoint.map(|words| ("entrypoint".to_owned(), texts(&words))));
         all.insert("command".into(), texts(&service.args));
         all.insert("environment".into(), texts(&service.envs));
-        all.insert("cpus".into(), json!(service.cpus.to_string()));
+        let fraction = |millis: u32| format!("{}.{:03}", millis / 1000, millis % 1000);
+        let cpus = service.cpu_millis.map_or_else(|| service.cpus.to_string(), fraction);
+        all.insert("cpus".into(), json!(cpus));
+        all.extend(service.pids_limit.map(|most| ("pids_limit".to_owned(), json!(most))));
         all.insert("mem_limit".into(), json!(format!("{}m", service.ram)));
         all.insert("ports".into(), texts(&service.ports));
         all.insert("volumes".into(), texts(&service.volumes));

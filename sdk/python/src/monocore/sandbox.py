@@ -175,7 +175,7 @@ class Sandbox:
         await transport.ask("DELETE", path_of(self.id), query={"force": force})
 
     async def update(self, **changes: Unpack[UpdateSandbox]) -> SandboxDetails:
-        """Changes name, memory, cpus or restart policy; memory and cpus at the next start."""
+        """Changes name, memory, cpus or restart policy; more than its machine has at the next start."""
         transport = await self._client.transport()
         answer = await transport.ask("PATCH", path_of(self.id), body=dict(changes))
         self._name = answer["name"]

@@ -105,7 +105,7 @@ class SyncFiles:
         self._portal.call(self._files.write(path, data, mode=mode))
 
     def list(self, path: str) -> List[FileInfo]:
-        """The entries of a directory, by name. The image must have `sh` and `stat`."""
+        """The entries of a directory, by name; at most 10,000."""
         return self._portal.call(self._files.list(path))
 
     def upload(self, local: str | os.PathLike[str], path: str) -> None:
@@ -323,7 +323,7 @@ class SyncSandbox:
         return self._portal.call(self._sandbox.changes())
 
     def update(self, **changes: Unpack[models.UpdateSandbox]) -> models.SandboxDetails:
-        """Changes name, memory, cpus or restart policy; memory and cpus at the next start."""
+        """Changes name, memory, cpus or restart policy; more than its machine has at the next start."""
         return self._portal.call(self._sandbox.update(**changes))
 
     def logs(
