@@ -1,7 +1,7 @@
 //! Changes of sandboxes that exist, and what is inside of them.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::TextOrNumber;
 
@@ -82,6 +82,60 @@ pub enum ChangeKind {
     Changed,
     /// Only the image has it.
     Deleted,
+}
+
+/// Which directory of a sandbox is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListFilesQuery {
+    /// An absolute path in the sandbox.
+    pub path: String,
+    /// The most entries that are listed, by name; 10,000 by default and at most.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 10_000)]
+    pub most: Option<u32>,
+}
+
+/// A directory of a sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileList {
+    /// How many entries the directory has.
+    pub total: u64,
+    /// The first of them, by name.
+    pub entries: Vec<FileEntry>,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileEntry {
+    /// Its name.
+    pub name: String,
+    /// What it is. Symbolic links are not followed.
+    pub kind: FileKind,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+    /// Its permissions: the lowest 12 bits of its mode.
+    pub mode: u32,
+    /// When its content changed, seconds since 1970.
+    pub modified: u64,
+    /// Where a symbolic link leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// What an entry of a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// A file with content.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket or a named pipe.
+    Other,
 }
 
 /// A new volume.

@@ -53,6 +53,10 @@ pub enum ErrorCode {
     TooBusy,
     /// No sandbox has the name or ID.
     NoSuchSandbox,
+    /// No command is kept under this name, for this client and sandbox.
+    NoSuchSession,
+    /// Another connection goes on with the command.
+    SessionTaken,
     /// The ID prefix fits several sandboxes.
     Ambiguous,
     /// Another sandbox has the name.
@@ -109,6 +113,7 @@ impl ErrorCode {
             Self::Forbidden | Self::ForbiddenOrigin => 403,
             Self::NotFound
             | Self::NoSuchSandbox
+            | Self::NoSuchSession
             | Self::NoSuchImage
             | Self::NoSuchService
             | Self::NoSuchVolume => 404,
@@ -116,6 +121,7 @@ impl ErrorCode {
             Self::RequestTimeout => 408,
             Self::Ambiguous
             | Self::NameInUse
+            | Self::SessionTaken
             | Self::NotRunning
             | Self::AlreadyRunning
             | Self::StillRunning

@@ -2,7 +2,8 @@
 //!
 //! On the WebSocket a binary message is one byte that names a stream ([`Channel`]), then bytes of
 //! it. A text message is JSON: the client's first is an [`ExecStart`], later ones are
-//! [`ClientMessage`]; the server sends [`ServerMessage`].
+//! [`ClientMessage`]; the server sends [`ServerMessage`]. Where a command was kept, the first message
+//! may be an [`ExecResume`] instead.
 
 use std::collections::BTreeMap;
 
@@ -92,6 +93,22 @@ pub struct ExecStart {
     /// The command gets a terminal of this size; its output is on channel 1.
     #[serde(default)]
     pub terminal: Option<TerminalSize>,
+    /// The command goes on for this long after its connection is gone: `60s`, at most 10 minutes.
+    /// Needs a terminal. The server's first message then names the session.
+    #[serde(default)]
+    pub keep: Option<TextOrNumber>,
+}
+
+/// Goes on with a command that was kept: the first message of a WebSocket instead of an
+/// [`ExecStart`]. The server sends the end of the command's output, then the session's name, and
+/// then what is new. A connection that the command still has is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecResume {
+    /// The name that the server gave.
+    pub session: String,
+    /// The size of the terminal now.
+    pub terminal: TerminalSize,
 }
 
 /// The size of a terminal.
@@ -123,6 +140,12 @@ pub enum ClientMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum ServerMessage {
+    /// The command is kept for a while when the connection is gone. Output that came before this
+    /// message was sent to an earlier connection.
+    Session {
+        /// For an `ExecResume`. Whoever knows it may type to the command.
+        id: String,
+    },
     /// The command has ended, and all its output was sent.
     Exit {
         /// The exit code.

@@ -19,10 +19,14 @@ mod sandbox;
 mod text;
 
 pub use create::{CreateSandbox, CreatedSandbox, HealthCheck, Network, PullPolicy};
-pub use edits::{Change, ChangeKind, ChangeList, CreateVolume, ProcessInfo, ProcessList, UpdateSandbox};
+pub use edits::{
+    Change, ChangeKind, ChangeList, CreateVolume, FileEntry, FileKind, FileList, ListFilesQuery, ProcessInfo,
+    ProcessList, UpdateSandbox,
+};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
 pub use exec::{
-    Channel, ClientMessage, ExecRequest, ExecResult, ExecStart, ServerMessage, StreamFrame, TerminalSize,
+    Channel, ClientMessage, ExecRequest, ExecResult, ExecResume, ExecStart, ServerMessage, StreamFrame,
+    TerminalSize,
 };
 pub use host::{HostCheck, HostReport, Readiness, Verdict, VersionInfo};
 pub use image::{

@@ -58,7 +58,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Cli, Command, ImageCommand};
+use args::{Cli, Command, ImageCommand, Lazy};
 
 /// The status for failures that are monocore's own, not the command's, as Docker has it.
 const OUR_FAILURE: u8 = 125;
@@ -91,13 +91,13 @@ pub fn main() -> ExitCode {
 #[allow(clippy::too_many_lines, reason = "one line for each verb")]
 fn dispatch(command: Command) -> ExitCode {
     let result = match command {
-        Command::Run(args) => return run::main(*args),
-        Command::Tmp(args) => return run::tmp(*args),
-        Command::Create(args) => return create::main(*args),
+        Command::Run(Lazy(args)) => return run::main(*args),
+        Command::Tmp(Lazy(args)) => return run::tmp(*args),
+        Command::Create(Lazy(args)) => return create::main(*args),
         Command::Start(args) => return start::main(&args),
-        Command::Exec(args) => return exec::main(args),
-        Command::Attach(args) => return attach::main(args),
-        Command::Shell(args) => return shell::main(args),
+        Command::Exec(Lazy(args)) => return exec::main(args),
+        Command::Attach(Lazy(args)) => return attach::main(args),
+        Command::Shell(Lazy(args)) => return shell::main(args),
         Command::Top(args) => top::main(&args),
         Command::Diff(args) => diff::main(&args),
         Command::Update(args) => update::main(&args),
@@ -117,7 +117,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Inspect(args) => inspect::sandboxes(&args),
         Command::Stats(args) => stats::main(&args),
         Command::Events(args) => events::main(&args),
-        Command::Compose(args) => return compose::main(args),
+        Command::Compose(Lazy(args)) => return compose::main(args),
         Command::Own(command) => own::main(&command),
         Command::Install(args) => install::install(&args),
         Command::Uninstall(args) => install::uninstall(&args),
@@ -126,7 +126,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Config(args) => project::config(&args),
         Command::RunScript(args) => return project::run_script(&args),
         Command::Up(args) => return status(project::up(&args.project, &args.flags)),
-        Command::Apply(args) => return status(project::apply(args)),
+        Command::Apply(Lazy(args)) => return status(project::apply(args)),
         Command::Down(args) => project::down(&args.project, &args.flags),
         Command::Status(args) => project::status(&args.project, &args.flags),
         Command::Log(args) => project::log(&args),
@@ -135,22 +135,22 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Clean(args) => project::clean(&args),
         Command::Port(args) => port::main(&args),
         Command::Net(command) => net::main(&command),
-        Command::Network(command) => network::main(command),
+        Command::Network(Lazy(command)) => network::main(command),
         Command::Pull(args) => pull::main(&args),
-        Command::Images(args) | Command::Image(ImageCommand::Ls(args)) => images::main(&args),
-        Command::Rmi(args) | Command::Image(ImageCommand::Rm(args)) => rmi::main(&args),
-        Command::Image(ImageCommand::Inspect(args)) => inspect::main(&args),
+        Command::Images(Lazy(args)) | Command::Image(Lazy(ImageCommand::Ls(args))) => images::main(&args),
+        Command::Rmi(Lazy(args)) | Command::Image(Lazy(ImageCommand::Rm(args))) => rmi::main(&args),
+        Command::Image(Lazy(ImageCommand::Inspect(args))) => inspect::main(&args),
         Command::Load(args) => load::main(&args),
         Command::Save(args) => save::main(&args),
-        Command::Serve(args) => serve::main(args),
-        Command::Mcp(args) => mcp::main(args),
+        Command::Serve(Lazy(args)) => serve::main(args),
+        Command::Mcp(Lazy(args)) => mcp::main(args),
         Command::Token(command) => token::main(&command),
-        Command::Prune(args) => prune::main(args),
-        Command::Df(args) => df::main(args),
-        Command::Doctor(args) => return doctor::main(args),
-        Command::Version(args) => version::main(args),
+        Command::Prune(Lazy(args)) => prune::main(args),
+        Command::Df(Lazy(args)) => df::main(args),
+        Command::Doctor(Lazy(args)) => return doctor::main(args),
+        Command::Version(Lazy(args)) => version::main(args),
         Command::Completion(args) => completion::main(&args),
-        Command::VhostUser(command) => vhost_user::main(command),
+        Command::VhostUser(Lazy(command)) => vhost_user::main(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use monocore_protocol::{Configure, HostEntry, Interface, Resolver};
 use monocore_spec::{
-    LinkSpec, NatSpec, NetTarget, Network, PasstSpec, PeersSpec, ProxySpec, Sink, TapRef, TapSpec,
+    LinkSpec, NatSpec, NetSpec, NetTarget, PasstSpec, PeersSpec, ProxySpec, Sink, TapRef, TapSpec,
 };
 
 use crate::spec::{NetworkMode, NetworkSpec};
@@ -24,6 +24,15 @@ const LOG_MAX_BYTES: u64 = 4 << 20;
 /// What this host is called in a guest that may reach it.
 const HOST_NAMES: [&str; 2] = ["host.monocore.internal", "host.docker.internal"];
 
+/// A machine's way to the network.
+pub(crate) enum MachineNetwork {
+    None,
+    /// By the socket device.
+    Sockets(ProxySpec),
+    /// By a device of its own.
+    Card(NetSpec),
+}
+
 /// The machine's part of `spec`; `keep` keeps a descriptor open for it and gives its number.
 ///
 /// # Errors
@@ -33,23 +42,24 @@ pub(crate) fn machine(
     run_dir: &RunDir,
     (published, line): (Published, Option<OwnedFd>),
     mut keep: impl FnMut(OwnedFd) -> i32,
-) -> Result<Network, Error> {
+) -> Result<MachineNetwork, Error> {
     Ok(match &spec.mode {
-        NetworkMode::None => Network::None,
-        NetworkMode::Nat => {
-            Network::Nat(NatSpec { mac: NAT_MAC, proxy: proxy(spec, run_dir, (published, line), &mut keep)? })
-        }
-        NetworkMode::Tsi => Network::Tsi(proxy(spec, run_dir, (published, line), &mut keep)?),
-        NetworkMode::Tap(name) => Network::Tap(TapSpec {
+        NetworkMode::None => MachineNetwork::None,
+        NetworkMode::Nat => MachineNetwork::Card(NetSpec::Nat(NatSpec {
+            mac: NAT_MAC,
+            proxy: proxy(spec, run_dir, (published, line), &mut keep)?,
+        })),
+        NetworkMode::Tsi => MachineNetwork::Sockets(proxy(spec, run_dir, (published, line), &mut keep)?),
+        NetworkMode::Tap(name) => MachineNetwork::Card(NetSpec::Tap(TapSpec {
             mac: random_mac()?,
             interface: TapRef::Name(name.clone()),
             rates: spec.limits.rates,
-        }),
-        NetworkMode::Passt(path) => Network::Passt(PasstSpec {
+        })),
+        NetworkMode::Passt(path) => MachineNetwork::Card(NetSpec::Passt(PasstSpec {
             mac: random_mac()?,
             fd: keep(connect(path)?),
             rates: spec.limits.rates,
-        }),
+        })),
     })
 }
 

@@ -12,7 +12,7 @@ use monocore_protocol::{
     ScratchDisk, Tmpfs, Upper,
 };
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
+    BlockBackend, BlockPart, BlockSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, RamSpec,
     SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -20,6 +20,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::boot::BootFiles;
 use crate::live::{MachineSize, cpu_max};
 use crate::mounts::{Kind, Mounts};
+use crate::network::MachineNetwork;
 use crate::peers::PeerLine;
 use crate::scratch::{self, Scratch};
 use crate::spec::{PublishSocket, SandboxSpec};
@@ -127,10 +128,18 @@ impl Plan {
         let mut mounts = Mounts::open(home, &spec.mounts, &image.volumes)?;
         let mut files = Files::default();
         let (handoff, far_end) = handoff_pair()?;
-        let mut devices = vec![DeviceSpec::Vsock(VsockSpec {
-            guest_cid: GUEST_CID,
-            backend: VsockBackend::Handoff { fd: files.keep(far_end) },
-        })];
+        let joined = &run_dir.record().groups;
+        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
+        let (peers, far_line) = line.transpose()?.unzip();
+        let network =
+            network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
+        let (carries, card) = match network {
+            MachineNetwork::None => (None, None),
+            MachineNetwork::Sockets(proxy) => (Some(proxy), None),
+            MachineNetwork::Card(card) => (None, Some(card)),
+        };
+        let backend = VsockBackend::Handoff { fd: files.keep(far_end) };
+        let mut devices = vec![DeviceSpec::Vsock(VsockSpec { guest_cid: GUEST_CID, backend, carries })];
         let guest_root = match root {
             RootFiles::Image(_, image) => {
                 devices.push(root_disk(image, &mut files)?);
@@ -146,14 +155,11 @@ impl Plan {
         if spec.machine.live_mounts || !mounts.shares.is_empty() {
             devices.push(shares(mounts, spec.machine.live_mounts, &mut files));
         }
+        // Last, so that no other device's place depends on it.
+        devices.extend(card.map(DeviceSpec::Net));
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
         let (channel, far_end) = monocore_channel::pair().map_err(Error::Spawn)?;
         vm.control = Some(files.keep(far_end));
-        let joined = &run_dir.record().groups;
-        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
-        let (peers, far_line) = line.transpose()?.unzip();
-        vm.network =
-            network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
         if let Some(file) = timeline.file() {
             let file = file.try_clone_to_owned().map_err(Error::Spawn)?;
             vm.timeline = Sink::Fd(files.keep(file));
@@ -341,7 +347,6 @@ fn machine(
         devices,
         // Our kernel reports a panic through the exit device; another one can only print it.
         serial: if boot.foreign { Sink::Fd(2) } else { Sink::Discard },
-        network: Network::None,
         timeline: Sink::Discard,
         jail: spec.machine.jail,
         control: None,

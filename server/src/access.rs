@@ -71,3 +71,7 @@ impl fmt::Display for Peer {
 /// What the request may do; an extension set by the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access(pub(crate) Scope);
+
+/// The ID of the request's token, if it has one; an extension set by the guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenId(pub(crate) Option<String>);

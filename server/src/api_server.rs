@@ -10,6 +10,7 @@ use monocore_orchestrator::{Home, Images, Launcher};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::limit::RateLimit;
+use crate::routes::KeptCommands;
 use crate::serve::ServerOptions;
 
 /// Short pieces of blocking work at a time; more wait.
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) private: bool,
     pub(crate) rate_limit: RateLimit,
     pub(crate) requests: Requests,
+    /// Commands that outlive their connections for a while.
+    pub(crate) kept: KeptCommands,
 }
 
 /// Counts for `/metrics`.
@@ -85,6 +88,7 @@ impl ApiServer {
             private: options.private,
             rate_limit: RateLimit::new(options.rate_limit),
             requests: Requests { started: Instant::now(), answered: Mutex::default() },
+            kept: KeptCommands::default(),
         }))
     }
 

@@ -140,6 +140,10 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::Mount { .. } | E::NoDirectory(_) | E::Platform { .. } | E::OtherPlatform { .. } => {
                 ErrorCode::InvalidValue
             }
+            E::ProjectName(_) | E::RemovedAndRestarted | E::Secret { .. } | E::Secrets(_) => {
+                ErrorCode::InvalidValue
+            }
+            E::NoGroup(_) | E::NoExternalGroup(_) => ErrorCode::NoSuchService,
             E::NoVolume(_) => ErrorCode::NoSuchVolume,
             E::VolumeInUse { .. } => ErrorCode::VolumeInUse,
             E::NotStored(_) => ErrorCode::NoSuchImage,

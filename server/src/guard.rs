@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use monocore_api::ErrorCode;
 
-use crate::access::{Access, Peer, Scope};
+use crate::access::{Access, Peer, Scope, TokenId};
 use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::limit::Client;
@@ -28,8 +28,9 @@ pub(crate) async fn guard(State(context): State<ApiServer>, mut request: Request
     // A body cannot be shared between threads, so only what is judged is borrowed.
     let judged = judge(&context, peer, request.headers(), &method, &path);
     let mut response = match judged.await {
-        Ok(scope) => {
-            request.extensions_mut().insert(Access(scope));
+        Ok(caller) => {
+            request.extensions_mut().insert(Access(caller.scope));
+            request.extensions_mut().insert(TokenId(caller.token));
             next.run(request).await
         }
         Err(error) => error.into_response(),
@@ -59,14 +60,14 @@ fn count(context: &ApiServer, status: u16) {
     *answered.entry(status).or_default() += 1;
 }
 
-/// What the request may do.
+/// Who asks, where the request is allowed.
 async fn judge(
     context: &ApiServer,
     peer: Peer,
     headers: &HeaderMap,
     method: &Method,
     path: &str,
-) -> Result<Scope, ApiError> {
+) -> Result<Caller, ApiError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     // A page that had its name point at loopback (DNS rebinding) still sends its own name.
     if matches!(peer, Peer::Loopback(_)) && !host.is_some_and(is_local_host) {
@@ -92,13 +93,13 @@ async fn judge(
     if client.is_some_and(|client| !context.rate_limit.take(client, Instant::now())) {
         return Err(ApiError::new(ErrorCode::RateLimited, "too many requests; try again in a second"));
     }
-    let scope = caller?.scope;
+    let caller = caller?;
     if is_open {
-        return Ok(scope);
+        return Ok(caller);
     }
     let needed = if matches!(*method, Method::GET | Method::HEAD) { Scope::Read } else { Scope::Run };
-    require(scope, needed)?;
-    Ok(scope)
+    require(caller.scope, needed)?;
+    Ok(caller)
 }
 
 /// Fails unless `scope` includes `needed`.

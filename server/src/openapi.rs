@@ -16,6 +16,7 @@ use utoipa::{Modify, OpenApi};
     components(schemas(
         monocore_api::ErrorBody,
         monocore_api::ClientMessage,
+        monocore_api::ExecResume,
         monocore_api::ExecStart,
         monocore_api::LogLine,
         monocore_api::PullEvent,

@@ -10,6 +10,7 @@ mod health;
 mod images;
 mod leases;
 mod life;
+mod list_files;
 mod logs;
 mod metrics;
 mod projects;
@@ -26,6 +27,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::exec_ws::KeptCommands;
 use crate::api_server::ApiServer;
 use crate::error::ApiError;
 use crate::guard;
@@ -54,6 +56,7 @@ pub(crate) fn api() -> OpenApiRouter<ApiServer> {
         .routes(routes!(exec::exec))
         .routes(routes!(exec_ws::exec_ws))
         .routes(routes!(files::download, files::upload))
+        .routes(routes!(list_files::list_files))
         .routes(routes!(images::list, images::remove))
         .routes(routes!(images::inspect))
         .routes(routes!(images::pull))

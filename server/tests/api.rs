@@ -88,6 +88,9 @@ fn errors_have_a_shape_and_a_code() {
         ("GET", "/v1/images/inspect?image=nope", "", 404, "no_such_image"),
         ("POST", "/up", r#"{"service":[{"name":"a"}]}"#, 400, "invalid_config"),
         ("POST", "/down", r#"{"group":"nope"}"#, 404, "no_such_service"),
+        ("POST", "/down", r#"{"project":""}"#, 400, "invalid_value"),
+        ("GET", "/v1/sandboxes/one/files/list?path=relative", "", 400, "invalid_value"),
+        ("GET", "/v1/sandboxes/one/files/list?path=/&most=0", "", 400, "invalid_value"),
         ("POST", "/remove", "{}", 400, "invalid_value"),
     ];
     for (method, path, body, status, code) in cases {

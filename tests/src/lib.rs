@@ -9,5 +9,6 @@ pub mod socket_suite;
 pub mod stock_guest;
 pub mod tree;
 pub mod typist;
+pub mod wait;
 pub mod wild;
 pub mod world;

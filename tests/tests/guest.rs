@@ -116,7 +116,8 @@ impl Recipe {
     fn boot(mut self) -> Guest {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let vsock = VsockSpec { guest_cid: 3, backend: VsockBackend::Handoff { fd: theirs.as_raw_fd() } };
+        let backend = VsockBackend::Handoff { fd: theirs.as_raw_fd() };
+        let vsock = VsockSpec { guest_cid: 3, backend, carries: None };
         let kernel = monocore_guest::kernel().unwrap().unpack(&self.dir.path().join("kernel")).unwrap();
         let initramfs = self.dir.path().join("initramfs.cpio");
         fs::write(&initramfs, monocore_guest::initramfs().unwrap()).unwrap();

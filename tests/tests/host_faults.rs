@@ -2,6 +2,8 @@
 //! is, every command works again, and nothing is left behind. No guest is needed.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "host_faults/costs.rs"]
+mod costs;
 #[path = "host_faults/kept.rs"]
 mod kept;
 #[path = "host_faults/steps.rs"]

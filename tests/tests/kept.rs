@@ -25,6 +25,8 @@ mod host_edits;
 mod inside;
 #[path = "kept/kernel.rs"]
 mod kernel;
+#[path = "kept/library.rs"]
+mod library;
 #[path = "kept/life.rs"]
 mod life;
 #[path = "kept/limits.rs"]

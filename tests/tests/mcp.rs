@@ -9,6 +9,8 @@ mod ends;
 mod foreign;
 #[path = "mcp/http.rs"]
 mod http;
+#[path = "mcp/inspector.rs"]
+mod inspector;
 #[path = "mcp/projects.rs"]
 mod projects;
 #[path = "mcp/sandboxes.rs"]

@@ -9,3 +9,5 @@ mod exec;
 mod projects;
 #[path = "serve/sandboxes.rs"]
 mod sandboxes;
+#[path = "serve/shell.rs"]
+mod shell;

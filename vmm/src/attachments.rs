@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use monocore_fs::FsHandle;
-use monocore_spec::{DeviceSpec, Network};
+use monocore_spec::{DeviceSpec, NetSpec};
 use monocore_virtio::ThreadSetup;
 use monocore_vsock::Backend as VsockConnections;
 
@@ -35,25 +35,18 @@ pub enum ThreadKind {
 }
 
 impl ThreadKind {
-    /// The kind of a device's threads in a machine with this way to the network.
-    pub fn of(device: &DeviceSpec, network: &Network) -> Self {
+    /// The kind of a device's threads.
+    pub fn of(device: &DeviceSpec) -> Self {
         match device {
-            DeviceSpec::Vsock(_) if matches!(network, Network::Tsi(_)) => Self::Tsi,
+            DeviceSpec::Vsock(vsock) if vsock.carries.is_some() => Self::Tsi,
             DeviceSpec::Vsock(_) => Self::Vsock,
             DeviceSpec::Block(_) => Self::Block,
             DeviceSpec::Fs(_) => Self::Fs,
             DeviceSpec::Console(_) => Self::Console,
             DeviceSpec::Rng => Self::Rng,
-        }
-    }
-
-    /// The kind of a network card's threads, if there is one.
-    pub fn of_network(network: &Network) -> Option<Self> {
-        match network {
-            Network::None | Network::Tsi(_) => None,
-            Network::Nat(_) => Some(Self::Nat),
-            Network::Tap(_) => Some(Self::Tap),
-            Network::Passt(_) => Some(Self::Passt),
+            DeviceSpec::Net(NetSpec::Nat(_)) => Self::Nat,
+            DeviceSpec::Net(NetSpec::Tap(_)) => Self::Tap,
+            DeviceSpec::Net(NetSpec::Passt(_)) => Self::Passt,
         }
     }
 

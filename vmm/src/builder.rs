@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use monocore_spec::{
-    DeviceSpec, FileRef, JailMode, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink, VmSpec,
-};
+use monocore_spec::{DeviceSpec, FileRef, JailMode, KernelSpec, Kicks, RamSpec, SPEC_VERSION, Sink, VmSpec};
 
 use crate::attachments::Attachments;
 use crate::{Error, HostHypervisor, Machine};
@@ -42,7 +40,6 @@ impl Builder {
             kernel,
             devices: Vec::new(),
             serial: Sink::Discard,
-            network: Network::None,
             timeline: Sink::Discard,
             jail: JailMode::default(),
             control: None,

@@ -121,10 +121,8 @@ impl Jail {
     /// # Errors
     /// [`JailError`]; under [`JailMode::Strict`] also where the kernel lacks what the machine needs.
     pub fn prepare(spec: &VmSpec) -> Result<Self, JailError> {
-        let kind = |device| ThreadKind::of(device, &spec.network);
-        let mut kinds: Vec<_> = spec.devices.iter().map(kind).collect();
+        let mut kinds: Vec<_> = spec.devices.iter().map(ThreadKind::of).collect();
         kinds.push(ThreadKind::Vcpu);
-        kinds.extend(ThreadKind::of_network(&spec.network));
         kinds.sort_unstable();
         kinds.dedup();
         let filters = thread_filters(&kinds)?;

@@ -335,8 +335,8 @@ fn check(spec: &VmSpec) -> Result<(), Error> {
             spec.ram.size_mib
         ));
     }
-    if spec.bus_devices() > layout::VIRTIO_DEVICES_MAX {
-        return refuse(format!("{} devices, {} at most", spec.bus_devices(), layout::VIRTIO_DEVICES_MAX));
+    if spec.devices.len() > layout::VIRTIO_DEVICES_MAX {
+        return refuse(format!("{} devices, {} at most", spec.devices.len(), layout::VIRTIO_DEVICES_MAX));
     }
     Ok(())
 }

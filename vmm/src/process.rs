@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
-use monocore_spec::{DeviceSpec, NatSpec, Network, TimelineEntry, VmExit, VmSpec, VsockBackend, VsockSpec};
+use monocore_spec::{DeviceSpec, TimelineEntry, VmExit, VmSpec, VsockBackend, VsockSpec};
 use monocore_vsock::Backend as VsockConnections;
 use rustix::net::{SendFlags, send};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -71,7 +71,7 @@ fn run(spec_fd: RawFd, lifeline: &OwnedFd) -> Result<VmExit, ProcessError> {
     jail::restrict_streams()?;
     let connections = broker(&mut spec)?;
     let mut timeline = files::open_sink(&spec.timeline)?;
-    allow_connections(&spec.network);
+    allow_connections(&spec);
     let control = spec.control.map(files::descriptor).transpose()?.map(MachineService::new);
     let jail = Jail::prepare(&spec)?;
     let attachments = Attachments { confinement: jail.confinement(), vsock: connections };
@@ -106,8 +106,8 @@ fn broker(spec: &mut VmSpec) -> Result<Option<Box<dyn VsockConnections>>, Broker
 
 /// Lets the process have as many descriptors as its guest may have connections. The usual limit, 1,024, is kept low for the
 /// sake of `select`, which nobody here calls.
-fn allow_connections(network: &Network) {
-    let (Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy)) = network else { return };
+fn allow_connections(spec: &VmSpec) {
+    let Some(proxy) = spec.proxy() else { return };
     // A connection to a member has two.
     let each = if proxy.peers.is_some() { 2 } else { 1 };
     let wanted = OTHER_DESCRIPTORS + each * u64::from(proxy.limits.connections);

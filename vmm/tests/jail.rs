@@ -10,8 +10,8 @@ use std::sync::Arc;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsShare, ServerConfig};
 use monocore_vmm::jail::{self, Jail};
 use monocore_vmm::spec::{
-    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network, RamSpec,
-    SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, NatSpec, NetSpec,
+    ProxySpec, RamSpec, SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use monocore_vmm::{Confinement, StartsOn, ThreadKind};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -36,7 +36,6 @@ fn spec(devices: Vec<DeviceSpec>) -> VmSpec {
         },
         devices,
         serial: Sink::Discard,
-        network: Network::None,
         timeline: Sink::Discard,
         jail: monocore_vmm::spec::JailMode::default(),
         control: None,
@@ -52,11 +51,19 @@ fn fs_device(share: &str, read_only: bool) -> DeviceSpec {
     DeviceSpec::Fs(FsSpec { tag: "monocore".into(), shares: vec![share], grows: false })
 }
 
+fn vsock(carries: Option<ProxySpec>) -> DeviceSpec {
+    DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend: VsockBackend::Attached, carries })
+}
+
+fn nat() -> DeviceSpec {
+    DeviceSpec::Net(NetSpec::Nat(NatSpec { mac: [2, 0, 0, 0, 0, 1], proxy: ProxySpec::default() }))
+}
+
 /// Every kind of device, one that takes shares later among them.
 fn all_devices() -> Vec<DeviceSpec> {
     vec![
         disk(),
-        DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend: VsockBackend::Attached }),
+        vsock(None),
         DeviceSpec::Console(ConsoleSpec { output: Sink::Discard, input: None }),
         DeviceSpec::Rng,
         DeviceSpec::Fs(FsSpec { tag: "monocore".into(), shares: Vec::new(), grows: true }),
@@ -69,13 +76,13 @@ fn enter(devices: Vec<DeviceSpec>) {
 
 /// Enters the jail of a machine that takes shares later.
 fn enter_growing() -> Arc<dyn Confinement> {
-    enter_growing_with(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#)
+    enter_growing_with(nat())
 }
 
-fn enter_growing_with(network: &str) -> Arc<dyn Confinement> {
-    let mut spec = spec(all_devices());
-    spec.network = serde_json::from_str(network).unwrap();
-    let jail = Jail::prepare(&spec).unwrap();
+fn enter_growing_with(network: DeviceSpec) -> Arc<dyn Confinement> {
+    let mut devices = all_devices();
+    devices.push(network);
+    let jail = Jail::prepare(&spec(devices)).unwrap();
     let confinement = jail.confinement();
     jail.enter().unwrap();
     confinement
@@ -84,9 +91,7 @@ fn enter_growing_with(network: &str) -> Arc<dyn Confinement> {
 /// A thread of the machine's takes much memory and gives it back. It is the first one that is started: this test's own has a heap
 /// already, which a later one might share.
 fn shrink_as(kind: ThreadKind) {
-    let mut spec = spec(Vec::new());
-    spec.network = serde_json::from_str(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#).unwrap();
-    let jail = Jail::prepare(&spec).unwrap();
+    let jail = Jail::prepare(&spec(vec![nat()])).unwrap();
     let setup = jail.confinement().thread_setup(kind);
     jail.enter().unwrap();
     let thread = std::thread::spawn(move || {
@@ -99,7 +104,7 @@ fn shrink_as(kind: ThreadKind) {
 }
 
 /// A thread empties the file of receipts it was given.
-fn empty_as(kind: ThreadKind, network: &str) {
+fn empty_as(kind: ThreadKind, network: DeviceSpec) {
     let file = tempfile::tempfile().unwrap();
     let setup = enter_growing_with(network).thread_setup(kind);
     let thread = std::thread::spawn(move || {
@@ -235,8 +240,8 @@ fn child() {
 fn growing(deed: &str, share: &str) {
     match deed {
         "shrink as nat" => shrink_as(ThreadKind::Nat),
-        "empty as nat" => empty_as(ThreadKind::Nat, r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#),
-        "empty as tsi" => empty_as(ThreadKind::Tsi, r#"{"tsi":{}}"#),
+        "empty as nat" => empty_as(ThreadKind::Nat, nat()),
+        "empty as tsi" => empty_as(ThreadKind::Tsi, vsock(Some(ProxySpec::default()))),
         "serve growing" => serve_growing(share),
         other => panic!("unknown deed {other}"),
     }

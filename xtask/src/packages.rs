@@ -47,6 +47,9 @@ pub(crate) const TEST: &[&str] = &[
 /// To check, test and pack the Python and TypeScript SDKs.
 pub(crate) const SDK: &[&str] = &["nodejs", "python3", "python3-venv"];
 
+/// To test the dashboard.
+pub(crate) const BROWSER: &[&str] = &["chromium", "nodejs"];
+
 /// To make the images the demo and the benchmarks run, and the registry they are pulled from.
 pub(crate) const IMAGES: &[&str] = &["busybox-static", "docker-registry", "mmdebstrap", "skopeo", "umoci"];
 

@@ -14,7 +14,7 @@ use clap::Args;
 use crate::process::run as run_command;
 use crate::project;
 
-pub(crate) use tools::{mcp_client, prepare, python};
+pub(crate) use tools::{browser, mcp_client, prepare, python};
 
 /// What `cargo xtask sdk` is asked for.
 #[derive(Args)]

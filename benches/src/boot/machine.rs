@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use monocore_benches::exits::{Counting, Exits};
 use monocore_spec::{
-    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, Network,
-    RamSpec, SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockPart, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, KernelSpec, Kicks, RamSpec,
+    SPEC_VERSION, Sink, TimelineEntry, VmSpec, VsockBackend, VsockSpec,
 };
 use monocore_vsock::HandoffMessage;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -153,6 +153,7 @@ fn spec(
         DeviceSpec::Vsock(VsockSpec {
             guest_cid: 3,
             backend: VsockBackend::Handoff { fd: handoff.as_raw_fd() },
+            carries: None,
         }),
         DeviceSpec::Block(BlockSpec {
             serial: "root".into(),
@@ -176,7 +177,6 @@ fn spec(
         },
         devices,
         serial: Sink::Discard,
-        network: Network::None,
         timeline: Sink::Path(timeline.to_path_buf()),
         jail: monocore_spec::JailMode::default(),
         control: None,

@@ -12,6 +12,7 @@ use monocore_orchestrator::spec;
 use monocore_spec::{JailMode, Protocol, PublishedPort};
 
 mod inside;
+mod lazy;
 mod mcp;
 mod network;
 mod vhost_user;
@@ -24,6 +25,7 @@ use super::project::{
 };
 use super::run::RunArgs;
 pub(super) use inside::{AttachArgs, CpArgs, DiffArgs, RenameArgs, ShellArgs, TopArgs, UpdateArgs};
+pub(super) use lazy::Lazy;
 pub(super) use mcp::McpArgs;
 pub(super) use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs, NetworkLsArgs,
@@ -45,135 +47,135 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a command in a new sandbox
-    Run(Box<RunArgs>),
+    Run(Lazy<Box<RunArgs>>),
     /// Open a shell, or run a command, in a sandbox of which nothing stays
-    Tmp(Box<super::run::TmpArgs>),
+    Tmp(Lazy<Box<super::run::TmpArgs>>),
     /// Make a sandbox without starting it
     #[command(override_usage = "monocore create [OPTIONS] IMAGE [COMMAND [ARG…]]")]
-    Create(Box<RunArgs>),
+    Create(Lazy<Box<RunArgs>>),
     /// Start sandboxes that do not run, or run a script of a service: SERVICE:SCRIPT
-    Start(StartArgs),
+    Start(Lazy<StartArgs>),
     /// Run one more command in a running sandbox
-    Exec(ExecArgs),
+    Exec(Lazy<ExecArgs>),
     /// Watch and type to the command of a running sandbox
-    Attach(AttachArgs),
+    Attach(Lazy<AttachArgs>),
     /// Open a shell in a running sandbox
-    Shell(ShellArgs),
+    Shell(Lazy<ShellArgs>),
     /// Show the processes of a running sandbox
-    Top(TopArgs),
+    Top(Lazy<TopArgs>),
     /// Show what a sandbox changed in its image's files: A added, C changed, D deleted
-    Diff(DiffArgs),
+    Diff(Lazy<DiffArgs>),
     /// Change memory, processors or restart policy of sandboxes
-    Update(UpdateArgs),
+    Update(Lazy<UpdateArgs>),
     /// Manage named volumes
     #[command(subcommand)]
-    Volume(VolumeCommand),
+    Volume(Lazy<VolumeCommand>),
     /// Give a sandbox another name
-    Rename(RenameArgs),
+    Rename(Lazy<RenameArgs>),
     /// Copy files between this machine and a sandbox, which need not run
-    Cp(CpArgs),
+    Cp(Lazy<CpArgs>),
     /// List sandboxes
     #[command(visible_alias = "ls", alias = "list")]
-    Ps(PsArgs),
+    Ps(Lazy<PsArgs>),
     /// Stop running sandboxes
-    Stop(StopArgs),
+    Stop(Lazy<StopArgs>),
     /// Stop sandboxes and start them again
-    Restart(StopArgs),
+    Restart(Lazy<StopArgs>),
     /// Send a signal to the command of running sandboxes
-    Kill(KillArgs),
+    Kill(Lazy<KillArgs>),
     /// Pause sandboxes: nothing in them runs until they are unpaused
-    Pause(NamesArgs),
+    Pause(Lazy<NamesArgs>),
     /// Let paused sandboxes go on
-    Unpause(NamesArgs),
+    Unpause(Lazy<NamesArgs>),
     /// Mount and unmount directories in a sandbox while it runs
     #[command(subcommand)]
-    Mount(MountCommand),
+    Mount(Lazy<MountCommand>),
     /// Wait until sandboxes have ended and print their exit codes
-    Wait(NamesArgs),
+    Wait(Lazy<NamesArgs>),
     /// Remove sandboxes with their disks and logs
-    Rm(RmArgs),
+    Rm(Lazy<RmArgs>),
     /// Show the output of a sandbox in the background
-    Logs(LogsArgs),
+    Logs(Lazy<LogsArgs>),
     /// Show everything about sandboxes, as JSON or by a Go template
-    Inspect(InspectSandboxArgs),
+    Inspect(Lazy<InspectSandboxArgs>),
     /// Show what running sandboxes use
-    Stats(StatsArgs),
+    Stats(Lazy<StatsArgs>),
     /// Follow what happens to sandboxes
-    Events(super::events::EventsArgs),
+    Events(Lazy<super::events::EventsArgs>),
     /// Set up monocore on this machine
     #[command(subcommand, name = "self")]
-    Own(super::own::SelfCommand),
+    Own(Lazy<super::own::SelfCommand>),
     /// Make a program of this user's of a command of an image, or of a script of a service
-    Install(super::install::InstallArgs),
+    Install(Lazy<super::install::InstallArgs>),
     /// Remove programs that `install` made
-    Uninstall(super::install::UninstallArgs),
+    Uninstall(Lazy<super::install::UninstallArgs>),
     /// Write a first monocore.toml
-    Init(InitArgs),
+    Init(Lazy<InitArgs>),
     /// Add a service to a project's monocore.toml
-    Add(AddArgs),
+    Add(Lazy<AddArgs>),
     /// Check a project's file and show how it was understood
-    Config(ConfigArgs),
+    Config(Lazy<ConfigArgs>),
     /// Run a named script of a service in its running sandbox
-    RunScript(ScriptArgs),
+    RunScript(Lazy<ScriptArgs>),
     /// Make and start the sandboxes of a project
-    Up(UpArgs),
+    Up(Lazy<UpArgs>),
     /// Stop and remove the sandboxes of a project
-    Down(DownArgs),
+    Down(Lazy<DownArgs>),
     /// Bring a running project to what its file says now; as up -d --remove-orphans
-    Apply(UpArgs),
+    Apply(Lazy<UpArgs>),
     /// Show the sandboxes of a project
-    Status(StatusArgs),
+    Status(Lazy<StatusArgs>),
     /// Show the output of a project's sandboxes
-    Log(LogArgs),
+    Log(Lazy<LogArgs>),
     /// Understand Docker Compose's verbs and flags, on a compose.yaml or a monocore.toml
-    Compose(super::compose::ComposeArgs),
+    Compose(Lazy<super::compose::ComposeArgs>),
     /// Show a project's groups, services and what they need
-    Tree(TreeArgs),
+    Tree(Lazy<TreeArgs>),
     /// Stop and remove services of a project
-    Remove(RemoveArgs),
+    Remove(Lazy<RemoveArgs>),
     /// Remove the sandboxes of a project with its named volumes
-    Clean(ProjectArgs),
+    Clean(Lazy<ProjectArgs>),
     /// List the published ports of a running sandbox, tell where one of its ports is, add and remove ports
-    Port(PortArgs),
+    Port(Lazy<PortArgs>),
     /// Look at a running sandbox's network
     #[command(subcommand)]
-    Net(NetCommand),
+    Net(Lazy<NetCommand>),
     /// Make, list and remove groups of sandboxes that reach each other
     #[command(subcommand)]
-    Network(NetworkCommand),
+    Network(Lazy<NetworkCommand>),
     /// Fetch an image from a registry
-    Pull(PullArgs),
+    Pull(Lazy<PullArgs>),
     /// List the images in the store
-    Images(ListArgs),
+    Images(Lazy<ListArgs>),
     /// Remove images from the store
-    Rmi(RmiArgs),
+    Rmi(Lazy<RmiArgs>),
     /// Take in images from an archive (docker save or OCI)
-    Load(LoadArgs),
+    Load(Lazy<LoadArgs>),
     /// Write images to an archive
-    Save(SaveArgs),
+    Save(Lazy<SaveArgs>),
     /// Look at one image
     #[command(subcommand)]
-    Image(ImageCommand),
+    Image(Lazy<ImageCommand>),
     /// Serve the REST API and the dashboard
-    Serve(ServeArgs),
+    Serve(Lazy<ServeArgs>),
     /// Serve sandboxes as tools to an agent (Model Context Protocol), on standard input and output
-    Mcp(McpArgs),
+    Mcp(Lazy<McpArgs>),
     /// Manage the tokens of the REST API
     #[command(subcommand)]
-    Token(TokenCommand),
+    Token(Lazy<TokenCommand>),
     /// Remove what no image in the store needs
-    Prune(PruneArgs),
+    Prune(Lazy<PruneArgs>),
     /// Show what the state directory takes
-    Df(FormatArgs),
+    Df(Lazy<FormatArgs>),
     /// Say whether this machine can run sandboxes, and why not
-    Doctor(FormatArgs),
+    Doctor(Lazy<FormatArgs>),
     /// Show versions
-    Version(FormatArgs),
+    Version(Lazy<FormatArgs>),
     /// Write a shell's completions to standard output
-    Completion(CompletionArgs),
+    Completion(Lazy<CompletionArgs>),
     /// Serve one of monocore's devices to another virtual machine monitor
     #[command(subcommand, name = "vhost-user")]
-    VhostUser(VhostUserCommand),
+    VhostUser(Lazy<VhostUserCommand>),
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker, serve,
+    Activation, Chain, Counters, DeviceError, DeviceState, DeviceType, QueueState, Ring, VirtioDevice,
+    Worker, serve,
 };
 
 use crate::config;
@@ -139,14 +140,14 @@ impl VirtioDevice for Block {
     }
 
     /// A version and the disk's length: a guest must not wake up on another disk.
-    fn save(&self) -> Vec<u8> {
+    fn save(&self) -> Result<DeviceState, DeviceError> {
         let mut state = vec![STATE_VERSION];
         state.extend(self.disk.len_bytes().to_le_bytes());
-        state
+        Ok(DeviceState(state))
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        if state == self.save() {
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
+        if *state == self.save()? {
             Ok(())
         } else {
             Err(DeviceError::State(format!("not of a disk of {} bytes", self.disk.len_bytes())))

@@ -209,6 +209,6 @@ fn the_serial_is_told_and_unknown_requests_are_not_supported() {
 #[test]
 fn a_state_of_another_disk_is_refused() {
     let device = |len| Block::new(Raw::new(file(&pattern(len, 0)), false).unwrap(), "x").unwrap();
-    assert!(device(1024).restore(&device(1024).save()).is_ok());
-    assert!(device(1024).restore(&device(512).save()).is_err());
+    assert!(device(1024).restore(&device(1024).save().unwrap()).is_ok());
+    assert!(device(1024).restore(&device(512).save().unwrap()).is_err());
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, ActiveQueue, Counters, DeviceError, DeviceType, QueueState, Ring, VirtioDevice, Worker,
-    features, read_config_bytes, serve,
+    Activation, ActiveQueue, Counters, DeviceError, DeviceState, DeviceType, QueueState, Ring, VirtioDevice,
+    Worker, features, read_config_bytes, serve,
 };
 
 use crate::input::Input;
@@ -179,14 +179,14 @@ impl VirtioDevice for Console {
     }
 
     /// A version, and how much of the chain next to be sent was written already.
-    fn save(&self) -> Vec<u8> {
+    fn save(&self) -> Result<DeviceState, DeviceError> {
         let mut state = vec![STATE_VERSION];
         state.extend((self.parts(|parts| parts.output.done_bytes) as u64).to_le_bytes());
-        state
+        Ok(DeviceState(state))
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        let done = match state.split_first() {
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
+        let done = match state.0.split_first() {
             Some((&STATE_VERSION, rest)) => rest.try_into().ok().map(u64::from_le_bytes),
             _ => None,
         };

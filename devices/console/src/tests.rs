@@ -62,7 +62,7 @@ fn a_full_pipe_is_waited_for_and_a_stop_neither_loses_nor_repeats_text() {
     reader.read_exact(&mut seen).unwrap();
     let states = driver.device.stop();
     assert_eq!(states[1].next_used, 0);
-    let saved = driver.device.save();
+    let saved = driver.device.save().unwrap();
     driver.device.restore(&saved).unwrap();
     driver.start_with(&states).unwrap();
     seen.resize(text.len(), 0);

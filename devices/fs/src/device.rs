@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use monocore_hypervisor::{Event, GuestRam};
 use monocore_virtio::{
-    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceType, GuestFault, Interrupt, Poller,
-    QueueState, Ready, Ring, Service, ServiceError, ThreadSetup, VirtioDevice, Worker, features, serve,
+    Activation, ActiveQueue, Chain, Counters, DeviceError, DeviceState, DeviceType, GuestFault, Interrupt,
+    Poller, QueueState, Ready, Ring, Service, ServiceError, ThreadSetup, VirtioDevice, Worker, features,
+    serve,
 };
 
 use crate::error::FsError;
@@ -188,16 +189,16 @@ impl VirtioDevice for Fs {
         }
     }
 
-    fn save(&self) -> Vec<u8> {
+    fn save(&self) -> Result<DeviceState, DeviceError> {
         match &self.state {
-            State::Idle(server) => server.save(),
-            State::Running(_) | State::Lost => Vec::new(),
+            State::Idle(server) => Ok(DeviceState(server.save())),
+            State::Running(_) | State::Lost => Err(DeviceError::NotStopped),
         }
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
         let mut server = Box::new(Server::from_parts(self.parts.clone()));
-        server.restore(state).map_err(|error| DeviceError::State(error.to_string()))?;
+        server.restore(&state.0).map_err(|error| DeviceError::State(error.to_string()))?;
         self.state = State::Idle(server);
         Ok(())
     }
@@ -414,16 +415,17 @@ mod tests {
     fn the_guests_view_survives_a_stop_but_no_reset() {
         let mut driver = TestDriver::started(device());
         driver.request(1, &[&init()], &[80]);
+        assert!(driver.device.save().is_err(), "it runs");
         let lookup = request(Opcode::Lookup, 1, b"tmp\0");
         assert_eq!(driver.request(2, &[&lookup], &[16, 128]).len(), 16 + size_of::<EntryOut>());
         let states = driver.device.stop();
-        let saved = driver.device.save();
+        let saved = driver.device.save().unwrap();
         driver.start_with(&states).unwrap();
         assert_eq!(driver.request(1, &[&lookup], &[16, 128]).len(), 16 + size_of::<EntryOut>());
         driver.device.stop();
-        assert!(saved.len() > device().save().len());
+        assert!(saved.0.len() > device().save().unwrap().0.len());
         driver.device.reset();
-        assert_eq!(driver.device.save().len(), {
+        assert_eq!(driver.device.save().unwrap().0.len(), {
             let State::Idle(server) = &driver.device.state else { panic!("stopped") };
             assert!(server.session.is_none());
             server.save().len()

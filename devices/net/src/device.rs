@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Bucket, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, VirtioDevice,
-    Worker, read_config_bytes, serve,
+    Activation, Bucket, Chain, Counters, DeviceError, DeviceState, DeviceType, QueueState, Rates, Ring,
+    VirtioDevice, Worker, read_config_bytes, serve,
 };
 
 use crate::endpoint::Endpoint;
@@ -173,14 +173,14 @@ impl VirtioDevice for Net {
     }
 
     /// A version and the card's address: a guest must not wake up with another.
-    fn save(&self) -> Vec<u8> {
+    fn save(&self) -> Result<DeviceState, DeviceError> {
         let mut state = vec![STATE_VERSION];
         state.extend(self.config.mac);
-        state
+        Ok(DeviceState(state))
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        if state == self.save() {
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
+        if *state == self.save()? {
             // Connections are not saved: their other ends live on this host.
             lock(&self.behind).endpoint.reset();
             Ok(())

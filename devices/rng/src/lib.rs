@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, Counters, DeviceError, DeviceType, Poller, QueueState, Ready, Ring, Service,
-    ServiceError, VirtioDevice, Worker, features, serve,
+    Activation, Chain, Counters, DeviceError, DeviceState, DeviceType, Poller, QueueState, Ready, Ring,
+    Service, ServiceError, VirtioDevice, Worker, features, serve,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -95,6 +95,15 @@ impl VirtioDevice for Rng {
 
     fn stop(&mut self) -> Vec<QueueState> {
         self.worker.take().and_then(Worker::stop).into_iter().collect()
+    }
+
+    /// It has none.
+    fn save(&self) -> Result<DeviceState, DeviceError> {
+        Ok(DeviceState(Vec::new()))
+    }
+
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
+        if state.0.is_empty() { Ok(()) } else { Err(DeviceError::State("not of an entropy device".into())) }
     }
 }
 

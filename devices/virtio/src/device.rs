@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Activation, Counters, QueueState};
 
 /// A device's number (VIRTIO 1.3 §5).
@@ -51,6 +53,9 @@ pub enum DeviceError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Its state was asked for while it ran, or a worker that panicked took it along.
+    #[error("the device is not stopped")]
+    NotStopped,
     /// A saved state that is not this device's, or whose version is unknown.
     #[error("saved state does not fit this device: {0}")]
     State(String),
@@ -97,18 +102,22 @@ pub trait VirtioDevice: Send {
     fn reset(&mut self) {}
 
     /// The device's own state beside its queues, versioned; called when stopped.
-    fn save(&self) -> Vec<u8> {
-        Vec::new()
-    }
+    ///
+    /// # Errors
+    /// [`DeviceError::NotStopped`] where it runs, or is lost.
+    fn save(&self) -> Result<DeviceState, DeviceError>;
 
     /// Takes back what [`save`](Self::save) gave; called when stopped.
     ///
     /// # Errors
-    /// [`DeviceError::State`] where the bytes are not this device's.
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        if state.is_empty() { Ok(()) } else { Err(DeviceError::State("unexpected bytes".into())) }
-    }
+    /// [`DeviceError::State`] where the state is not this device's.
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError>;
 }
+
+/// What [`VirtioDevice::save`] gives: bytes that only a device of the same kind understands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeviceState(pub Vec<u8>);
 
 /// For [`VirtioDevice::read_config`]: fills `data` from `offset_bytes` of `space`, with zeroes beyond its end.
 pub fn read_config_bytes(space: &[u8], offset_bytes: u64, data: &mut [u8]) {

@@ -32,7 +32,7 @@ mod worker;
 pub use activation::{Activation, ActiveQueue, Interrupt, QueueState};
 pub use chain::{Chain, MAX_DESCRIPTORS};
 pub use counters::Counters;
-pub use device::{DeviceError, DeviceType, VirtioDevice, read_config_bytes};
+pub use device::{DeviceError, DeviceState, DeviceType, VirtioDevice, read_config_bytes};
 pub use fault::{GuestFault, ServiceError};
 pub use mmio::{MmioTransport, TransportError, TransportState};
 pub use poller::{Interest, Poller, Ready};

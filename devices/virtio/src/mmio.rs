@@ -186,16 +186,19 @@ impl MmioTransport {
     }
 
     /// What a snapshot keeps; called when paused.
-    pub fn state(&self) -> TransportState {
-        TransportState {
+    ///
+    /// # Errors
+    /// The device's, where it is not stopped.
+    pub fn state(&self) -> Result<TransportState, TransportError> {
+        Ok(TransportState {
             status: self.register(register::STATUS),
             driver_features: self.driver_features,
             selectors: [self.device_features_select, self.driver_features_select, self.queue_select],
             interrupt_status: self.interrupt.status(),
             config_generation: self.interrupt.generation(),
             queues: self.queues.clone(),
-            device: self.device.save(),
-        }
+            device: self.device.save()?,
+        })
     }
 
     /// Takes back what [`state`](Self::state) gave; called before the device ever started.

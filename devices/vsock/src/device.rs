@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocore_hypervisor::Event;
 use monocore_virtio::{
-    Activation, Chain, Counters, DeviceError, DeviceType, QueueState, Rates, Ring, VirtioDevice, Worker,
-    features, read_config_bytes, serve,
+    Activation, Chain, Counters, DeviceError, DeviceState, DeviceType, QueueState, Rates, Ring, VirtioDevice,
+    Worker, features, read_config_bytes, serve,
 };
 
 use crate::backend::Backend;
@@ -216,13 +216,13 @@ impl VirtioDevice for Vsock {
         self.forget(Session::new(self.limits));
     }
 
-    fn save(&self) -> Vec<u8> {
-        STATE.to_vec()
+    fn save(&self) -> Result<DeviceState, DeviceError> {
+        Ok(DeviceState(STATE.to_vec()))
     }
 
     /// The guest is told that its connections are gone (§5.10.6.7), and reads its context id again.
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
-        if state != STATE {
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
+        if state.0 != STATE {
             return Err(DeviceError::State("not of a socket device".into()));
         }
         let mut session = Session::new(self.limits);

@@ -323,7 +323,7 @@ fn connections_outlive_a_pause_and_end_with_a_reset() {
 fn a_restored_guest_hears_that_its_connections_are_gone() {
     let (handlers, _dialer) = echo(7);
     let mut device = Vsock::new(GUEST_CID, Box::new(handlers), Limits::default());
-    device.restore(&device.save()).unwrap();
+    device.restore(&device.save().unwrap()).unwrap();
     let mut guest = Guest::stopped(device);
     let addr = guest.driver.alloc(4);
     guest.driver.queues[2].add(&[Part::writable(addr, 4)]);

@@ -8,7 +8,11 @@ use kvm_bindings::{KVMIO, kvm_cpuid2, kvm_irq_level, kvm_mp_state, kvm_regs, kvm
 use vmm_sys_util::ioctl::{_IOC_NONE, _IOC_READ, _IOC_WRITE};
 
 /// What [`Vcpu::run`](monocore_hypervisor::Vcpu::run) asks of KVM: KVM_RUN.
-pub const RUN_REQUESTS: &[u64] = &[request(_IOC_NONE, 0x80, 0)];
+pub const RUN_REQUESTS: &[u64] = &[
+    request(_IOC_NONE, 0x80, 0),
+    // KVM_KVMCLOCK_CTRL
+    request(_IOC_NONE, 0xad, 0),
+];
 
 /// What [`IrqLine::raise`](monocore_hypervisor::IrqLine::raise) asks of KVM: KVM_IRQ_LINE.
 pub const RAISE_REQUESTS: &[u64] = &[request(_IOC_WRITE, 0x61, size_of::<kvm_irq_level>())];
@@ -37,7 +41,7 @@ mod tests {
 
     #[test]
     fn requests_are_those_of_the_kernels_header() {
-        assert_eq!(RUN_REQUESTS, [0xae80]);
+        assert_eq!(RUN_REQUESTS, [0xae80, 0xaead]);
         assert_eq!(RAISE_REQUESTS, [0x4008_ae61]);
         // As strace prints them.
         let expected = [0x4090_ae82, 0x8138_ae83, 0x4138_ae84, 0x4008_ae90, 0x4004_ae99, 0xaea3, 0x4188_aea7];

@@ -46,9 +46,7 @@ impl LogReader {
         let dir = kept.log();
         let watched = follow.then(|| Follow::new(home, kept)).transpose()?.flatten();
         let mut reader = Self { dir, files: VecDeque::new(), line: Vec::new(), follow: watched };
-        for age in (0..=KEPT_FILES).rev() {
-            reader.add(age).map_err(Error::file("open", &reader.dir))?;
-        }
+        reader.take_newer().map_err(Error::file("open", &reader.dir))?;
         Ok(reader)
     }
 
@@ -61,11 +59,15 @@ impl LogReader {
         let dir = kept.log();
         let follow = Follow::new(home, kept)?;
         let mut reader = Self { dir, files: VecDeque::new(), line: Vec::new(), follow };
-        let at_end = reader.add(0).and_then(|_| match reader.files.front_mut() {
-            Some(file) => file.seek(io::SeekFrom::End(0)).map(drop),
+        let mut at_end = || match reader.file(0)? {
+            Some(mut newest) => {
+                newest.seek(io::SeekFrom::End(0))?;
+                reader.files.push_back(BufReader::new(newest));
+                Ok::<_, io::Error>(())
+            }
             None => Ok(()),
-        });
-        at_end.map_err(Error::file("open", &reader.dir))?;
+        };
+        at_end().map_err(Error::file("open", &reader.dir))?;
         Ok(reader)
     }
 
@@ -110,7 +112,7 @@ impl LogReader {
                     break;
                 }
             }
-            if self.files.is_empty() && self.add(0)? {
+            if self.files.is_empty() && self.take_newer()? {
                 continue;
             }
             match &mut self.follow {
@@ -120,33 +122,46 @@ impl LogReader {
         }
     }
 
-    /// Adds the files that were begun since the newest one that is open; true if there are any.
+    /// Adds the files that were begun since the newest one that is open, or all; true if there are any.
     fn take_newer(&mut self) -> io::Result<bool> {
-        let Some(newest) = self.files.back() else { return self.add(0) };
-        let newest = newest.get_ref().metadata()?.ino();
-        let inode = |age| file(&self.dir, age).metadata().map(|found| found.ino()).ok();
-        // Rotation may go on meanwhile; a file that is seen twice has one inode.
-        let age = (0..=KEPT_FILES).find(|age| inode(*age) == Some(newest)).unwrap_or(KEPT_FILES + 1);
-        for newer in (0..age).rev() {
-            self.add(newer)?;
+        let before = self.files.len();
+        while let Some(next) = self.next_file()? {
+            self.files.push_back(BufReader::new(next));
         }
-        Ok(age > 0)
+        Ok(self.files.len() > before)
     }
 
-    fn add(&mut self, age: u32) -> io::Result<bool> {
-        match File::open(file(&self.dir, age)) {
-            Ok(opened) => {
-                let inode = opened.metadata()?.ino();
-                let known = |file: &BufReader<File>| {
-                    file.get_ref().metadata().is_ok_and(|metadata| metadata.ino() == inode)
-                };
-                if self.files.iter().any(known) {
-                    return Ok(false);
-                }
-                self.files.push_back(BufReader::new(opened));
-                Ok(true)
+    /// The file that was begun after the newest one that is open; the oldest if none is open, or if so many were begun
+    /// since that the next one is gone.
+    fn next_file(&self) -> io::Result<Option<File>> {
+        let newest = self.files.back().map(|file| file.get_ref().metadata()).transpose()?;
+        let newest = newest.map(|metadata| metadata.ino());
+        loop {
+            // Files only grow older, so one that is there is found on the way to the oldest.
+            let place = newest.and_then(|inode| (0..=KEPT_FILES).find(|age| self.inode(*age) == Some(inode)));
+            let younger = 0..place.unwrap_or(KEPT_FILES + 1);
+            let Some(next) = younger.clone().rev().find(|age| self.inode(*age).is_some()) else {
+                return Ok(None);
+            };
+            let Some(opened) = self.file(next)? else { continue };
+            // Files may have been put aside meanwhile. If each is still in its place, none is between the two.
+            let is_next = place.is_none_or(|age| self.inode(age) == newest)
+                && (next + 1..younger.end).all(|age| self.inode(age).is_none())
+                && self.inode(next) == Some(opened.metadata()?.ino());
+            if is_next {
+                return Ok(Some(opened));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        }
+    }
+
+    fn inode(&self, age: u32) -> Option<u64> {
+        file(&self.dir, age).metadata().map(|found| found.ino()).ok()
+    }
+
+    fn file(&self, age: u32) -> io::Result<Option<File>> {
+        match File::open(file(&self.dir, age)) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -183,6 +198,86 @@ impl Follow {
         match rustix::io::read(&self.changes, &mut events) {
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::{LogStream, LogWriter};
+    use super::*;
+
+    /// Whether or not the reader panics, the writer ends.
+    struct Over<'a>(&'a AtomicU32);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(u32::MAX, Ordering::Release);
+        }
+    }
+
+    /// Writes numbered lines to files of `file_bytes` while a follower reads them, which is never more than three files
+    /// behind. The follower sees each line once.
+    fn follow_numbers(lines: u32, line_bytes: usize, file_bytes: u64) {
+        let dir = tempfile::tempdir().unwrap();
+        // An entry takes more than eighty bytes.
+        let (seen, ahead) = (AtomicU32::new(0), u32::try_from(file_bytes).unwrap() / 40);
+        let log = LogWriter::open_with(dir.path(), file_bytes).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stdout, mut stderr) = (log.stream(LogStream::Stdout), log.stream(LogStream::Stderr));
+                for number in 0..lines {
+                    while number.saturating_sub(seen.load(Ordering::Acquire)) > ahead {
+                        std::thread::yield_now();
+                    }
+                    let stream = if number % 7 == 0 { &mut stderr } else { &mut stdout };
+                    stream.write_all(format!("{number:0line_bytes$}\n").as_bytes()).unwrap();
+                }
+            });
+            let _over = Over(&seen);
+            let mut reader = LogReader {
+                dir: dir.path().to_owned(),
+                files: VecDeque::new(),
+                line: Vec::new(),
+                follow: None,
+            };
+            for number in 0..lines {
+                let entry = loop {
+                    match reader.next_entry().unwrap() {
+                        Some(entry) => break entry,
+                        None => std::thread::yield_now(),
+                    }
+                };
+                assert_eq!(entry.bytes, format!("{number:0line_bytes$}\n").as_bytes(), "line {number}");
+                seen.store(number + 1, Ordering::Release);
+            }
+            assert!(reader.next_entry().unwrap().is_none());
+        });
+        // What is kept is the end, whole.
+        let mut kept =
+            LogReader { dir: dir.path().to_owned(), files: VecDeque::new(), line: Vec::new(), follow: None };
+        let mut numbers = Vec::new();
+        while let Some(entry) = kept.next_entry().unwrap() {
+            numbers.push(std::str::from_utf8(&entry.bytes).unwrap().trim().parse::<u32>().unwrap());
+        }
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        assert_eq!(numbers.last(), Some(&(lines - 1)));
+    }
+
+    #[test]
+    fn a_follower_sees_each_line_once_however_fast_files_are_put_aside() {
+        follow_numbers(5_000, 8, 2000);
+    }
+
+    /// Ten million lines, in files of the usual size. `MONOCORE_TEST_LONG=1 cargo test -p monocore-orchestrator
+    /// --release ten_million` takes some minutes.
+    #[test]
+    fn ten_million_lines_go_through_rotation() {
+        if std::env::var_os("MONOCORE_TEST_LONG").is_some() {
+            follow_numbers(10_000_000, 8, super::super::FILE_BYTES);
         }
     }
 }

@@ -48,7 +48,7 @@ impl LogWriter {
         Self::open_with(dir, FILE_BYTES)
     }
 
-    fn open_with(dir: &Path, file_bytes: u64) -> Result<Self, Error> {
+    pub(super) fn open_with(dir: &Path, file_bytes: u64) -> Result<Self, Error> {
         make_private_dir(dir)?;
         let path = file(dir, 0);
         let mut file = open(&path).map_err(Error::file("open", &path))?;

@@ -78,6 +78,7 @@ fn kinds(plan: &Plan) -> Vec<&'static str> {
         DeviceSpec::Fs(_) => "fs",
         DeviceSpec::Console(_) => "console",
         DeviceSpec::Rng => "rng",
+        DeviceSpec::Net(_) => "net",
     };
     plan.vm.devices.iter().map(kind).collect()
 }
@@ -150,8 +151,8 @@ fn a_network_of_sockets_has_no_card_and_an_interface_of_its_own() {
     spec.network.mode = NetworkMode::Tsi;
     let config = ImageConfig::default();
     let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
-    assert!(matches!(plan.vm.network, Network::Tsi(_)));
-    assert_eq!(plan.vm.bus_devices(), plan.vm.devices.len());
+    assert!(plan.vm.carries_sockets());
+    assert!(!kinds(&plan).contains(&"net"));
     let interface = plan.configure.interface.unwrap();
     assert_eq!((interface.name.as_str(), interface.gateways.len()), ("tsi0", 2));
     assert_eq!(plan.configure.resolver.unwrap().servers, interface.gateways[..1]);
@@ -166,9 +167,9 @@ fn a_network_is_the_machines_and_the_guests() {
     spec.network.policy.rules.push(crate::spec::parse_net_rule("allow:host").unwrap());
     let config = ImageConfig::default();
     let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
-    let Network::Nat(monocore_spec::NatSpec { proxy: nat, .. }) = &plan.vm.network else {
-        panic!("a nat: {:?}", plan.vm.network)
-    };
+    let nat = plan.vm.proxy().unwrap();
+    assert!(!plan.vm.carries_sockets());
+    assert_eq!(kinds(&plan).last(), Some(&"net"));
     let named: Vec<_> = plan.files.iter().map(AsRawFd::as_raw_fd).collect();
     assert!(matches!(nat.receipts, Sink::Fd(fd) if named.contains(&fd)));
     assert!(nat.publish.is_empty(), "the machine binds nothing");

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use monocore_spec::{FileRef, JailMode, KernelSpec, Kicks, Network, RamSpec, SPEC_VERSION, Sink};
+use monocore_spec::{FileRef, JailMode, KernelSpec, Kicks, RamSpec, SPEC_VERSION, Sink};
 
 use super::*;
 
@@ -20,7 +20,6 @@ fn spec() -> VmSpec {
         },
         devices: Vec::new(),
         serial: Sink::Discard,
-        network: Network::None,
         timeline: Sink::Discard,
         jail: JailMode::default(),
         control: None,

@@ -2,6 +2,7 @@
 //!
 //! - [`vm`] boots one guest inside this very process, from a directory.
 //! - [`config`] describes projects: services, the groups they share, `monocore.toml` and Compose files.
+//! - [`sandbox`] makes, starts, asks and stops sandboxes that are kept.
 //! - [`orchestration`] brings projects up and down. Each sandbox is a process of its own, the program `monocore`, whose
 //!   path the caller gives.
 //!
@@ -23,9 +24,10 @@
 //! # }
 //! ```
 
+pub mod sandbox;
 pub mod vm;
 
-pub use monocore_orchestrator::config;
+pub use monocore_orchestrator::{config, spec};
 
 /// Projects brought up and down.
 pub mod orchestration {

@@ -79,7 +79,7 @@ export class Command implements AsyncIterable<Output>, AsyncDisposable {
         yield message;
       } else if (message.type === "exit") {
         this.code = message.exit_code;
-      } else {
+      } else if (message.type === "error") {
         this.break(new ApiError(message.code, message.message));
       }
     }

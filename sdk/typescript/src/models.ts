@@ -162,6 +162,8 @@ export type ErrorCode =
   | "rate_limited"
   | "too_busy"
   | "no_such_sandbox"
+  | "no_such_session"
+  | "session_taken"
   | "ambiguous"
   | "name_in_use"
   | "not_running"
@@ -244,12 +246,29 @@ export interface ExecResult {
   truncated: boolean;
 }
 
+/**
+ * Goes on with a command that was kept: the first message of a WebSocket instead of an
+ * `ExecStart`. The server sends the end of the command's output, then the session's name, and
+ * then what is new. A connection that the command still has is closed.
+ */
+export interface ExecResume {
+  /** The name that the server gave. */
+  session: string;
+  /** The size of the terminal now. */
+  terminal: TerminalSize;
+}
+
 /** A command with streams: the first message of a WebSocket. */
 export interface ExecStart {
   /** The program and its arguments. */
   command: string[];
   /** Variables, over the sandbox's. */
   env?: Record<string, string> | undefined;
+  /**
+   * The command goes on for this long after its connection is gone: `60s`, at most 10 minutes.
+   * Needs a terminal. The server's first message then names the session.
+   */
+  keep?: TextOrNumber | undefined;
   /** The command reads what the client sends on channel 0; otherwise it reads end of file. */
   stdin?: boolean | undefined;
   /** The command gets a terminal of this size; its output is on channel 1. */
@@ -264,6 +283,37 @@ export interface ExecStart {
 export interface ExitReport {
   /** The exit code; 128 and the signal's number where a signal ended it. */
   exit_code: number;
+}
+
+/** An entry of a directory. */
+export interface FileEntry {
+  /** What it is. Symbolic links are not followed. */
+  kind: FileKind;
+  /** Its permissions: the lowest 12 bits of its mode. */
+  mode: number;
+  /** When its content changed, seconds since 1970. */
+  modified: number;
+  /** Its name. */
+  name: string;
+  /** Its size, bytes. */
+  size_bytes: number;
+  /** Where a symbolic link leads. */
+  target?: string | null;
+}
+
+/** What an entry of a directory is. */
+export type FileKind =
+  | "file"
+  | "directory"
+  | "symlink"
+  | "other";
+
+/** A directory of a sandbox. */
+export interface FileList {
+  /** The first of them, by name. */
+  entries: FileEntry[];
+  /** How many entries the directory has. */
+  total: number;
 }
 
 /** What a guest uses, in its own view. */
@@ -769,6 +819,11 @@ export type SandboxStatus =
 
 /** What the server says. The last message is `exit` or `error`. */
 export type ServerMessage =
+  | {
+      type: "session";
+      /** For an `ExecResume`. Whoever knows it may type to the command. */
+      id: string;
+    }
   | {
       type: "exit";
       /** The exit code. */

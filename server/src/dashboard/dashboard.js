@@ -5,7 +5,9 @@ const HISTORY = 40;
 const MAX_LINES = 5000;
 const STATS_EVERY_MS = 3000;
 const $ = (id) => document.getElementById(id);
+const REFRESH_EVERY_MS = 500;
 const charts = new Map();
+const drawn = new Map();
 let sandboxes = [];
 let stats = new Map();
 let shown = null;
@@ -19,10 +21,13 @@ function headers(extra) {
 
 async function ask(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers(options.headers || {}) });
-  if (response.status === 401) { login(); throw new Error("a token is needed"); }
   if (response.ok) return response;
   let text = response.statusText;
   try { text = (await response.json()).error.message; } catch { /* not an error of the API's */ }
+  if (response.status === 401) {
+    login(text);
+    throw new DOMException(text, "AbortError");
+  }
   throw new Error(text);
 }
 
@@ -52,8 +57,14 @@ async function attempt(work) {
   try { await work(); $("problem").hidden = true; } catch (error) { problem(error); }
 }
 
-function login() {
+function login(why) {
+  $("login-problem").textContent = sessionStorage.getItem("token") ? why : "";
   if (!$("login").open) $("login").showModal();
+}
+
+/** Resolves when nobody is asked for a token any more. */
+async function loggedIn() {
+  if ($("login").open) await new Promise((resolve) => { $("login").addEventListener("close", resolve, { once: true }); });
 }
 
 // ---- Elements
@@ -68,12 +79,21 @@ function element(name, text, attributes = {}) {
 function button(text, label, action) {
   const made = element("button", text, { type: "button", "aria-label": label });
   made.addEventListener("click", async () => {
-    made.disabled = true;
+    // A button that is disabled loses the focus.
+    if (made.ariaDisabled === "true") return;
+    made.ariaDisabled = "true";
     await attempt(action);
-    made.disabled = false;
+    made.ariaDisabled = null;
     refresh();
   });
   return made;
+}
+
+/** A cell, which says what it is where a row is shown as a card. */
+function labelled(label, ...content) {
+  const cell = element("td", undefined, { role: "cell", "data-label": label });
+  cell.append(...content);
+  return cell;
 }
 
 function size(bytes) {
@@ -93,22 +113,25 @@ function ago(ms) {
 
 // ---- Sandboxes
 
-function status(sandbox) {
-  const failed = sandbox.status === "exited" && sandbox.exit_code !== 0;
+function statusText(sandbox) {
   const words = { running: `up ${ago(sandbox.started_ms || sandbox.created_ms)}`,
     exited: `exited (${sandbox.exit_code})` };
-  const cell = element("td");
-  const text = words[sandbox.status] || sandbox.status;
-  cell.append(element("span", text, { class: `status ${failed ? "failed" : sandbox.status}` }));
-  if (sandbox.health) cell.append(element("small", sandbox.health));
-  if (sandbox.error) cell.append(element("small", sandbox.error));
-  return cell;
+  return words[sandbox.status] || sandbox.status;
 }
 
-function chart(id) {
-  const cell = element("td");
+function status(sandbox) {
+  const failed = sandbox.status === "exited" && sandbox.exit_code !== 0;
+  const text = element("span", "", { class: `status ${failed ? "failed" : sandbox.status}` });
+  const cell = labelled("Status", text);
+  if (sandbox.health) cell.append(element("small", sandbox.health, { class: `health ${sandbox.health}` }));
+  if (sandbox.restart_count) cell.append(element("small", `restarted ${sandbox.restart_count} times`));
+  if (sandbox.error) cell.append(element("small", sandbox.error));
+  return [cell, text];
+}
+
+function drawChart(cell, id) {
   const points = charts.get(id);
-  if (!points || points.length < 2) return cell;
+  if (!points || points.length < 2) { cell.replaceChildren(); return; }
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
   const now = points[points.length - 1].share;
@@ -121,76 +144,138 @@ function chart(id) {
   const line = document.createElementNS(space, "polyline");
   line.setAttribute("points", points.map((p, x) => `${x},${23 - (p.share / most) * 22}`).join(" "));
   svg.append(line);
-  cell.append(svg, ` ${Math.round(now * 100)} %`);
-  return cell;
+  cell.replaceChildren(svg, ` ${Math.round(now * 100)} %`);
 }
 
-function memory(id) {
-  const cell = element("td");
+function drawMemory(cell, id) {
   const guest = stats.get(id)?.guest;
-  if (!guest) return cell;
+  if (!guest) { cell.replaceChildren(); return; }
   const text = `${size(guest.memory_used_bytes)} of ${size(guest.memory_total_bytes)}`;
-  cell.append(element("meter", text, { "aria-label": `Memory ${text}`, min: 0,
+  cell.replaceChildren(element("meter", text, { "aria-label": `Memory ${text}`, min: 0,
     max: guest.memory_total_bytes, value: guest.memory_used_bytes }), ` ${size(guest.memory_used_bytes)}`);
-  return cell;
 }
 
 function actions(sandbox) {
   const { name } = sandbox;
   const path = `/v1/sandboxes/${sandbox.id}`;
   const active = ["running", "paused", "restarting"].includes(sandbox.status);
-  const cell = element("td");
+  const made = [];
   if (active) {
-    cell.append(button("Stop", `Stop ${name}`, () => post(`${path}/stop`)),
+    made.push(button("Stop", `Stop ${name}`, () => post(`${path}/stop`)),
       button("Restart", `Restart ${name}`, () => post(`${path}/restart`)));
   } else {
-    cell.append(button("Start", `Start ${name}`, () => post(`${path}/start`)));
+    made.push(button("Start", `Start ${name}`, () => post(`${path}/start`)));
   }
-  cell.append(button("Remove", `Remove ${name}`, async () => {
+  made.push(button("Remove", `Remove ${name}`, async () => {
     if (confirm(`Remove ${name} with its disk and logs?`)) {
       await ask(`${path}?force=${active}`, { method: "DELETE" });
     }
   }));
-  return cell;
+  return made;
 }
 
-function row(sandbox) {
-  const made = element("tr");
-  const name = element("td");
+/** A row and the parts of it that change while the sandbox does not. */
+function row(sandbox, key) {
+  const made = element("tr", undefined, { role: "row" });
   const open = element("button", sandbox.name, { type: "button", class: "name", "data-id": sandbox.id });
   open.addEventListener("click", () => details(sandbox));
-  name.append(open);
-  if (sandbox.project) name.append(element("small", `${sandbox.project} / ${sandbox.service}`));
+  const name = labelled("Name", open);
+  if (sandbox.project) {
+    const groups = sandbox.groups.length ? ` (${sandbox.groups.join(", ")})` : "";
+    name.append(element("small", `${sandbox.project} / ${sandbox.service}${groups}`));
+  }
   const ports = sandbox.ports.map((p) => `${p.address}:${p.host_port}→${p.guest_port}/${p.protocol}`);
-  made.append(status(sandbox), name, element("td", sandbox.image), element("td", ports.join(" ")),
-    chart(sandbox.id), memory(sandbox.id), actions(sandbox));
-  return made;
+  const [state, text] = status(sandbox);
+  const [cpu, memory] = [labelled("CPU"), labelled("Memory")];
+  made.append(state, name, labelled("Image", sandbox.image), labelled("Ports", ports.join(" ")), cpu, memory,
+    labelled("Actions", ...actions(sandbox)));
+  return { made, key, text, cpu, memory };
+}
+
+/** Where the focus is in the table, to be found again in rows that were made anew. */
+function focusIn(table) {
+  const at = document.activeElement;
+  if (!at?.closest(`#${table.id}`)) return () => {};
+  const [label, id] = [at.getAttribute("aria-label"), at.closest("tr").querySelector(".name")?.dataset.id];
+  return () => {
+    if (at.isConnected) return;
+    const all = [...table.querySelectorAll("button")];
+    const same = label && all.find((one) => one.getAttribute("aria-label") === label);
+    const next = same || all.find((one) => id && one.dataset.id === id) || all[0] || document.querySelector(".tab");
+    next.focus();
+  };
 }
 
 function draw() {
   const wanted = $("filter").value.toLowerCase();
   const active = (sandbox) => !["created", "exited"].includes(sandbox.status);
-  const fits = (sandbox) => [sandbox.name, sandbox.image, sandbox.project || "", sandbox.id]
+  const fits = (sandbox) => [sandbox.name, sandbox.image, sandbox.project || "", ...sandbox.groups, sandbox.id]
     .some((text) => text.toLowerCase().includes(wanted));
   const listed = sandboxes.filter((sandbox) => fits(sandbox) && ($("all").checked || active(sandbox)));
-  // Whoever goes through the table by keyboard stays where they are.
-  const focused = document.activeElement?.closest("#rows") && document.activeElement.getAttribute("aria-label");
-  const opened = document.activeElement?.dataset?.id;
-  $("rows").replaceChildren(...listed.map(row));
-  const again = [...$("rows").querySelectorAll("button")]
-    .find((b) => (opened ? b.dataset.id === opened : focused && b.getAttribute("aria-label") === focused));
-  again?.focus();
+  const table = $("rows");
+  const restore = focusIn(table);
+  const known = new Map(drawn);
+  drawn.clear();
+  // Rows of sandboxes that have not changed stay, so that no click or focus is lost.
+  listed.forEach((sandbox, at) => {
+    const key = JSON.stringify(sandbox);
+    const old = known.get(sandbox.id);
+    const one = old?.key === key ? old : row(sandbox, key);
+    if (one !== old) old?.made.remove();
+    drawn.set(sandbox.id, one);
+    known.delete(sandbox.id);
+    if (table.children[at] !== one.made) table.insertBefore(one.made, table.children[at] || null);
+    one.text.textContent = statusText(sandbox);
+    drawChart(one.cpu, sandbox.id);
+    drawMemory(one.memory, sandbox.id);
+  });
+  for (const { made } of known.values()) made.remove();
+  restore();
   $("count").textContent = `${listed.length} of ${sandboxes.length}`;
   $("empty").hidden = sandboxes.length > 0;
 }
 
+/** The projects among the listed sandboxes. */
+function drawProjects() {
+  const projects = new Map();
+  for (const one of sandboxes) if (one.project) projects.set(one.project, [...(projects.get(one.project) || []), one]);
+  const key = JSON.stringify([...projects]);
+  if (key === drawProjects.key) return;
+  drawProjects.key = key;
+  const restore = focusIn($("project-rows"));
+  $("project-rows").replaceChildren(...[...projects].map(([name, members]) => {
+    const made = element("tr", undefined, { role: "row" });
+    const services = members.map((one) => element("small", `${one.service || one.name}: ${one.health || one.status}`));
+    const groups = [...new Set(members.flatMap((one) => one.groups))].sort();
+    const running = members.filter((one) => one.status === "running").length;
+    const down = button("Down", `Down ${name}`, async () => {
+      if (confirm(`Stop and remove all sandboxes of ${name}?`)) await post("/down", { project: name });
+    });
+    made.append(labelled("Project", name), labelled("Running", `${running} of ${members.length}`),
+      labelled("Services", ...services), labelled("Groups", groups.join(", ")), labelled("Actions", down));
+    return made;
+  }));
+  restore();
+  $("no-projects").hidden = projects.size > 0;
+}
+
+/** Asks for the list anew: one request at a time, and none too soon after the last. */
 async function refresh() {
-  try { sandboxes = (await get("/v1/sandboxes?all=true")).sandboxes; } catch (error) { problem(error); }
-  draw();
+  refresh.wanted = true;
+  if (refresh.busy) return;
+  refresh.busy = true;
+  while (refresh.wanted) {
+    refresh.wanted = false;
+    try { sandboxes = (await get("/v1/sandboxes?all=true")).sandboxes; } catch (error) { problem(error); }
+    draw();
+    drawProjects();
+    await new Promise((resolve) => { setTimeout(resolve, REFRESH_EVERY_MS); });
+  }
+  refresh.busy = false;
 }
 
 async function measure() {
-  if (document.hidden || $("sandboxes").hidden || $("details").open) return;
+  if (document.hidden || $("sandboxes").hidden || document.querySelector("dialog[open]")) return;
   try {
     stats = new Map((await get("/v1/stats")).map((one) => [one.id, one]));
   } catch { return; }
@@ -244,13 +329,20 @@ async function pane(kind) {
       output.append(element("li", JSON.stringify(await get(path), null, 2)));
       return;
     }
-    const add = (value) => {
+    // Lines that arrive together are laid out once.
+    let waiting = [];
+    const put = () => {
+      if (signal.aborted) return;
       const bottom = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+      output.append(...waiting.slice(-MAX_LINES));
+      waiting = [];
+      while (output.children.length > MAX_LINES) output.firstChild.remove();
+      if (bottom) output.scrollTop = output.scrollHeight;
+    };
+    const add = (value) => {
       const made = line(value);
       made.hidden = !made.textContent.toLowerCase().includes($("search").value.toLowerCase());
-      output.append(made);
-      if (output.children.length > MAX_LINES) output.firstChild.remove();
-      if (bottom) output.scrollTop = output.scrollHeight;
+      if (waiting.push(made) === 1) requestAnimationFrame(put);
     };
     await follow(kind === "logs" ? `${path}/logs?follow=true&tail=1000` : `${path}/network`, signal, add);
   } catch (error) {
@@ -271,15 +363,14 @@ function details(sandbox) {
 async function drawImages() {
   const { images } = await get("/v1/images");
   $("image-rows").replaceChildren(...images.map((image) => {
-    const made = element("tr");
-    const cell = element("td");
+    const made = element("tr", undefined, { role: "row" });
     const name = image.reference || image.id;
-    cell.append(button("Remove", `Remove ${name}`, async () => {
+    const cell = labelled("Actions", button("Remove", `Remove ${name}`, async () => {
       await ask(`/v1/images?image=${encodeURIComponent(name)}`, { method: "DELETE" });
       await drawImages();
     }));
-    made.append(element("td", image.reference || "(no name)"), element("td", image.id.slice(7, 19)),
-      element("td", image.platform), element("td", size(image.size_bytes)), cell);
+    made.append(labelled("Image", image.reference || "(no name)"), labelled("ID", image.id.slice(7, 19)),
+      labelled("Platform", image.platform), labelled("Size", size(image.size_bytes)), cell);
     return made;
   }));
 }
@@ -288,14 +379,16 @@ async function pull(event) {
   event.preventDefault();
   const layers = new Map();
   const told = $("pulling");
-  await attempt(() => follow("/v1/images/pull", undefined, (value) => {
-    if (value.event === "progress") layers.set(value.layer, value);
-    if (value.event === "failed") throw new Error(value.message);
-    const sum = (key) => [...layers.values()].reduce((all, one) => all + one[key], 0);
-    told.textContent = value.event === "done" ? `${value.image.reference} is here`
-      : `${size(sum("done_bytes"))} of ${size(sum("total_bytes"))}`;
-  }, { method: "POST", body: JSON.stringify({ image: $("reference").value }) }));
-  await attempt(drawImages);
+  await attempt(async () => {
+    await follow("/v1/images/pull", undefined, (value) => {
+      if (value.event === "progress") layers.set(value.layer, value);
+      if (value.event === "failed") throw new Error(value.message);
+      const sum = (key) => [...layers.values()].reduce((all, one) => all + one[key], 0);
+      told.textContent = value.event === "done" ? `${value.image.reference} is here`
+        : `${size(sum("done_bytes"))} of ${size(sum("total_bytes"))}`;
+    }, { method: "POST", body: JSON.stringify({ image: $("reference").value }) });
+    await drawImages();
+  });
 }
 
 // ---- Events
@@ -310,12 +403,12 @@ async function watch() {
           `${event.name || event.id} ${event.event}${code} ${event.detail || ""}`);
         $("event-rows").prepend(made);
         if ($("event-rows").children.length > MAX_LINES) $("event-rows").lastChild.remove();
-        clearTimeout(watch.timer);
-        watch.timer = setTimeout(refresh, 150);
+        refresh();
       });
     } catch { /* the server is gone or asks for a token: once more below */ }
-    $("event-rows").replaceChildren();
+    await loggedIn();
     await new Promise((resolve) => { setTimeout(resolve, 3000); });
+    $("event-rows").replaceChildren();
   }
 }
 
@@ -359,10 +452,12 @@ for (const tab of document.querySelectorAll(".tab")) tab.addEventListener("click
 for (const one of document.querySelectorAll(".pane")) one.addEventListener("click", () => pane(one.dataset.pane));
 $("login-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("token", $("token").value);
+  sessionStorage.setItem("token", $("token").value.trim());
+  $("token").value = "";
   $("login").close();
   attempt(about);
   refresh();
+  if (!$("images").hidden) attempt(drawImages);
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) {
@@ -373,5 +468,9 @@ document.addEventListener("keydown", (event) => {
 attempt(about);
 refresh();
 watch();
-measure();
-setInterval(measure, STATS_EVERY_MS);
+(async () => {
+  for (;;) {
+    await measure();
+    await new Promise((resolve) => { setTimeout(resolve, STATS_EVERY_MS); });
+  }
+})();

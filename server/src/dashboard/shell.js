@@ -8,7 +8,12 @@ const fit = new FitAddon.FitAddon();
 const encoder = new TextEncoder();
 // The best shell that the image has.
 const SHELL = "for s in bash zsh ash; do command -v $s >/dev/null && exec $s; done; exec sh";
+// Under this name the tab remembers the shell that it goes on with after a reload.
+const KEY = `session:${name}`;
+const KEEP = "60s";
 let socket = null;
+// What an earlier page was shown is drawn once more. The terminal must not answer it again.
+let isReplay = false;
 
 function frame(bytes) {
   const message = new Uint8Array(bytes.length + 1);
@@ -28,8 +33,13 @@ function state(text, ended) {
   if (ended) $("again").focus();
 }
 
+function size() {
+  return { rows: terminal.rows, columns: terminal.cols };
+}
+
 function start() {
   const token = sessionStorage.getItem("token");
+  const session = sessionStorage.getItem(KEY);
   // A browser's WebSocket sends no headers of its own: the token travels as a protocol.
   const protocols = token ? ["monocore.v1", `bearer.${token}`] : ["monocore.v1"];
   const address = new URL(`/v1/sandboxes/${encodeURIComponent(name)}/exec/ws`, location.href);
@@ -38,23 +48,39 @@ function start() {
   socket = own;
   own.binaryType = "arraybuffer";
   let last = null;
+  isReplay = session !== null;
   state("connecting", false);
   own.addEventListener("open", () => {
-    own.send(JSON.stringify({
-      command: ["sh", "-c", SHELL], stdin: true, env: { TERM: "xterm-256color" },
-      terminal: { rows: terminal.rows, columns: terminal.cols },
+    own.send(JSON.stringify(session ? { session, terminal: size() } : {
+      command: ["sh", "-c", SHELL], stdin: true, env: { TERM: "xterm-256color" }, terminal: size(), keep: KEEP,
     }));
-    state("running", false);
     terminal.focus();
   });
   own.addEventListener("message", ({ data }) => {
-    if (typeof data === "string") last = JSON.parse(data);
-    else terminal.write(new Uint8Array(data, 1));
+    if (typeof data !== "string") return terminal.write(new Uint8Array(data, 1));
+    last = JSON.parse(data);
+    if (last.type === "session") {
+      sessionStorage.setItem(KEY, last.id);
+      state("running", false);
+      // After all that was written before.
+      terminal.write("", () => { isReplay = false; });
+    }
   });
-  own.addEventListener("close", () => {
-    if (last?.type === "exit") state(`ended with ${last.exit_code}`, true);
-    else state(last?.message || "no connection: does the sandbox run?", true);
-  });
+  own.addEventListener("close", () => ended(last, session));
+}
+
+function ended(last, session) {
+  if (last?.type === "session") return state("the connection is lost", true);
+  if (last?.code === "session_taken") return state("goes on in another tab", true);
+  sessionStorage.removeItem(KEY);
+  if (last?.type === "exit") return state(`ended with ${last.exit_code}`, true);
+  if (last?.code === "no_such_session" && session) return again();
+  return state(last?.message || "no connection: does the sandbox run?", true);
+}
+
+function again() {
+  terminal.reset();
+  start();
 }
 
 document.title = `${name} · shell`;
@@ -62,18 +88,13 @@ $("title").textContent = name;
 terminal.loadAddon(fit);
 terminal.open($("terminal"));
 fit.fit();
-terminal.onData((text) => send(encoder.encode(text)));
-terminal.onBinary((text) => send(Uint8Array.from(text, (one) => one.charCodeAt(0))));
-terminal.onResize(({ rows, cols }) => {
-  if (socket?.readyState === WebSocket.OPEN) {
-    socket.send(JSON.stringify({ type: "resize", rows, columns: cols }));
-  }
+terminal.onData((text) => { if (!isReplay) send(encoder.encode(text)); });
+terminal.onBinary((text) => { if (!isReplay) send(Uint8Array.from(text, (one) => one.charCodeAt(0))); });
+terminal.onResize(() => {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "resize", ...size() }));
 });
 new ResizeObserver(() => fit.fit()).observe($("terminal"));
-$("again").addEventListener("click", () => {
-  terminal.reset();
-  start();
-});
+$("again").addEventListener("click", again);
 const stored = localStorage.getItem("theme");
 if (stored) document.documentElement.dataset.theme = stored;
 start();

@@ -89,7 +89,13 @@ pub(super) async fn changes(
     Ok(Json(ChangeList { changes: read_changes(&told) }))
 }
 
-async fn tool(context: &ApiServer, name: String, tool: Tool, must_run: bool) -> Result<Vec<u8>, ApiError> {
+/// What the agent's own tool writes in a sandbox.
+pub(super) async fn tool(
+    context: &ApiServer,
+    name: String,
+    tool: Tool,
+    must_run: bool,
+) -> Result<Vec<u8>, ApiError> {
     let told = work::long(context, move |context| {
         let entry = registry::find(&context.home, &name)?;
         if must_run && entry.running.is_none() {
@@ -103,7 +109,8 @@ async fn tool(context: &ApiServer, name: String, tool: Tool, must_run: bool) -> 
     })
 }
 
-fn text(bytes: &[u8]) -> String {
+/// What is not UTF-8 is replaced.
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn exec(
     }
     let detach = wanted.detach;
     let call = call(wanted.command, &wanted.env, wanted.workdir, wanted.user)?;
-    let client = connect(&context, name).await?;
+    let (_, client) = connect(&context, name).await?;
     if detach {
         let started = work::short(&context, move |_| Ok(client.exec_detached(call)?));
         return started.await.map(|pid| Json(ExecResult { pid: Some(pid), ..ExecResult::default() }));
@@ -69,11 +69,12 @@ pub(super) async fn exec(
     Ok(Json(result(exit_code, &stdout, &stderr, false)))
 }
 
-/// A connection to the supervisor of a running sandbox.
-pub(super) async fn connect(context: &ApiServer, name: String) -> Result<ControlClient, ApiError> {
+/// The ID of a running sandbox, and a connection to its supervisor.
+pub(super) async fn connect(context: &ApiServer, name: String) -> Result<(String, ControlClient), ApiError> {
     let connected = work::short(context, move |context| {
         let record = registry::running(&context.home, &name)?;
-        Ok(ControlClient::connect(&context.home, &record)?)
+        let client = ControlClient::connect(&context.home, &record)?;
+        Ok((record.id, client))
     });
     connected.await
 }

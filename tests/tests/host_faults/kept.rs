@@ -22,6 +22,11 @@ impl Kept {
         Self { home }
     }
 
+    /// Where the state directory is.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// `monocore` with these arguments, started by `with` if it is given.
     pub(crate) fn command(&self, with: Option<&mut Command>, arguments: &[&str]) -> Command {
         let mut command = match with {

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use monocore_tests::typist::Typist;
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, World};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -29,7 +30,7 @@ fn several_clients_see_the_same_and_type_to_one_command() {
     let script = "echo early; while read line; do echo got $line; echo err $line >&2; \
                   [ $line = end ] && exit 9; done";
     let _sandbox = Background::run("attach-many", &["-i"], script);
-    while !ran(&[&["logs", "attach-many"]]).out().contains("early") {}
+    eventually("the first line is logged", || ran(&[&["logs", "attach-many"]]).out().contains("early"));
     let attach = || piped(World::get().monocore(["attach", "attach-many"]));
     let (mut first, mut second) = (attach(), attach());
     // Only what comes from here on is shown, so both are there once both have seen something.
@@ -99,7 +100,7 @@ fn the_keys_leave_a_command_that_runs_on() {
     typist.type_in("\x10\x11");
     assert_eq!(typist.end(), 0);
     // It is not held up by output that nobody reads, and does not end with its client.
-    while ran(&[&["exec", "attach-keys", "test", "-s", "/left"]]).code != 0 {}
+    eventually("the keys were taken", || ran(&[&["exec", "attach-keys", "test", "-s", "/left"]]).code == 0);
     assert!(ran(&[&["top", "attach-keys"]]).out().contains("sleep 995"));
 }
 

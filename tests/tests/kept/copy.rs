@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, World};
 
 use crate::support::{Background, ran};
@@ -65,7 +66,7 @@ fn files_and_trees_go_both_ways() {
 fn tar_streams_come_and_go() {
     let world = World::get();
     let sandbox = Background::run("copy-tar", &[], "mkdir -p /d/e; echo one > /d/e/f; sleep 1000");
-    while sandbox.exec(&[], "test -s /d/e/f").code != 0 {}
+    eventually("the file is there", || sandbox.exec(&[], "test -s /d/e/f").code == 0);
     let out = world.monocore(["cp", "copy-tar:/d", "-"]).output().unwrap();
     assert!(out.status.success());
     let mut child =

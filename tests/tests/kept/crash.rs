@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -42,7 +43,9 @@ fn a_killed_supervisor_takes_its_machine_along_and_loses_nothing() {
     let supervisor = supervisor(&sandbox);
     let machine = machine(supervisor);
     kill_process(supervisor, Signal::KILL).unwrap();
-    while process(machine).exists() || process(supervisor).exists() {}
+    eventually("machine and supervisor are gone", || {
+        !process(machine).exists() && !process(supervisor).exists()
+    });
     let state = sandbox.inspect()["state"].clone();
     assert_eq!((&state["status"], &state["exit_code"]), (&"exited".into(), &137.into()));
     assert!(ran(&[&["ps", "-a"]]).out().contains("Exited (137)"));

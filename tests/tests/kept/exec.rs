@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, World};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -59,12 +60,12 @@ fn commands_run_side_by_side_and_end_with_their_client() {
         assert_eq!(child.wait_with_output().unwrap().stdout, format!("{number}\n").into_bytes());
     }
     let mut client = spawn("echo $$ > /tmp/pid; sleep 997 & wait");
-    while !sandbox.exec(&[], "ps").stdout.contains("sleep 997\n") {}
+    eventually("the command runs", || sandbox.exec(&[], "ps").stdout.contains("sleep 997\n"));
     kill_process(Pid::from_child(&client), Signal::KILL).unwrap();
     client.wait().unwrap();
-    while sandbox.exec(&[], "ps").out().contains("sleep 997") {}
+    eventually("the command is gone", || !sandbox.exec(&[], "ps").out().contains("sleep 997"));
     assert_eq!(sandbox.exec(&["-d"], "echo $$ > /tmp/detached; sleep 996").out(), "");
-    while sandbox.exec(&[], "test -s /tmp/detached").code != 0 {}
+    eventually("the detached command wrote", || sandbox.exec(&[], "test -s /tmp/detached").code == 0);
     assert_eq!(sandbox.exec(&[], "kill -0 $(cat /tmp/detached)").code, 0, "it outlives its client");
 }
 
@@ -75,7 +76,7 @@ fn a_foreground_sandbox_can_be_entered_too() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    while ran(&[&["exec", "exec-front", "true"]]).code != 0 {}
+    eventually("commands can be started", || ran(&[&["exec", "exec-front", "true"]]).code == 0);
     assert!(ran(&[&["ps"]]).out().contains("exec-front"));
     assert_eq!(ran(&[&["stop", "exec-front"]]).out(), "exec-front\n");
     assert_eq!(child.wait().unwrap().code(), Some(143));

@@ -1,5 +1,6 @@
 //! Docker's flags of `run` as a command in the guest sees them.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, World};
 
 use crate::support::{Background, ran, until};
@@ -66,7 +67,7 @@ fn a_command_has_the_rights_and_names_that_flags_give_it() {
 #[test]
 fn mounts_come_from_another_sandbox_and_streams_are_chosen() {
     let _first = Background::run("flags-from", &["-v", "flags-vol:/d"], "echo shared > /d/file; sleep 1000");
-    while ran(&[&["exec", "flags-from", "test", "-s", "/d/file"]]).code != 0 {}
+    eventually("the file is there", || ran(&[&["exec", "flags-from", "test", "-s", "/d/file"]]).code == 0);
     let world = World::get();
     let told = world.script(
         &["--volumes-from", "flags-from:ro", "-a", "stdout"],

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 
 use crate::support::{Background, ran};
@@ -11,7 +12,7 @@ use crate::support::{Background, ran};
 fn changes_of_files_are_told_as_docker_tells_them() {
     let script = "echo x > /bin/new; rm /bin/ls; mkdir -p /a/b; echo y > /a/b/c; echo done; sleep 1000";
     let sandbox = Background::run("inside-diff", &[], script);
-    while !ran(&[&["logs", "inside-diff"]]).out().contains("done") {}
+    eventually("the command is done", || ran(&[&["logs", "inside-diff"]]).out().contains("done"));
     let wanted = "A /a\nA /a/b\nA /a/b/c\nC /bin\nD /bin/ls\nA /bin/new\n";
     assert_eq!(ran(&[&["diff", "inside-diff"]]).out(), wanted);
     ran(&[&["stop", "-t", "0", "inside-diff"]]).out();

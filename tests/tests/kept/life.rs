@@ -1,5 +1,6 @@
 //! From `create` to `rm`.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, World};
 
 use crate::support::{Background, ran};
@@ -14,7 +15,9 @@ fn a_sandbox_keeps_its_disk_from_start_to_start() {
     assert_eq!((&state["status"], &state["exit_code"]), (&"exited".into(), &143.into()));
     assert_eq!(sandbox.exec(&[], "true").code, 125);
     ran(&[&["start", "life-disk"]]).out();
-    while !ran(&[&["logs", "life-disk"]]).out().contains("precious\nstarted\n") {}
+    eventually("the command wrote and started", || {
+        ran(&[&["logs", "life-disk"]]).out().contains("precious\nstarted\n")
+    });
     ran(&[&["restart", "-t", "0", "life-disk"]]).out();
     assert_eq!(sandbox.exec(&[], "cat /kept").out(), "precious\n");
     let refused = ran(&[&["rm", "life-disk"]]);
@@ -76,7 +79,7 @@ fn rm_goes_with_the_command_where_it_was_asked_for() {
     let id = started.out().trim().to_owned();
     ran(&[&["kill", "life-rm"]]).out();
     let directory = World::get().home().join("sandboxes").join(id);
-    while directory.exists() {}
+    eventually("its directory is gone", || !directory.exists());
     assert_eq!(ran(&[&["inspect", "life-rm"]]).code, 1);
 }
 
@@ -84,7 +87,7 @@ fn rm_goes_with_the_command_where_it_was_asked_for() {
 fn a_command_that_ignores_the_signal_is_killed_after_its_grace() {
     let sandbox =
         Background::run("life-stubborn", &[], "trap '' TERM; echo ready; while :; do sleep 1; done");
-    while !ran(&[&["logs", "life-stubborn"]]).out().contains("ready") {}
+    eventually("the command is ready", || ran(&[&["logs", "life-stubborn"]]).out().contains("ready"));
     ran(&[&["stop", "-t", "1", "life-stubborn"]]).out();
     assert_eq!(sandbox.inspect()["state"]["exit_code"], 137);
 }

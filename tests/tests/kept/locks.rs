@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::process::Stdio;
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 use rustix::fs::{FlockOperation, flock};
 
@@ -42,7 +43,7 @@ fn flock_excludes_the_host_and_other_sandboxes() {
         ])
         .spawn()
         .unwrap();
-    while !share.join("held").exists() {}
+    eventually("the lock is held", || share.join("held").exists());
     assert_eq!(second.exec(&[], try_lock).code, 1, "the other sandbox holds the lock");
     assert!(flock(&file, FlockOperation::NonBlockingLockExclusive).is_err());
     let waiting = world

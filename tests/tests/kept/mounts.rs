@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 
 use crate::support::{Background, ran};
@@ -33,7 +34,7 @@ fn a_directory_comes_and_goes_in_a_sandbox_that_began_with_none() {
     let script =
         "exec 3</srv/data/name; touch /open; while [ -e /open ]; do sleep 0.1; done; cat <&3 || echo gone";
     assert_eq!(sandbox.exec(&["-d"], &format!("({script}) >/result 2>/dev/null")).code, 0);
-    while sandbox.exec(&[], "test -e /open").code != 0 {}
+    eventually("the file is open", || sandbox.exec(&[], "test -e /open").code == 0);
     ran(&[&["mount", "rm", "mount-live", "/srv/data"]]).out();
     assert_eq!(sandbox.exec(&[], "ls /srv/data").out(), "");
     assert_eq!(

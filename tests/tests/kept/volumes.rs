@@ -1,5 +1,6 @@
 //! `volume`, and which sandboxes use one.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::PLAIN;
 
 use crate::support::{Background, ran};
@@ -10,7 +11,7 @@ fn a_volume_lives_apart_from_its_sandboxes() {
     let anonymous = ran(&[&["volume", "create"]]).out().trim().to_owned();
     assert_eq!(anonymous.len(), 64);
     let sandbox = Background::run("volumes-first", &["-v", "vol-one:/d"], "echo kept > /d/file; sleep 1000");
-    while sandbox.exec(&[], "test -s /d/file").code != 0 {}
+    eventually("the file is there", || sandbox.exec(&[], "test -s /d/file").code == 0);
     let refused = ran(&[&["volume", "rm", "vol-one"]]);
     assert_eq!(refused.code, 1);
     let id = sandbox.inspect()["Id"].as_str().unwrap().to_owned();

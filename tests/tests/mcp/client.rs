@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use monocore_tests::world::{PLAIN, World};
 use serde_json::{Value, json};
@@ -173,14 +172,4 @@ pub(crate) fn plain(more: &Value) -> Value {
         wanted[key] = value.clone();
     }
     wanted
-}
-
-/// Looks again and again until `is_so`, which must be within two minutes.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(120), "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

@@ -1,9 +1,10 @@
 //! Calls that end early leave nothing: cancelled ones, and those of clients that went away.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::PLAIN;
 use serde_json::json;
 
-use crate::client::{Client, eventually, plain};
+use crate::client::{Client, plain};
 
 fn running(client: &mut Client, sandbox: &str, seconds: u32) -> String {
     client.script(sandbox, &format!("ps | grep '[s]leep {seconds}$' | wc -l"))

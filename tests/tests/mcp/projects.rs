@@ -1,9 +1,10 @@
 //! A project with two services.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, SERVER};
 use serde_json::{Value, json};
 
-use crate::client::{Client, eventually};
+use crate::client::Client;
 
 #[test]
 fn a_project_comes_up_talks_and_goes() {

@@ -1,5 +1,6 @@
 //! A sandbox from its creation to its removal, code in throw-away ones, and what the policy forbids.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{PLAIN, World};
 use serde_json::{Value, json};
 
@@ -109,7 +110,7 @@ fn output_and_logs_are_bounded_and_told() {
     let script = "for i in 1 2 3; do echo line $i; done; echo bad >&2; exec sleep 1000";
     client.call("create_sandbox", plain(&json!({"name": "mcp-out", "command": ["sh", "-c", script]})));
     let wanted = json!({"sandbox": "mcp-out", "tail": 2});
-    crate::client::eventually("the output is written down", || {
+    eventually("the output is written down", || {
         client.call("logs", wanted.clone()).starts_with("line 3\n[stderr] bad\n--- cut\n2 earlier lines")
     });
     let ran = client.call(
@@ -146,7 +147,7 @@ fn a_subscriber_is_told_of_output() {
     let subscribed = client.ask("resources/subscribe", json!({"uri": uri}));
     assert!(subscribed["result"].is_object(), "{subscribed}");
     client.script("mcp-sub", "until [ -p /tmp/in ]; do sleep 0.1; done; echo hello > /tmp/in");
-    crate::client::eventually("the update is told", || {
+    eventually("the update is told", || {
         client.ask("ping", json!({}));
         client
             .told

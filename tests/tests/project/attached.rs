@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use monocore_tests::typist::Typist;
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 
 use crate::support::TestProject;
@@ -28,7 +29,9 @@ args = ["-c", "echo from b; trap 'echo bye; exit 0' TERM; while :; do sleep 0.1;
 fn output_is_shown_and_an_interrupt_stops_everything() {
     let project = TestProject::new("project-attached", TALKERS);
     let mut up = project.command(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while !(project.status_of("a") == "exited" && project.ran(&["log", "b"]).out().contains("from b")) {}
+    eventually("one has ended and the other spoke", || {
+        project.status_of("a") == "exited" && project.ran(&["log", "b"]).out().contains("from b")
+    });
     let pid = rustix::process::Pid::from_child(&up);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let (mut stdout, mut stderr) = (String::new(), String::new());

@@ -1,5 +1,6 @@
 //! Docker Compose's words on a compose.yaml.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{Ran, World};
 
 /// Two services as Compose files describe them.
@@ -52,7 +53,9 @@ fn habits_of_compose_carry_over() {
     let listed = project.ran(&["ps", "--format", "json"]);
     assert_eq!(listed.out().matches("\"running\"").count(), 2, "{listed:?}");
     assert!(project.ran(&["ls"]).out().contains("composed"));
-    while !project.ran(&["logs", "web"]).out().contains("composed-web-1 | from web") {}
+    eventually("the line is shown with its service", || {
+        project.ran(&["logs", "web"]).out().contains("composed-web-1 | from web")
+    });
     assert_eq!(project.ran(&["exec", "-T", "web", "sh", "-c", "echo $MODE"]).out(), "usual\n");
     assert_eq!(project.ran(&["exec", "-T", "-e", "A=b", "db", "sh", "-c", "echo $A > /data/kept"]).code, 0);
     let once = project.ran(&["run", "--rm", "-T", "db", "cat", "/data/kept"]);

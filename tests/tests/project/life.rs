@@ -1,5 +1,6 @@
 //! From `up` to `down`.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 
 use crate::support::TestProject;
@@ -47,8 +48,10 @@ fn two_services_come_up_are_looked_at_and_go() {
     );
     let status = project.ran(&["status"]);
     assert!(status.out().contains("counter") && status.out().contains("Up "), "{status:?}");
-    while !project.ran(&["log", "counter"]).out().contains("Count: 10") {}
-    while !project.ran(&["log", "date-service"]).out().contains("set counted") {}
+    eventually("the counter counts", || project.ran(&["log", "counter"]).out().contains("Count: 10"));
+    eventually("the service sees what the group set", || {
+        project.ran(&["log", "date-service"]).out().contains("set counted")
+    });
     let both = project.ran(&["log", "--grep", "Count: [34]|set"]);
     assert!(both.out().contains("project-demo-counter-1      | Count: 3\n"), "{both:?}");
     assert!(both.out().contains("project-demo-date-service-1 | set counted\n"), "{both:?}");
@@ -107,7 +110,7 @@ args = ["-c", "sleep 1; echo done job >> /shared/order"]
     let up = project.ran(&["up", "-d"]);
     assert_eq!(up.code, 0, "{up:?}");
     let order = || std::fs::read_to_string(shared.join("order")).unwrap();
-    while !order().contains("up web") {}
+    eventually("web is up", || order().contains("up web"));
     let began = order();
     let place = |line: &str| began.find(line).unwrap_or_else(|| panic!("{line} is not in {began}"));
     assert!(place("done job") < place("up api") && place("up db") < place("up api"), "{began}");

@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -199,7 +200,7 @@ fn lives(name: &str, toml: &str, modes: [&str; 2]) {
     eprintln!("{name}: everything runs");
     let first = visited(port);
     assert!(first >= 1, "{first}");
-    while visited(port) < first + 3 {}
+    eventually("visits are counted", || visited(port) >= first + 3);
     eprintln!("{name}: {first} rows and more");
     // The database's machine, which its supervisor starts again.
     let before = visited(port);
@@ -209,7 +210,7 @@ fn lives(name: &str, toml: &str, modes: [&str; 2]) {
     // The interface's supervisor: the next `up` starts it again.
     let before = visited(port);
     kill_process(supervisor(&project, "api"), Signal::KILL).unwrap();
-    while project.status_of("api") == "running" {}
+    eventually("the service is down", || project.status_of("api") != "running");
     assert_eq!(project.ran(&["up", "-d", "--wait"]).code, 0);
     let after = visited(port);
     assert!(after > before);

@@ -1,5 +1,6 @@
 //! The verbs for sandboxes take a service's name in the project's directory.
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::{Ran, World};
 
 use crate::support::TestProject;
@@ -29,7 +30,7 @@ fn a_service_is_named_where_a_sandbox_is() {
     assert_eq!(project.ran(&["up", "-d"]).code, 0);
     let written = project.ran(&["exec", "web", "sh", "-c", "echo precious > /kept; sync; echo $HOSTNAME_OF"]);
     assert_eq!(written.out(), "web\n");
-    while !project.ran(&["logs", "web"]).out().contains("started") {}
+    eventually("the service has started", || project.ran(&["logs", "web"]).out().contains("started"));
     assert_eq!(project.ran(&["run-script", "web:hello"]).out(), "hello from web\nprecious\n");
     assert_eq!(project.ran(&["stop", "web"]).out(), "web\n");
     assert_eq!(project.status_of("web"), "exited");

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
+use monocore_tests::wait::eventually;
 use monocore_tests::world::World;
 
 use crate::support::TestProject;
@@ -38,13 +39,13 @@ fn changed_files_are_copied_and_the_service_is_restarted() {
     let shown = |script: &str| project.ran(&["exec", "web", "sh", "-c", script]);
     std::fs::write(dir.join("src/page"), "hello").unwrap();
     std::fs::write(dir.join("src/noise.log"), "x").unwrap();
-    while shown("cat /app/src/page").stdout != "hello" {}
+    eventually("the page is copied", || shown("cat /app/src/page").stdout == "hello");
     assert_eq!(shown("ls /app/src").out(), "page\n");
     std::fs::create_dir_all(dir.join("src/a/b")).unwrap();
     std::fs::write(dir.join("src/a/b/deep"), "deep").unwrap();
-    while shown("cat /app/src/a/b/deep").stdout != "deep" {}
+    eventually("the deep file is copied", || shown("cat /app/src/a/b/deep").stdout == "deep");
     std::fs::remove_dir_all(dir.join("src/a")).unwrap();
-    while shown("test -e /app/src/a").code == 0 {}
+    eventually("the folder is removed", || shown("test -e /app/src/a").code != 0);
     // As editors save.
     std::fs::write(dir.join("conf.tmp"), "second").unwrap();
     std::fs::rename(dir.join("conf.tmp"), dir.join("conf")).unwrap();

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monocore_tests::world::World;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,14 +125,4 @@ fn unchunked(mut rest: &str) -> String {
         rest = &more[size + 2..];
     }
     body
-}
-
-/// Looks again and again until `is_so`, which must be within two minutes.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(120), "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

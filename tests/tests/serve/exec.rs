@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-use crate::client::{Server, eventually};
+use monocore_tests::wait::eventually;
 
-type Socket = WebSocket<std::os::unix::net::UnixStream>;
+use crate::client::Server;
 
-fn open(server: &Server, name: &str, start: &Value) -> Socket {
+pub(crate) type Socket = WebSocket<std::os::unix::net::UnixStream>;
+
+pub(crate) fn open(server: &Server, name: &str, start: &Value) -> Socket {
     let address = format!("ws://x/v1/sandboxes/{name}/exec/ws");
     let (mut socket, _) = tungstenite::client(address, server.connect()).unwrap();
     socket.send(Message::text(start.to_string())).unwrap();
@@ -58,6 +60,20 @@ fn commands_answer_with_their_output() {
     let (status, archive) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/tmp/d", &Value::Null);
     assert!(status == 200 && archive.contains("d/file") && archive.contains("content"), "{status}");
     let (status, text) = server.ask("GET", "/v1/sandboxes/serve-exec/files?path=/missing", &Value::Null);
+    assert!(status == 422 && text.contains("copy_failed"), "{status} {text}");
+    server.exec("serve-exec", "chmod 640 /tmp/d/file; ln -s file /tmp/d/link");
+    let listed = server.json("GET", "/v1/sandboxes/serve-exec/files/list?path=/tmp/d", &Value::Null);
+    assert_eq!(listed["total"], 2, "{listed}");
+    let [file, link] = &listed["entries"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!(
+        (&file["name"], &file["kind"], &file["size_bytes"]),
+        (&json!("file"), &json!("file"), &json!(8))
+    );
+    assert_eq!(
+        (&file["mode"], &link["kind"], &link["target"]),
+        (&json!(0o640), &json!("symlink"), &json!("file"))
+    );
+    let (status, text) = server.ask("GET", "/v1/sandboxes/serve-exec/files/list?path=/missing", &Value::Null);
     assert!(status == 422 && text.contains("copy_failed"), "{status} {text}");
     server.exec("serve-exec", "rm -r /tmp/d");
     assert_eq!(server.put(tar, archive.as_bytes()), 204);

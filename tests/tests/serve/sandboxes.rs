@@ -4,7 +4,9 @@ use std::io::Read;
 
 use serde_json::{Value, json};
 
-use crate::client::{Server, eventually};
+use monocore_tests::wait::eventually;
+
+use crate::client::Server;
 
 #[test]
 fn a_sandbox_lives_over_the_api_and_outlives_the_server() {

@@ -166,6 +166,10 @@ pub trait Vcpu {
     /// The backend's; the machine must end.
     fn run(&mut self, io: &impl CpuIo) -> Result<VcpuExit, Self::Error>;
 
+    /// Tells the guest that this vCPU stood still while time went on, so that its watchdogs do not take that for a
+    /// processor that hangs. A guest that does not listen is none the wiser.
+    fn note_standstill(&mut self);
+
     /// The vCPU's state, while it does not run.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! A [`VmSpec`] travels as JSON from the process that wants a machine to the process that becomes it. Files
 //! are named by path or by the number of an inherited descriptor.
 
+mod descriptors;
 mod network;
 mod peers;
 
@@ -11,8 +12,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use network::{
-    Action, BoundPort, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRate, NetRates, NetRule, NetTarget,
-    Network, PasstSpec, PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
+    Action, BoundPort, Cidr, Direction, LinkSpec, NatSpec, NetLimits, NetRate, NetRates, NetRule, NetSpec,
+    NetTarget, PasstSpec, PolicySpec, PortRange, Protocol, ProxySpec, PublishedPort, Reach, TapRef, TapSpec,
 };
 pub use peers::{GroupAddress, PEER_MESSAGE_MAX_BYTES, PeerReply, PeerRequest, PeersSpec};
 
@@ -35,9 +36,6 @@ pub struct VmSpec {
     pub kernel: KernelSpec,
     /// Devices in the order of their addresses on the bus; at most 19.
     pub devices: Vec<DeviceSpec>,
-    /// Its way to the network; a network card comes last on the bus.
-    #[serde(default)]
-    pub network: Network,
     /// Where the text of the 8250 (early console of a foreign kernel, panics) goes.
     #[serde(default)]
     pub serial: Sink,
@@ -53,9 +51,21 @@ pub struct VmSpec {
 }
 
 impl VmSpec {
-    /// How many devices are on the bus.
-    pub fn bus_devices(&self) -> usize {
-        self.devices.len() + usize::from(self.network.has_card())
+    /// What decides about the guest's connections and makes them, if the machine's own process does; of several devices the
+    /// first one's.
+    pub fn proxy(&self) -> Option<&ProxySpec> {
+        self.devices.iter().find_map(|device| match device {
+            DeviceSpec::Vsock(vsock) => vsock.carries.as_ref(),
+            DeviceSpec::Net(NetSpec::Nat(nat)) => Some(&nat.proxy),
+            _ => None,
+        })
+    }
+
+    /// Whether the guest's kernel hands its sockets to the socket device, instead of having a card.
+    pub fn carries_sockets(&self) -> bool {
+        self.devices
+            .iter()
+            .any(|device| matches!(device, DeviceSpec::Vsock(vsock) if vsock.carries.is_some()))
     }
 }
 
@@ -147,6 +157,8 @@ pub enum DeviceSpec {
     Console(ConsoleSpec),
     /// virtio-rng, fed from the host's generator.
     Rng,
+    /// virtio-net.
+    Net(NetSpec),
 }
 
 /// A socket device.
@@ -157,6 +169,9 @@ pub struct VsockSpec {
     pub guest_cid: u32,
     /// Where connections lead.
     pub backend: VsockBackend,
+    /// What the guest's kernel hands its own sockets to, if it is to: then they are its way to the network.
+    #[serde(default)]
+    pub carries: Option<ProxySpec>,
 }
 
 /// Where a guest's connections lead to and the host's come from.

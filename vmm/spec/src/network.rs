@@ -1,4 +1,4 @@
-//! How a machine reaches others: the front end, the addresses, and what the policy allows.
+//! How a machine reaches others: its card, the addresses, and what the policy allows.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,34 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PeersSpec, Sink};
 
-/// A machine's way to the network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A network card, by what is at its other end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Network {
-    /// There is none.
-    #[default]
-    None,
-    /// A network card whose other end is a user-mode stack in the machine's own process.
+pub enum NetSpec {
+    /// A user-mode stack in the machine's own process.
     Nat(NatSpec),
-    /// No card: the guest's kernel hands its sockets to the machine's own process, over the socket device.
-    Tsi(ProxySpec),
-    /// A network card whose other end is a tap interface of this host.
+    /// A tap interface of this host.
     Tap(TapSpec),
-    /// A network card whose other end is a passt process, or whatever else speaks QEMU's stream protocol.
+    /// A passt process, or whatever else speaks QEMU's stream protocol.
     Passt(PasstSpec),
 }
 
-impl Network {
-    /// Whether the machine has a network card.
-    pub fn has_card(&self) -> bool {
-        matches!(self, Self::Nat(_) | Self::Tap(_) | Self::Passt(_))
+impl NetSpec {
+    /// The card's address.
+    pub fn mac(&self) -> [u8; 6] {
+        match self {
+            Self::Nat(nat) => nat.mac,
+            Self::Tap(tap) => tap.mac,
+            Self::Passt(passt) => passt.mac,
+        }
     }
 
     /// How much it may move.
     pub fn rates(&self) -> NetRates {
         match self {
-            Self::None => NetRates::default(),
-            Self::Nat(NatSpec { proxy, .. }) | Self::Tsi(proxy) => proxy.limits.rates,
+            Self::Nat(nat) => nat.proxy.limits.rates,
             Self::Tap(tap) => tap.rates,
             Self::Passt(passt) => passt.rates,
         }
@@ -405,19 +403,17 @@ mod tests {
     }
 
     #[test]
-    fn a_specification_without_a_network_has_none() {
-        assert_eq!(serde_json::from_str::<Network>("\"none\"").unwrap(), Network::None);
-        let nat = r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#;
-        let Network::Nat(nat) = serde_json::from_str(nat).unwrap() else { panic!("a nat") };
+    fn what_a_card_leaves_open_has_defaults() {
+        let parse = |text: &str| serde_json::from_str::<NetSpec>(text);
+        let card = parse(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#).unwrap();
+        assert_eq!((card.mac(), card.rates()), ([2, 0, 0, 0, 0, 1], NetRates::default()));
+        let NetSpec::Nat(nat) = card else { panic!("a nat") };
         assert_eq!(nat.proxy, ProxySpec::default());
         assert_eq!(nat.proxy.limits.connections, 4096);
-        assert_eq!(Network::Nat(nat).rates(), NetRates::default());
-        let slow = r#"{"tsi":{"limits":{"rates":{"to_guest":{"bytes_per_second":9,"burst_bytes":1}}}}}"#;
-        let slow = serde_json::from_str::<Network>(slow).unwrap().rates();
+        let slow = r#"{"nat":{"mac":[2,0,0,0,0,1],"proxy":
+            {"limits":{"rates":{"to_guest":{"bytes_per_second":9,"burst_bytes":1}}}}}}"#;
         let to_guest = Some(NetRate { bytes_per_second: 9, burst_bytes: 1 });
-        assert_eq!(slow, NetRates { from_guest: None, to_guest });
-        let tsi = serde_json::from_str::<Network>(r#"{"tsi":{}}"#).unwrap();
-        assert_eq!(tsi, Network::Tsi(ProxySpec::default()));
-        assert!(serde_json::from_str::<Network>(r#"{"nat":{"mac":[2,0,0,0,0,1],"surprise":1}}"#).is_err());
+        assert_eq!(parse(slow).unwrap().rates(), NetRates { from_guest: None, to_guest });
+        assert!(parse(r#"{"nat":{"mac":[2,0,0,0,0,1],"surprise":1}}"#).is_err());
     }
 }

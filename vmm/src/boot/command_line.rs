@@ -1,7 +1,7 @@
 //! The kernel command line: what the machine must say, then what the specification adds.
 
 use monocore_hypervisor::{Gsi, layout};
-use monocore_spec::{Network, VmSpec};
+use monocore_spec::VmSpec;
 
 use crate::Error;
 
@@ -31,11 +31,11 @@ impl CommandLine {
         if !spec.kernel.initrd.is_empty() && !spec.ram.shared {
             line.push_str(" retain_initrd");
         }
-        if matches!(spec.network, Network::Tsi(_)) {
+        if spec.carries_sockets() {
             line.push_str(" tsi");
         }
         let words = &spec.kernel.command_line;
-        for index in 0..spec.bus_devices() {
+        for index in 0..spec.devices.len() {
             let (gpa, Gsi(gsi)) = virtio_window(index);
             line.push_str(&format!(" virtio_mmio.device=4K@{gpa:#x}:{gsi}"));
         }
@@ -68,6 +68,7 @@ pub(crate) fn virtio_window(index: usize) -> (u64, Gsi) {
 pub(super) mod tests {
     use monocore_spec::{
         DeviceSpec, FileRef, JailMode, KernelSpec, Kicks, ProxySpec, RamSpec, SPEC_VERSION, Sink,
+        VsockBackend, VsockSpec,
     };
 
     use super::*;
@@ -86,7 +87,6 @@ pub(super) mod tests {
             },
             devices: vec![DeviceSpec::Rng; devices],
             serial: Sink::Discard,
-            network: Network::None,
             timeline: Sink::Discard,
             jail: JailMode::default(),
             control: None,
@@ -116,10 +116,11 @@ pub(super) mod tests {
 
     #[test]
     fn a_kernel_that_carries_sockets_is_told_so() {
-        let mut spec = spec("quiet", 1, 1);
+        let mut spec = spec("quiet", 1, 0);
         let says = |spec: &VmSpec| CommandLine::new(spec).unwrap().0.split(' ').any(|word| word == "tsi");
         assert!(!says(&spec));
-        spec.network = Network::Tsi(ProxySpec::default());
+        let (backend, carries) = (VsockBackend::Attached, Some(ProxySpec::default()));
+        spec.devices.push(DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend, carries }));
         assert!(says(&spec));
         assert!(CommandLine::new(&spec).unwrap().0.ends_with(":5 quiet"), "and no card is announced");
     }

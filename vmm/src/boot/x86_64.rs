@@ -19,7 +19,7 @@ pub(crate) fn load(
 ) -> Result<VcpuStart, Error> {
     let kernel = kernel::load(&spec.kernel.image, ram, backing)?;
     let initrd = initrd::load(&spec.kernel.initrd, ram, backing, kernel.end)?;
-    mp_table::write(ram, spec.vcpus, spec.bus_devices())?;
+    mp_table::write(ram, spec.vcpus, spec.devices.len())?;
     let start_info = pvh::write(ram, command_line, initrd)?;
     Ok(VcpuStart::Boot { entry: kernel.entry, argument: start_info })
 }

@@ -8,7 +8,7 @@ use monocore_console::Console;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
 use monocore_proxy::PortsHandle;
 use monocore_rng::Rng;
-use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, Network, VmSpec, VsockBackend};
+use monocore_spec::{BlockBackend, DeviceSpec, FsSpec, VmSpec, VsockBackend};
 use monocore_virtio::{Counters, VirtioDevice};
 use monocore_vsock::{Backend as VsockConnections, Handoff, UnixSockets, Vsock};
 
@@ -32,33 +32,21 @@ pub(crate) struct Made {
 /// # Errors
 /// [`Error`], naming the device or its file.
 pub(crate) fn make_all(spec: &VmSpec, attachments: &mut Attachments) -> Result<Vec<Made>, Error> {
-    let mut devices = Vec::with_capacity(spec.devices.len());
-    for (index, device) in spec.devices.iter().enumerate() {
-        devices.push(make(index, device, &spec.network, attachments)?);
-    }
-    if matches!(spec.network, Network::Tsi(_)) && !devices.iter().any(|made| made.kind == ThreadKind::Tsi) {
-        return Err(Error::Spec("a network of sockets without a socket device to carry them".into()));
-    }
-    // Last, so that no other device's place depends on it.
-    devices.extend(network::make(spec.devices.len(), &spec.network)?);
-    Ok(devices)
+    spec.devices.iter().enumerate().map(|(index, device)| make(index, device, attachments)).collect()
 }
 
-fn make(
-    index: usize,
-    spec: &DeviceSpec,
-    network: &Network,
-    attachments: &mut Attachments,
-) -> Result<Made, Error> {
-    let kind = ThreadKind::of(spec, network);
+fn make(index: usize, spec: &DeviceSpec, attachments: &mut Attachments) -> Result<Made, Error> {
+    let kind = ThreadKind::of(spec);
     let fail = Fail { index, kind: kind.name() };
     let (mut shares, mut ports) = (None, None);
     let device: Box<dyn VirtioDevice> = match spec {
         DeviceSpec::Vsock(vsock) => {
             let backend = connections(&vsock.backend, attachments, &fail)?;
-            let device = Vsock::new(vsock.guest_cid, backend, network::limits(network));
-            let (device, published) = network::carry(device, network, &fail)?;
-            ports = published;
+            let mut device = Vsock::new(vsock.guest_cid, backend, network::limits(vsock.carries.as_ref()));
+            if let Some(proxy) = &vsock.carries {
+                let (carrier, published) = network::carry(device, proxy, &fail)?;
+                (device, ports) = (carrier, Some(published));
+            }
             Box::new(device)
         }
         DeviceSpec::Block(block) => {
@@ -71,6 +59,11 @@ fn make(
             Box::new(fs)
         }
         DeviceSpec::Rng => Box::new(Rng::new()),
+        DeviceSpec::Net(net) => {
+            let (card, published) = network::card(net, &fail)?;
+            ports = published;
+            Box::new(card)
+        }
         DeviceSpec::Console(console) => {
             let output = files::open_sink(&console.output)?.map(OwnedFd::from);
             let input = console.input.map(files::descriptor).transpose()?;

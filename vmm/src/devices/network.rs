@@ -5,25 +5,21 @@ use std::net::IpAddr;
 
 use monocore_net::{Endpoint, Net, NetConfig, Stream, Tap};
 use monocore_proxy::{Nat, PortsHandle, Tsi, tsi};
-use monocore_spec::{NetLimits, NetRate, NetRates, Network, ProxySpec, TapRef};
-use monocore_virtio::{Rate, Rates, VirtioDevice};
+use monocore_spec::{NetRate, NetRates, NetSpec, ProxySpec, TapRef};
+use monocore_virtio::{Rate, Rates};
 use monocore_vsock::{Limits, Vsock};
 
-use super::make::{Fail, Made};
-use crate::attachments::ThreadKind;
+use super::make::Fail;
 use crate::{Error, files};
 
-/// The card of `network`, if there is one; `index` is its place on the bus.
+/// A network card, and the way to its published ports if it has any.
 ///
 /// # Errors
 /// [`Error`], naming the port, interface or descriptor it is about.
-pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Error> {
-    let Some(kind) = ThreadKind::of_network(network) else { return Ok(None) };
-    let fail = Fail { index, kind: kind.name() };
+pub(super) fn card(spec: &NetSpec, fail: &Fail) -> Result<(Net, Option<PortsHandle>), Error> {
     let mut ports = None;
-    let (mac, endpoint): (_, Box<dyn Endpoint>) = match network {
-        Network::None | Network::Tsi(_) => return Ok(None),
-        Network::Nat(nat) => {
+    let endpoint: Box<dyn Endpoint> = match spec {
+        NetSpec::Nat(nat) => {
             let (resolvers, receipts) = outside(&nat.proxy)?;
             let mut stack = Nat::new(nat, &resolvers, receipts).map_err(|e| fail.because(e))?;
             for port in &nat.proxy.bound {
@@ -33,32 +29,28 @@ pub(super) fn make(index: usize, network: &Network) -> Result<Option<Made>, Erro
                 stack.join(&peers.groups, files::descriptor(peers.fd)?);
             }
             ports = Some(stack.ports());
-            (nat.mac, Box::new(stack))
+            Box::new(stack)
         }
-        Network::Tap(tap) => {
+        NetSpec::Tap(tap) => {
             let end = match &tap.interface {
                 TapRef::Name(name) => Tap::open(name),
                 TapRef::Fd(number) => Tap::from_fd(files::descriptor(*number)?),
             };
-            (tap.mac, Box::new(end.map_err(|e| fail.because(e))?))
+            Box::new(end.map_err(|e| fail.because(e))?)
         }
-        Network::Passt(passt) => (passt.mac, Box::new(Stream::new(files::descriptor(passt.fd)?))),
+        NetSpec::Passt(passt) => Box::new(Stream::new(files::descriptor(passt.fd)?)),
     };
-    let card = Net::new(NetConfig { mac }, endpoint).with_rates(rates(network.rates()));
-    let card: Box<dyn VirtioDevice> = Box::new(card);
-    let counters = card.counters();
-    Ok(Some(Made { kind, device: card, shares: None, ports, counters }))
+    let card = Net::new(NetConfig { mac: spec.mac() }, endpoint).with_rates(rates(spec.rates()));
+    Ok((card, ports))
 }
 
 /// What the socket device may keep for the guest, beside the connections of its own.
-pub(super) fn limits(network: &Network) -> Limits {
+pub(super) fn limits(carries: Option<&ProxySpec>) -> Limits {
     let own = Limits::default();
-    match network {
-        Network::Tsi(ProxySpec { limits: NetLimits { connections, .. }, .. }) => {
-            // Those that wait to be taken have no connection of the device's, and a datagram's flow has only its socket's.
-            Limits { connections: own.connections + *connections as usize, ..own }
-        }
-        _ => own,
+    match carries {
+        // Those that wait to be taken have no connection of the device's, and a datagram's flow has only its socket's.
+        Some(proxy) => Limits { connections: own.connections + proxy.limits.connections as usize, ..own },
+        None => own,
     }
 }
 
@@ -68,16 +60,11 @@ fn rates(spec: NetRates) -> Rates {
     Rates { from_guest: spec.from_guest.map(rate), to_guest: spec.to_guest.map(rate) }
 }
 
-/// The socket device with what carries the guest's own sockets, if `network` says so, and the way to its published ports.
+/// The socket device with what carries the guest's own sockets, and the way to its published ports.
 ///
 /// # Errors
 /// [`Error`], naming the port it is about.
-pub(super) fn carry(
-    vsock: Vsock,
-    network: &Network,
-    fail: &Fail,
-) -> Result<(Vsock, Option<PortsHandle>), Error> {
-    let Network::Tsi(spec) = network else { return Ok((vsock, None)) };
+pub(super) fn carry(vsock: Vsock, spec: &ProxySpec, fail: &Fail) -> Result<(Vsock, PortsHandle), Error> {
     let (resolvers, receipts) = outside(spec)?;
     let mut front = Tsi::new(spec, &resolvers, receipts).map_err(|e| fail.because(e))?;
     for port in &spec.bound {
@@ -87,8 +74,8 @@ pub(super) fn carry(
         front.join(&peers.groups, files::descriptor(peers.fd)?);
     }
     let ports = front.ports();
-    let vsock = vsock.with_front(tsi::PORT, Box::new(front)).with_rates(rates(network.rates()));
-    Ok((vsock, Some(ports)))
+    let vsock = vsock.with_front(tsi::PORT, Box::new(front)).with_rates(rates(spec.limits.rates));
+    Ok((vsock, ports))
 }
 
 /// Where names are asked for, and where decisions are written.
@@ -107,23 +94,23 @@ mod tests {
     use crate::attachments::{Attachments, ThreadKind};
 
     #[test]
-    fn sockets_are_carried_by_the_socket_device_or_not_at_all() {
+    fn a_socket_device_carries_sockets_if_it_is_told_to() {
         let dir = tempfile::tempdir().unwrap();
-        let made = |devices: &str| {
+        let path = dir.path().join("vsock");
+        let made = |carries: &str| {
+            let vsock =
+                format!(r#"{{"guest_cid":3,"backend":{{"unix":{{"path":{path:?}}}}},"carries":{carries}}}"#);
             let text = format!(
                 r#"{{"version":1,"name":"m","vcpus":1,"ram":{{"size_mib":32}},"kernel":{{"image":{{"fd":0}}}},
-                    "devices":[{devices}],"network":{{"tsi":{{"resolvers":["127.0.0.1"]}}}}}}"#
+                    "devices":["rng",{{"vsock":{vsock}}}]}}"#
             );
             let spec: VmSpec = serde_json::from_str(&text).unwrap();
-            make_all(&spec, &mut Attachments::default())
+            let device = make_all(&spec, &mut Attachments::default()).unwrap().pop().unwrap();
+            std::fs::remove_file(&path).unwrap();
+            // VIRTIO_VSOCK_F_SEQPACKET.
+            (device.kind, device.device.features() & 2, device.ports.is_some())
         };
-        let path = dir.path().join("vsock");
-        let vsock = format!(r#"{{"vsock":{{"guest_cid":3,"backend":{{"unix":{{"path":{path:?}}}}}}}}}"#);
-        let devices = made(&format!(r#""rng",{vsock}"#)).unwrap();
-        assert_eq!(devices.len(), 2, "no card");
-        assert_eq!(devices[1].kind, ThreadKind::Tsi);
-        // VIRTIO_VSOCK_F_SEQPACKET.
-        assert_ne!(devices[1].device.features() & 2, 0);
-        assert!(made(r#""rng""#).is_err());
+        assert_eq!(made(r#"{"resolvers":["127.0.0.1"]}"#), (ThreadKind::Tsi, 2, true));
+        assert_eq!(made("null"), (ThreadKind::Vsock, 0, false));
     }
 }

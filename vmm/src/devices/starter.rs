@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
 use monocore_hypervisor::Event;
-use monocore_virtio::{Activation, DeviceError, DeviceType, QueueState, VirtioDevice};
+use monocore_virtio::{Activation, DeviceError, DeviceState, DeviceType, QueueState, VirtioDevice};
 
 type Device = Box<dyn VirtioDevice>;
 
@@ -165,11 +165,11 @@ impl VirtioDevice for StartedElsewhere {
         }
     }
 
-    fn save(&self) -> Vec<u8> {
-        self.device.as_ref().map_or_else(Vec::new, |device| device.save())
+    fn save(&self) -> Result<DeviceState, DeviceError> {
+        self.device.as_ref().ok_or_else(nobody_waits)?.save()
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), DeviceError> {
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
         self.device.as_mut().ok_or_else(nobody_waits)?.restore(state)
     }
 }

@@ -2,9 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use monocore_spec::{
-    BlockBackend, DeviceSpec, FileRef, NatSpec, Network, Sink, TapRef, TapSpec, VmSpec, VsockBackend,
-};
+use monocore_spec::VmSpec;
 
 use super::JailError;
 use crate::sys;
@@ -37,60 +35,8 @@ fn close_range(first: u32, last: Option<u32>) -> Result<(), JailError> {
 /// The numbers of all descriptors `spec` names.
 pub fn named_descriptors(spec: &VmSpec) -> Vec<RawFd> {
     let mut numbers = Vec::new();
-    let mut file = |file: &FileRef| {
-        if let FileRef::Fd(number) = file {
-            numbers.push(*number);
-        }
-    };
-    file(&spec.kernel.image);
-    spec.kernel.initrd.iter().for_each(&mut file);
-    for device in &spec.devices {
-        match device {
-            DeviceSpec::Block(block) => match &block.backend {
-                BlockBackend::Concat { parts } => {
-                    parts.iter().filter_map(|p| p.file.as_ref()).for_each(&mut file)
-                }
-                BlockBackend::Raw { file: disk, .. } => file(disk),
-            },
-            DeviceSpec::Fs(fs) => fs.shares.iter().for_each(|share| file(&share.source)),
-            DeviceSpec::Vsock(_) | DeviceSpec::Console(_) | DeviceSpec::Rng => {}
-        }
-    }
-    for device in &spec.devices {
-        match device {
-            DeviceSpec::Vsock(vsock) => {
-                if let VsockBackend::Handoff { fd } = vsock.backend {
-                    numbers.push(fd);
-                }
-            }
-            DeviceSpec::Console(console) => {
-                numbers.extend(sink(&console.output));
-                numbers.extend(console.input);
-            }
-            DeviceSpec::Block(_) | DeviceSpec::Fs(_) | DeviceSpec::Rng => {}
-        }
-    }
-    match &spec.network {
-        Network::Nat(NatSpec { proxy, .. }) | Network::Tsi(proxy) => {
-            numbers.extend(sink(&proxy.receipts));
-            numbers.extend(proxy.bound.iter().map(|port| port.fd));
-            numbers.extend(proxy.peers.iter().map(|peers| peers.fd));
-        }
-        Network::Tap(TapSpec { interface: TapRef::Fd(number), .. }) => numbers.push(*number),
-        Network::Passt(passt) => numbers.push(passt.fd),
-        Network::None | Network::Tap(_) => {}
-    }
-    numbers.extend(spec.control);
-    numbers.extend(sink(&spec.serial));
-    numbers.extend(sink(&spec.timeline));
+    spec.for_each_fd(|number| numbers.push(number));
     numbers
-}
-
-fn sink(sink: &Sink) -> Option<RawFd> {
-    match sink {
-        Sink::Fd(number) => Some(*number),
-        Sink::Discard | Sink::Path(_) => None,
-    }
 }
 
 /// Closes inherited descriptors once the machine has duplicates of them; the standard streams stay.

@@ -127,11 +127,11 @@ impl Control {
         self.lock().waiting
     }
 
-    /// A vCPU thread's way through the gate: blocks while the machine is paused.
-    pub(super) fn pass(&self) {
+    /// A vCPU thread's way through the gate: blocks while the machine is paused, and says whether it did.
+    pub(super) fn pass(&self) -> bool {
         let mut state = self.lock();
         if !state.paused {
-            return;
+            return false;
         }
         state.waiting += 1;
         if let Err(error) = self.arrived.raise() {
@@ -139,6 +139,7 @@ impl Control {
         }
         state = self.opened.wait_while(state, |s| s.paused).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
+        true
     }
 }
 

@@ -66,7 +66,8 @@ mod tests {
             "rng",
             {"block":{"serial":"d","backend":{"concat":{"parts":[]}}}},
             {"fs":{"tag":"t","shares":[]}},
-            {"console":{"output":"discard"}}],"network":{"nat":{"mac":[2,0,0,0,0,1],"proxy":{"resolvers":["127.0.0.1"]}}}}"#;
+            {"console":{"output":"discard"}},
+            {"net":{"nat":{"mac":[2,0,0,0,0,1],"proxy":{"resolvers":["127.0.0.1"]}}}}]}"#;
         let spec: monocore_spec::VmSpec = serde_json::from_str(text).unwrap();
         let made = make_all(&spec, &mut Attachments::default()).unwrap();
         let metrics = Counted::of(&made).read(BusCounts::default());

@@ -80,7 +80,9 @@ fn run<U: BindVcpu>(index: usize, unbound: U, start: VcpuStart, shared: &Shared)
         shared.outcome.record("first_run".into());
     }
     loop {
-        shared.control.pass();
+        if shared.control.pass() {
+            vcpu.note_standstill();
+        }
         if shared.outcome.has_ended() {
             return None;
         }

@@ -9,8 +9,8 @@ use monocore_fs::{Fs, FsConfig, ServerConfig};
 use monocore_virtio::ThreadSetup;
 use monocore_vmm::jail::{Jail, enter_as_broker};
 use monocore_vmm::spec::{
-    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, JailMode, KernelSpec, Kicks, Network,
-    RamSpec, SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
+    BlockBackend, BlockSpec, ConsoleSpec, DeviceSpec, FileRef, FsSpec, JailMode, KernelSpec, Kicks,
+    ProxySpec, RamSpec, SPEC_VERSION, Share, Sink, VmSpec, VsockBackend, VsockSpec,
 };
 use monocore_vmm::{Confinement, StartsOn, ThreadKind};
 
@@ -38,7 +38,7 @@ pub(crate) enum Who {
 
 enum Process {
     /// A machine with this network, with or without shares.
-    Machine { network: &'static str, shares: Shares },
+    Machine { network: Network, shares: Shares },
     /// A vhost-user server.
     Server(ThreadKind),
     /// A socket device's broker.
@@ -52,21 +52,26 @@ enum Shares {
     Growing,
 }
 
-const NONE: &str = r#""none""#;
-const NAT: &str = r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#;
-const TSI: &str = r#"{"tsi":{}}"#;
-const TAP: &str = r#"{"tap":{"mac":[2,0,0,0,0,1],"interface":{"fd":3}}}"#;
-const PASST: &str = r#"{"passt":{"mac":[2,0,0,0,0,1],"fd":3}}"#;
+/// A machine's way to the network.
+#[derive(Clone, Copy)]
+enum Network {
+    None,
+    /// By its sockets.
+    Sockets,
+    /// By this card.
+    Card(&'static str),
+}
+
+const NONE: Network = Network::None;
+const NAT: Network = Network::Card(r#"{"nat":{"mac":[2,0,0,0,0,1]}}"#);
+const TSI: Network = Network::Sockets;
+const TAP: Network = Network::Card(r#"{"tap":{"mac":[2,0,0,0,0,1],"interface":{"fd":3}}}"#);
+const PASST: Network = Network::Card(r#"{"passt":{"mac":[2,0,0,0,0,1],"fd":3}}"#);
 
 use ThreadKind::{Block, Console, Fs as FileServer, Nat, Passt, Rng, Tap, Tsi, Vcpu, Vsock};
 use Who::{Keeper, KeptFs, Main, Thread};
 
-const fn machine(
-    name: &'static str,
-    network: &'static str,
-    shares: Shares,
-    threads: &'static [Who],
-) -> Shape {
+const fn machine(name: &'static str, network: Network, shares: Shares, threads: &'static [Who]) -> Shape {
     Shape { name, threads, process: Process::Machine { network, shares } }
 }
 
@@ -118,7 +123,7 @@ impl Shape {
                 return act();
             }
             Process::Machine { network, shares } => {
-                (Jail::prepare(&spec(network, devices(dir, *shares))).unwrap(), Some(empty_fs()))
+                (Jail::prepare(&spec(devices(dir, *network, *shares))).unwrap(), Some(empty_fs()))
             }
             Process::Server(kind) => {
                 let root = |name: &str| File::open(dir.join(name)).unwrap().into();
@@ -162,13 +167,14 @@ fn empty_fs() -> Fs {
     Fs::new(config).unwrap()
 }
 
-fn devices(dir: &Path, shares: Shares) -> Vec<DeviceSpec> {
+fn devices(dir: &Path, network: Network, shares: Shares) -> Vec<DeviceSpec> {
+    let carries = matches!(network, Network::Sockets).then(ProxySpec::default);
     let mut devices = vec![
         DeviceSpec::Block(BlockSpec {
             serial: "d".into(),
             backend: BlockBackend::Concat { parts: Vec::new() },
         }),
-        DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend: VsockBackend::Attached }),
+        DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend: VsockBackend::Attached, carries }),
         DeviceSpec::Console(ConsoleSpec { output: Sink::Discard, input: None }),
         DeviceSpec::Rng,
     ];
@@ -180,11 +186,13 @@ fn devices(dir: &Path, shares: Shares) -> Vec<DeviceSpec> {
         Shares::Some => devices.push(fs(vec![share("share", false), share("fixed", true)], false)),
         Shares::Growing => devices.push(fs(Vec::new(), true)),
     }
+    if let Network::Card(card) = network {
+        devices.push(DeviceSpec::Net(serde_json::from_str(card).unwrap()));
+    }
     devices
 }
 
-fn spec(network: &str, devices: Vec<DeviceSpec>) -> VmSpec {
-    let network: Network = serde_json::from_str(network).unwrap();
+fn spec(devices: Vec<DeviceSpec>) -> VmSpec {
     VmSpec {
         version: SPEC_VERSION,
         name: "jail".into(),
@@ -198,7 +206,6 @@ fn spec(network: &str, devices: Vec<DeviceSpec>) -> VmSpec {
         },
         devices,
         serial: Sink::Discard,
-        network,
         timeline: Sink::Discard,
         jail: JailMode::Strict,
         control: None,

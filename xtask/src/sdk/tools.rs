@@ -18,9 +18,7 @@ use crate::project;
 /// If a package is missing and cannot be installed.
 pub(crate) fn prepare() -> Result<()> {
     packages::ensure(packages::SDK)?;
-    if !succeeds(&mut command("npm", ["--version"])) {
-        packages::ensure(&["npm"])?;
-    }
+    npm()?;
     let sdk = project::root().join("sdk");
     let lock = fs::read_to_string(sdk.join("typescript/package-lock.json"))?;
     unless_current(&sdk.join("typescript/node_modules/.monocore"), &lock, || {
@@ -34,7 +32,8 @@ pub(crate) fn prepare() -> Result<()> {
     })
 }
 
-/// Brings the official MCP client, at the versions that the tests pin, to `target/mcp`.
+/// Brings the official MCP client to `target/mcp` and the MCP inspector to `target/inspector`, at the
+/// versions that the tests pin.
 ///
 /// # Errors
 /// If it cannot be installed.
@@ -45,7 +44,40 @@ pub(crate) fn mcp_client() -> Result<()> {
     let pinned = fs::read_to_string(&requirements)?;
     unless_current(&venv.join(".monocore"), &pinned, || {
         step("the MCP client", || python_packages(&venv, &requirements))
+    })?;
+    node_packages("tests/tests/mcp/inspector", "inspector")
+}
+
+/// Brings what drives the browser, and the browser, to `target/browser` and to this machine.
+///
+/// # Errors
+/// If something is missing and cannot be installed.
+pub(crate) fn browser() -> Result<()> {
+    packages::ensure(packages::BROWSER)?;
+    node_packages("tests/tests/host_dashboard", "browser")
+}
+
+/// Brings the packages that a lock file of the tests pins to a directory below `target`.
+fn node_packages(from: &str, to: &str) -> Result<()> {
+    npm()?;
+    let (from, to) = (project::root().join(from), project::target_dir().join(to));
+    let lock = fs::read_to_string(from.join("package-lock.json"))?;
+    unless_current(&to.join("node_modules/.monocore"), &lock, || {
+        fs::create_dir_all(&to)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(from.join(file), to.join(file)).with_context(|| format!("cannot copy {file}"))?;
+        }
+        let name = format!("packages of {}", from.display());
+        step(&name, || run(command("npm", ["ci", "--silent", "--ignore-scripts"]).current_dir(&to)))
     })
+}
+
+/// Some packages of Node.js bring npm, Debian's does not.
+fn npm() -> Result<()> {
+    if succeeds(&mut command("npm", ["--version"])) {
+        return Ok(());
+    }
+    packages::ensure(&["npm"])
 }
 
 /// Makes a virtual environment with the packages that a file pins.

@@ -2,8 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +16,7 @@ use super::tally::{self, Tally};
 use super::{BINARY, ROOTS};
 
 /// How long one test program may take; the longest takes half of that on two quiet cores.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(25 * 60);
 
 /// What the outer half hands over.
 #[derive(Args)]
@@ -48,9 +51,10 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
         }
         let start = Instant::now();
         // Two guests at a time: one works while another waits.
-        let mut command = guarded(program);
+        let mut command = in_its_own_network(program);
         command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary).env(ROOTS, &args.roots);
-        let (status, counts) = tally::run(&mut command)?;
+        let (status, counts) =
+            tally::run_watched(command.process_group(0), |child| watch(child, PROGRAM_TIMEOUT))?;
         eprintln!("    {name}: {:.1} s, {status}", start.elapsed().as_secs_f64());
         all.add(counts);
     }
@@ -60,13 +64,32 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
 }
 
 /// The program in a network namespace that has nothing but a loopback interface: tests make routes and interfaces,
-/// and which programs one testbed runs, and in which order, differs from run to run. One that hangs is killed; the
-/// last lines it printed name the tests that had not ended.
-fn guarded(program: &Path) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=10", &PROGRAM_TIMEOUT.as_secs().to_string()]);
-    command.args(["unshare", "--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]).arg(program);
+/// and which programs one testbed runs, and in which order, differs from run to run.
+fn in_its_own_network(program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]).arg(program);
     command
+}
+
+/// Kills a program that hangs, and whatever of its process group holds its output open, after it has shown what
+/// everybody waits for.
+fn watch(child: &Child, limit: Duration) -> Sender<()> {
+    let group = format!("-{}", child.id());
+    let (ended, end) = channel();
+    thread::spawn(move || {
+        if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("error: a test program takes more than {} s; who runs:", limit.as_secs());
+            for (program, arguments) in [
+                ("ps", vec!["axf", "-wwo", "pid,etime,stat,wchan:24,args"]),
+                ("kill", vec!["-KILL", "--", &group]),
+            ] {
+                if let Err(error) = Command::new(program).args(arguments).status() {
+                    eprintln!("error: cannot run {program}: {error}");
+                }
+            }
+        }
+    });
+    ended
 }
 
 /// Whether no other testbed has taken the program of this name before.
@@ -75,5 +98,19 @@ fn takes(claims: &Path, name: &str) -> Result<bool> {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error).with_context(|| format!("cannot take {name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_killed_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & wait"]).process_group(0);
+        let watched = |child: &Child| watch(child, Duration::from_millis(100));
+        let (status, _) = tally::run_watched(&mut command, watched).unwrap();
+        assert!(!status.success());
     }
 }

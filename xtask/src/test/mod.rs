@@ -68,6 +68,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     parts.part("packages", || packages::ensure(packages::TEST))?;
     parts.part("SDKs", sdk::check_types)?;
     parts.part("the MCP client", sdk::mcp_client)?;
+    if !args.only_testbed {
+        parts.part("the browser", sdk::browser)?;
+    }
     let binary = parts.part("guest and static binary", || build::monocore(false))?;
     let targets = parts.part("test programs", targets::build)?;
     let filter = args.filter.as_deref();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -66,8 +66,17 @@ impl FromStr for Tally {
 
 /// Runs test programs, passing on what they print, and counts.
 pub(super) fn run(command: &mut Command) -> Result<(ExitStatus, Tally)> {
+    run_watched(command, |_| ())
+}
+
+/// The same; `watch` is told the process, and what it gives is dropped when that has ended.
+pub(super) fn run_watched<W>(
+    command: &mut Command,
+    watch: impl FnOnce(&Child) -> W,
+) -> Result<(ExitStatus, Tally)> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start a test program")?;
+    let _watch = watch(&child);
     let stdout = child.stdout.take().context("a test program has no standard output")?;
     let mut tally = Tally::default();
     let mut reader = BufReader::new(stdout);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::QueueState;
+use crate::{DeviceState, QueueState};
 
 /// A stopped transport and its device; plain data, checked on the way back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,5 +21,5 @@ pub struct TransportState {
     /// Every queue of the device.
     pub queues: Vec<QueueState>,
     /// What [`VirtioDevice::save`](crate::VirtioDevice::save) gave.
-    pub device: Vec<u8>,
+    pub device: DeviceState,
 }

@@ -8,7 +8,7 @@ use vm_memory::GuestAddress;
 
 use super::register::*;
 use super::*;
-use crate::DeviceType;
+use crate::{DeviceState, DeviceType};
 
 /// What happened to the device behind the registers.
 #[derive(Default)]
@@ -58,6 +58,12 @@ impl VirtioDevice for Probe {
     }
     fn reset(&mut self) {
         self.seen.lock().unwrap().resets += 1;
+    }
+    fn save(&self) -> Result<DeviceState, DeviceError> {
+        Ok(DeviceState(vec![9]))
+    }
+    fn restore(&mut self, state: &DeviceState) -> Result<(), DeviceError> {
+        if state.0 == [9] { Ok(()) } else { Err(DeviceError::State("not of a probe".into())) }
     }
 }
 
@@ -276,7 +282,7 @@ fn a_paused_transport_goes_on_here_or_elsewhere() {
     let mut bench = Bench::running();
     bench.seen.lock().unwrap().interrupt.clone().unwrap().notify_queue(1);
     bench.mmio.pause();
-    let state = bench.mmio.state();
+    let state = bench.mmio.state().unwrap();
     assert_eq!(state.queues[1].next_avail, 7);
     bench.mmio.resume().unwrap();
     assert_eq!(bench.seen.lock().unwrap().started.len(), 2);
@@ -292,6 +298,9 @@ fn a_paused_transport_goes_on_here_or_elsewhere() {
 
     let mut broken = state.clone();
     broken.driver_features = 2;
+    assert!(Bench::new().mmio.restore(broken).is_err());
+    let mut broken = state.clone();
+    broken.device.0.push(9);
     assert!(Bench::new().mmio.restore(broken).is_err());
     let mut broken = state;
     broken.queues.pop();

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import stat
 import tarfile
 import tempfile
 import time
@@ -13,10 +12,11 @@ from builtins import list as List
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
 from ._transport import in_thread, path_of
 from .errors import ApiError
+from .models import FileKind, FileList
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 _CHUNK = 256 * 1024
 # Larger archives lie in a temporary file.
 _IN_MEMORY = 8 << 20
-
-# For each entry of $1: mode in hexadecimal, size, time, name, NUL.
-_LIST = """cd -- "$1" || exit 1
-for f in * .[!.]* ..?*; do
-  if [ -e "$f" ] || [ -L "$f" ]; then stat -c '%f %s %Y' -- "$f" && printf '%s\\0' "$f" || exit 1; fi
-done"""
+# The most entries that the server lists.
+_MOST_LISTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class FileInfo:
 
     name: str
     path: str
-    kind: Literal["file", "directory", "symlink", "other"]
+    kind: FileKind
     size: int
     mode: int
     """Permissions, such as `0o644`."""
@@ -77,14 +73,24 @@ class Files:
             await self._unpack(archive, "/")
 
     async def list(self, path: str) -> List[FileInfo]:
-        """The entries of a directory, by name. The image must have `sh` and `stat`."""
-        result = await self._sandbox.exec(
-            ["sh", "-c", _LIST, "sh", _absolute(path)], max_output_bytes=16 << 20
-        )
-        if result.exit_code != 0:
-            raise ApiError("copy_failed", f"{path}: {result.stderr.strip() or 'cannot be listed'}")
-        entries = [_entry(path, one) for one in result.stdout.split("\0") if one]
-        return sorted(entries, key=lambda entry: entry.name)
+        """The entries of a directory, by name; at most 10,000."""
+        transport = await self._sandbox._client.transport()
+        where = path_of(self._sandbox.id, "files", "list")
+        answer = await transport.ask("GET", where, query={"path": _absolute(path)})
+        listed = FileList.from_json(answer)
+        if listed.total > _MOST_LISTED:
+            raise ApiError("copy_failed", f"{path}: {listed.total} entries, more than are listed")
+        return [
+            FileInfo(
+                name=one.name,
+                path=f"{path.rstrip('/')}/{one.name}",
+                kind=one.kind,
+                size=one.size_bytes,
+                mode=one.mode,
+                modified=float(one.modified),
+            )
+            for one in listed.entries
+        ]
 
     async def upload(self, local: str | os.PathLike[str], path: str) -> None:
         """Copies a file or directory of this machine to `path`, which then is that file or
@@ -199,18 +205,3 @@ def _inside(name: PurePosixPath, top: PurePosixPath) -> PurePosixPath:
     if ".." in name.parts or not name.is_relative_to(top):
         raise OSError(f"{name}: lies outside of {top}")
     return name.relative_to(top)
-
-
-def _entry(folder: str, text: str) -> FileInfo:
-    numbers, name = text.split("\n", 1)
-    mode, size, modified = numbers.split(" ")
-    bits = int(mode, 16)
-    kind: Literal["file", "directory", "symlink", "other"] = "other"
-    if stat.S_ISREG(bits):
-        kind = "file"
-    elif stat.S_ISDIR(bits):
-        kind = "directory"
-    elif stat.S_ISLNK(bits):
-        kind = "symlink"
-    path = f"{folder.rstrip('/')}/{name}"
-    return FileInfo(name, path, kind, int(size), stat.S_IMODE(bits), float(modified))

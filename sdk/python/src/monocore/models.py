@@ -18,8 +18,12 @@ __all__ = [
     "ErrorDetail",
     "ExecRequest",
     "ExecResult",
+    "ExecResume",
     "ExecStart",
     "ExitReport",
+    "FileEntry",
+    "FileKind",
+    "FileList",
     "GuestStats",
     "HealthCheck",
     "HostCheck",
@@ -86,6 +90,8 @@ ErrorCode: TypeAlias = Literal[
     "rate_limited",
     "too_busy",
     "no_such_sandbox",
+    "no_such_session",
+    "session_taken",
     "ambiguous",
     "name_in_use",
     "not_running",
@@ -110,6 +116,9 @@ ErrorCode: TypeAlias = Literal[
     "internal",
 ]
 """What failed, for programs."""
+
+FileKind: TypeAlias = Literal["file", "directory", "symlink", "other"]
+"""What an entry of a directory is."""
 
 LogStreamName: TypeAlias = Literal["stdout", "stderr"]
 """Which of the command's streams was written to."""
@@ -444,6 +453,20 @@ class ExecResult:
 
 
 
+class ExecResume(TypedDict, total=False):
+    """Goes on with a command that was kept: the first message of a WebSocket instead of an
+    `ExecStart`. The server sends the end of the command's output, then the session's name,
+    and then what is new. A connection that the command still has is closed.
+    """
+
+    session: Required[str]
+    """The name that the server gave."""
+
+    terminal: Required[TerminalSize]
+    """The size of the terminal now."""
+
+
+
 class ExecStart(TypedDict, total=False):
     """A command with streams: the first message of a WebSocket."""
 
@@ -452,6 +475,11 @@ class ExecStart(TypedDict, total=False):
 
     env: dict[str, str]
     """Variables, over the sandbox's."""
+
+    keep: TextOrNumber
+    """The command goes on for this long after its connection is gone: `60s`, at most 10 minutes.
+    Needs a terminal. The server's first message then names the session.
+    """
 
     stdin: bool
     """The command reads what the client sends on channel 0; otherwise it reads end of file."""
@@ -479,6 +507,62 @@ class ExitReport:
         """Reads an answer of the server."""
         return cls(
             exit_code=value["exit_code"],
+        )
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileEntry:
+    """An entry of a directory."""
+
+    kind: FileKind
+    """What it is. Symbolic links are not followed."""
+
+    mode: int
+    """Its permissions: the lowest 12 bits of its mode."""
+
+    modified: int
+    """When its content changed, seconds since 1970."""
+
+    name: str
+    """Its name."""
+
+    size_bytes: int
+    """Its size, bytes."""
+
+    target: str | None = None
+    """Where a symbolic link leads."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> FileEntry:
+        """Reads an answer of the server."""
+        return cls(
+            kind=value["kind"],
+            mode=value["mode"],
+            modified=value["modified"],
+            name=value["name"],
+            size_bytes=value["size_bytes"],
+            target=value.get("target"),
+        )
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileList:
+    """A directory of a sandbox."""
+
+    entries: list[FileEntry]
+    """The first of them, by name."""
+
+    total: int
+    """How many entries the directory has."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> FileList:
+        """Reads an answer of the server."""
+        return cls(
+            entries=[FileEntry.from_json(one) for one in value["entries"]],
+            total=value["total"],
         )
 
 
@@ -1473,8 +1557,11 @@ class SandboxStats:
 class ServerMessage:
     """What the server says. The last message is `exit` or `error`."""
 
-    type: Literal["exit", "error"]
+    type: Literal["session", "exit", "error"]
     """Tells which of the other fields are there."""
+
+    id: str | None = None
+    """For an `ExecResume`. Whoever knows it may type to the command."""
 
     exit_code: int | None = None
     """The exit code."""
@@ -1490,6 +1577,7 @@ class ServerMessage:
         """Reads an answer of the server."""
         return cls(
             type=value["type"],
+            id=value.get("id"),
             exit_code=value.get("exit_code"),
             code=value.get("code"),
             message=value.get("message"),

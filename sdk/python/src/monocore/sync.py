@@ -105,7 +105,7 @@ class SyncFiles:
         self._portal.call(self._files.write(path, data, mode=mode))
 
     def list(self, path: str) -> List[FileInfo]:
-        """The entries of a directory, by name. The image must have `sh` and `stat`."""
+        """The entries of a directory, by name; at most 10,000."""
         return self._portal.call(self._files.list(path))
 
     def upload(self, local: str | os.PathLike[str], path: str) -> None:
