@@ -192,4 +192,23 @@ mod tests {
     fn the_grammar_holds_together() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_projects_page_has_every_verb_and_flag() {
+        let page = include_str!("../../docs/guide/projects.md");
+        let (_, table) = page.split_once("## Commands and flags").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let verbs = "init add config up apply down remove status tree log run-script clean install uninstall";
+        let grammar = Cli::command();
+        for verb in verbs.split(' ') {
+            let command = grammar.find_subcommand(verb).unwrap();
+            assert!(table.contains(&format!("`{verb}")), "{verb}");
+            for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(table.contains(&format!("--{flag}")), "{verb} --{flag}");
+            }
+        }
+        let compose = grammar.find_subcommand("compose").unwrap();
+        assert!(compose.get_subcommands().count() > 20 && table.contains("`compose VERB`"));
+        assert!(table.contains("`tmp IMAGE") && table.contains("--rmi"));
+    }
 }

@@ -11,8 +11,8 @@ use crate::world::{Ran, World};
 
 /// The examples of docker/awesome-compose (CC0), in the form of the configuration's tests.
 const EXAMPLES: &str = include_str!("../../orchestrator/src/config/tests/wild.txt");
-/// What monocore refuses: a network mode and a key.
-const REFUSED: [&str; 2] = ["plex", "wireguard"];
+/// What monocore does not run: a network mode, a key, and two with programs for WebAssembly.
+const REFUSED: [&str; 4] = ["plex", "wireguard", "wasmedge-kafka-mysql", "wasmedge-mysql-nginx"];
 /// The image in place of every other one. It takes any arguments, and ends at once when it is told to.
 const ANY: &str = "test/any:latest";
 /// Programs that health checks call.

@@ -20,7 +20,7 @@ fn every_example_is_made_and_removed() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(projects.len() >= 37, "{}", projects.len());
+    assert!(projects.len() >= 35, "{}", projects.len());
     for dir in ["sandboxes", "names", "groups", "volumes"] {
         let left: Vec<_> =
             std::fs::read_dir(world.home().join(dir)).into_iter().flatten().flatten().collect();

@@ -7,12 +7,16 @@ mod attached;
 mod changes;
 #[path = "project/compose.rs"]
 mod compose;
+#[path = "project/costs.rs"]
+mod costs;
 #[path = "project/library.rs"]
 mod library;
 #[path = "project/life.rs"]
 mod life;
 #[path = "project/limits.rs"]
 mod limits;
+#[path = "project/pages.rs"]
+mod pages;
 #[path = "project/peers.rs"]
 mod peers;
 #[path = "project/ports.rs"]

@@ -28,7 +28,7 @@ pub(in crate::command) use down::{clean, down, members_of, remove};
 pub(in crate::command) use init::{add, init};
 pub(in crate::command) use log::{main as log, show as show_log};
 pub(in crate::command) use script::{main as run_script, start as start_script};
-pub(in crate::command) use status::main as status;
+pub(in crate::command) use status::{ids as show_ids, main as status};
 pub(in crate::command) use tree::main as tree;
 pub(in crate::command) use up::{apply, create, main as up};
 

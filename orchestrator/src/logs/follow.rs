@@ -210,23 +210,34 @@ mod tests {
     use super::super::{LogStream, LogWriter};
     use super::*;
 
-    /// Writes numbered lines to files of `file_bytes` while a follower reads them, which is never more than one file
+    /// Whether or not the reader panics, the writer ends.
+    struct Over<'a>(&'a AtomicU32);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(u32::MAX, Ordering::Release);
+        }
+    }
+
+    /// Writes numbered lines to files of `file_bytes` while a follower reads them, which is never more than three files
     /// behind. The follower sees each line once.
     fn follow_numbers(lines: u32, line_bytes: usize, file_bytes: u64) {
         let dir = tempfile::tempdir().unwrap();
-        let (seen, file_lines) = (AtomicU32::new(0), u32::try_from(file_bytes).unwrap() / 200);
+        // An entry takes more than eighty bytes.
+        let (seen, ahead) = (AtomicU32::new(0), u32::try_from(file_bytes).unwrap() / 40);
         let log = LogWriter::open_with(dir.path(), file_bytes).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (mut stdout, mut stderr) = (log.stream(LogStream::Stdout), log.stream(LogStream::Stderr));
                 for number in 0..lines {
-                    while number - seen.load(Ordering::Acquire) > file_lines {
+                    while number.saturating_sub(seen.load(Ordering::Acquire)) > ahead {
                         std::thread::yield_now();
                     }
                     let stream = if number % 7 == 0 { &mut stderr } else { &mut stdout };
                     stream.write_all(format!("{number:0line_bytes$}\n").as_bytes()).unwrap();
                 }
             });
+            let _over = Over(&seen);
             let mut reader = LogReader {
                 dir: dir.path().to_owned(),
                 files: VecDeque::new(),

@@ -1,10 +1,11 @@
 //! The façade for Rust programs.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use monocore::config::{Group, Monocore, Service};
 use monocore::orchestration::{LogRetentionPolicy, Orchestrator};
-use monocore_tests::world::{PLAIN, World};
+use monocore_tests::world::{PLAIN, Ran, World};
 
 #[test]
 fn a_program_brings_a_project_up_and_down() {
@@ -35,6 +36,43 @@ fn a_program_brings_a_project_up_and_down() {
         orchestrator.down("library").await.unwrap();
         assert!(orchestrator.status("library").await.unwrap().is_empty());
     });
+}
+
+/// An example of the façade's, as cargo builds it beside the tests.
+fn example(name: &str) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let path = own.parent().unwrap().with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is built by `cargo build --examples`", path.display());
+    let mut command = Command::new(path);
+    command.env("MONOCORE_HOME", World::get().home()).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn the_examples_run() {
+    let world = World::get();
+    let root = world.path("example-root");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::copy("/bin/busybox", root.join("bin/true")).unwrap();
+    let status = example("microvm").arg(&root).arg("/bin/true").status().unwrap();
+    assert!(status.success(), "{status}");
+    let program = world.monocore([""; 0]).get_program().to_owned();
+    let ran: Ran = example("project").arg(world.home()).arg(program).arg(PLAIN).output().unwrap().into();
+    assert!(ran.code == 0 && ran.stderr.contains("app runs"), "{ran:?}");
+}
+
+/// The README's program is the example but for its paths.
+#[test]
+fn the_readme_shows_the_example() {
+    let readme = include_str!("../../../README.md");
+    let example = include_str!("../../../sdk/rust/examples/microvm.rs");
+    let (_, block) = readme.split_once("```rust\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    for line in block.lines() {
+        let code = line.split("//").next().unwrap().trim();
+        let code = code.replace("\"/path/to/rootfs\"", "root").replace("\"/bin/true\"", "program");
+        assert!(example.contains(&code), "{code}");
+    }
 }
 
 #[test]

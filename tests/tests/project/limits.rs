@@ -4,7 +4,7 @@ use crate::support::TestProject;
 
 fn service(more: &str) -> String {
     format!(
-        "[[service]]\nname = \"web\"\nbase = \"test/plain:latest\"\ncommand = \"/bin/sleep\"\nargs = [\"1000\"]\n{more}\n"
+        "[[service]]\nname = \"web\"\nbase = \"test/plain:latest\"\ncommand = \"/bin/sleep\"\nargs = [\"1000\"]\nshm_size = \"100m\"\n{more}\n"
     )
 }
 
@@ -34,8 +34,8 @@ fn limits_change_while_a_service_runs_and_a_larger_machine_keeps_the_disk() {
     // By hand, too; what is in use is not taken away.
     assert_eq!(project.ran(&["update", "--memory", "160m", "web"]).code, 0);
     assert_eq!(limits(), "167772160\n50000 100000\n99\n");
-    inside("head -c 50000000 /dev/zero > /dev/shm/used").out();
-    let refused = project.ran(&["update", "--memory", "40m", "web"]);
+    inside("head -c 80000000 /dev/zero > /dev/shm/used").out();
+    let refused = project.ran(&["update", "--memory", "64m", "web"]);
     assert!(refused.code == 1 && refused.stderr.contains("MiB of memory"), "{refused:?}");
     assert_eq!(limits(), "167772160\n50000 100000\n99\n");
     // A limit on memory holds: its processes are ended, not the machine.

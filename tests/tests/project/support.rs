@@ -2,8 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use monocore_tests::world::{Ran, World};
+
+/// Held by tests that publish the ports that files name.
+pub(crate) fn ports() -> MutexGuard<'static, ()> {
+    static PORTS: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing half done.
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A project of one test.
 pub(crate) struct TestProject {

@@ -5,10 +5,13 @@ use std::time::Instant;
 use monocore_tests::wild::WildProject;
 use monocore_tests::world::World;
 
+use crate::support::ports;
+
 const FEW: [&str; 3] = ["nginx-golang-postgres", "prometheus-grafana", "wordpress-mysql"];
 
 #[test]
 fn examples_of_the_wild_come_up_and_go() {
+    let _ports = ports();
     let world = World::get();
     let is_long = std::env::var_os("MONOCORE_TEST_LONG").is_some();
     let chosen = |project: &WildProject| is_long || FEW.contains(&project.title.as_str());

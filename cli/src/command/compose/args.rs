@@ -37,7 +37,7 @@ pub(in crate::command) enum ComposeCommand {
     /// Send a signal to services
     Kill(KillFlags),
     /// List the project's sandboxes
-    Ps(StatusFlags),
+    Ps(PsFlags),
     /// Show the output of services
     Logs(LogFlags),
     /// Run one more command in a service
@@ -157,6 +157,18 @@ pub(in crate::command) struct AttachFlags {
     /// Service
     #[arg(value_name = "SERVICE")]
     pub(super) service: String,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct PsFlags {
+    /// Accepted as in Compose: sandboxes that do not run are shown anyway
+    #[arg(short, long)]
+    all: bool,
+    /// Show IDs only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) status: StatusFlags,
 }
 
 #[derive(Debug, Args)]

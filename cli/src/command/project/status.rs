@@ -43,11 +43,8 @@ impl Row {
 }
 
 pub(in crate::command) fn main(files: &ProjectArgs, args: &StatusFlags) -> anyhow::Result<()> {
-    let runner = runner(&name(files)?, None, &RegistryArgs::default())?;
-    let is_chosen = |member: &Member| args.services.is_empty() || args.services.contains(&member.service);
-    let rows: Vec<_> = runner.members()?.into_iter().filter(is_chosen).collect();
     let now = SystemTime::now();
-    let rows: Vec<_> = rows.iter().map(|member| Row::new(member, now)).collect();
+    let rows: Vec<_> = chosen(files, args)?.iter().map(|member| Row::new(member, now)).collect();
     output::listing(args.output.format, &rows, |rows| {
         let mut table = Table::new(&["SERVICE", "NAME", "IMAGE", "STATUS", "PORTS"]);
         for row in rows {
@@ -61,4 +58,20 @@ pub(in crate::command) fn main(files: &ProjectArgs, args: &StatusFlags) -> anyho
         }
         table.to_string()
     })
+}
+
+/// The IDs of the same sandboxes.
+///
+/// # Errors
+/// As [`main`].
+pub(in crate::command) fn ids(files: &ProjectArgs, args: &StatusFlags) -> anyhow::Result<()> {
+    output::print(
+        &chosen(files, args)?.iter().map(|member| format!("{}\n", member.entry.id)).collect::<String>(),
+    )
+}
+
+fn chosen(files: &ProjectArgs, args: &StatusFlags) -> anyhow::Result<Vec<Member>> {
+    let runner = runner(&name(files)?, None, &RegistryArgs::default())?;
+    let is_chosen = |member: &Member| args.services.is_empty() || args.services.contains(&member.service);
+    Ok(runner.members()?.into_iter().filter(is_chosen).collect())
 }

@@ -8,11 +8,17 @@ use super::last_error;
 
 /// The host's context id (VIRTIO 1.3 §5.10.4).
 const HOST_CID: u32 = 2;
+/// `SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD` of `linux/vm_sockets.h`, a `timeval` where a `long` has 64 bits.
+const CONNECT_TIMEOUT: libc::c_int = 6;
+/// How long the host may take to accept. The kernel's own two seconds are too short where this host is busy: the guest's
+/// first connection then fails, and so the guest; or a command's output is lost.
+const CONNECT_SECONDS: libc::time_t = 120;
 
 #[expect(clippy::cast_possible_truncation, reason = "small numbers, in the types their structures want")]
 mod narrow {
     pub(super) const VSOCK: libc::sa_family_t = libc::AF_VSOCK as libc::sa_family_t;
     pub(super) const ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+    pub(super) const TIMEVAL_BYTES: libc::socklen_t = size_of::<libc::timeval>() as libc::socklen_t;
     pub(super) const UP: libc::c_short = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
 }
 
@@ -26,6 +32,20 @@ pub(crate) fn connect_vsock(port: u32) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: the descriptor was just made and belongs to nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let patience = libc::timeval { tv_sec: CONNECT_SECONDS, tv_usec: 0 };
+    // SAFETY: the option's value is valid for its own size.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::AF_VSOCK,
+            CONNECT_TIMEOUT,
+            (&raw const patience).cast(),
+            narrow::TIMEVAL_BYTES,
+        )
+    };
+    if set != 0 {
+        return Err(last_error());
+    }
     let address = libc::sockaddr_vm {
         svm_family: narrow::VSOCK,
         svm_reserved1: 0,
