@@ -2,6 +2,7 @@
 
 mod args;
 mod convert;
+mod cpus;
 mod foreign;
 mod life;
 mod tmp;

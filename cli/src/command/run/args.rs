@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use monocore_orchestrator::spec::{
-    self, Cpus, GroupMembership, HostEntry, MountSpec, NetworkMode, PublishSocket, SecretSpec, Signal,
+    self, GroupMembership, HostEntry, MountSpec, NetworkMode, PublishSocket, SecretSpec, Signal,
 };
 use monocore_orchestrator::{Home, Images};
 use monocore_protocol::Rlimit;
@@ -149,9 +149,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = "Storage")]
     pub(super) rootfs: Option<PathBuf>,
 
-    /// How many virtual CPUs; of a fraction, the commands have that much time of the next whole number
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Machine", value_parser = spec::parse_cpu_limit)]
-    pub(super) cpus: Cpus,
+    #[command(flatten)]
+    pub(super) cpus: super::cpus::CpuArgs,
     /// Memory: 512m, 2g, or a plain number of bytes (below 1048576: of MiB) [default: 512m]
     #[arg(short, long, aliases = ["ram", "mem"], value_name = "SIZE", help_heading = "Machine", value_parser = spec::parse_ram_mib)]
     pub(super) memory: Option<u32>,

@@ -31,7 +31,7 @@ impl RunArgs {
     ) -> anyhow::Result<SandboxSpec> {
         let agent = self.ssh_agent.then(|| host(OsStr::new(AGENT_VARIABLE))).map(agent_mount).transpose()?;
         let env = self.environment(host)?;
-        let (labels, machine) = (self.labels()?, self.machine());
+        let (labels, machine) = (self.labels()?, self.machine()?);
         let (source, args) = self.root_and_args()?;
         let entrypoint =
             self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] });
@@ -89,10 +89,11 @@ impl RunArgs {
         })
     }
 
-    fn machine(&mut self) -> MachineSpec {
-        MachineSpec {
-            vcpus: self.cpus.vcpus,
-            cpu_millis: self.cpus.limit_millis,
+    fn machine(&mut self) -> anyhow::Result<MachineSpec> {
+        let cpus = self.cpus.total()?;
+        Ok(MachineSpec {
+            vcpus: cpus.vcpus,
+            cpu_millis: cpus.limit_millis,
             ram_mib: self.memory.unwrap_or(DEFAULT_RAM_MIB),
             shm_bytes: self.shm_size.unwrap_or(DEFAULT_SHM_BYTES),
             kernel: self.kernel.take(),
@@ -102,7 +103,7 @@ impl RunArgs {
             sysctls: std::mem::take(&mut self.rights.sysctl).into_iter().collect(),
             pids_limit: self.rights.pids_limit.take().and_then(|limit| limit.0),
             domainname: self.network.domainname.take(),
-        }
+        })
     }
 
     /// Files first, then flags.

@@ -51,8 +51,6 @@ pub(in crate::command) const FOREIGN: &[ForeignFlag] = &[
     flag("cgroupns", Accepted::Values(&["", "private"]), NAMESPACES),
     flag("cpu-count", Accepted::Never, WINDOWS),
     flag("cpu-percent", Accepted::Never, WINDOWS),
-    flag("cpu-period", Accepted::Never, "give CPUs with --cpus; a fraction is a limit on their time"),
-    flag("cpu-quota", Accepted::Never, "give CPUs with --cpus; a fraction is a limit on their time"),
     flag("cpu-rt-period", Accepted::Never, "virtual CPUs have no real-time budget"),
     flag("cpu-rt-runtime", Accepted::Never, "virtual CPUs have no real-time budget"),
     ForeignFlag { short: Some('c'), ..flag("cpu-shares", Accepted::Always, WEIGHTS) },
