@@ -272,8 +272,7 @@ mod tests {
         follow_numbers(5_000, 8, 2000);
     }
 
-    /// Ten million lines, in files of the usual size. `MONOCORE_TEST_LONG=1 cargo test -p monocore-orchestrator
-    /// --release ten_million` takes some minutes.
+    /// In files of the usual size.
     #[test]
     fn ten_million_lines_go_through_rotation() {
         if std::env::var_os("MONOCORE_TEST_LONG").is_some() {
