@@ -33,6 +33,9 @@ fn many_services_start_side_by_side_and_an_up_without_changes_starts_nothing() {
     let count = if is_long { SERVICES } else { 3 };
     let cores = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
     let one = TestProject::new("project-one", &services(1));
+    // The first start of all unpacks the kernel and fills caches.
+    time(&one, &["up", "-d"]);
+    time(&one, &["down"]);
     let single = time(&one, &["up", "-d"]);
     let exec = time(&one, &["exec", "s0", "true"]);
     let many = TestProject::new("project-many", &services(count));
