@@ -10,6 +10,9 @@ use monocore_spec::PublishedPort;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A description that no sandbox can be made of.
+    #[error("the sandbox's description: {0}")]
+    Spec(#[from] crate::spec::ParseError),
     /// There is no place for monocore's state.
     #[error("no home directory: set MONOCORE_HOME to a directory for monocore's state")]
     NoHome,

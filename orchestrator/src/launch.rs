@@ -29,7 +29,7 @@ impl Launcher {
     /// Starts a sandbox that ends with its command and leaves nothing. `root_name` is what listings call `root`.
     ///
     /// # Errors
-    /// A port or the name is taken, or something the sandbox needs cannot be opened or made.
+    /// The description is not possible, a port or the name is taken, or something the sandbox needs cannot be opened or made.
     pub fn start(
         &self,
         spec: &SandboxSpec,
@@ -37,6 +37,7 @@ impl Launcher {
         root: &RootFiles<'_>,
         streams: Streams,
     ) -> Result<LaunchedSandbox, Error> {
+        spec.validate()?;
         let published = Published::bind(&spec.network, exposed(root))?;
         let run = RunRecord {
             root: root_name.to_owned(),
@@ -122,13 +123,14 @@ impl Launcher {
     /// Writes the sandbox of `spec` down, with the image that its reference leads to now. It does not run yet.
     ///
     /// # Errors
-    /// The image cannot be found or fetched, the name is taken, or there is no command to run.
+    /// The description is not possible, the image cannot be found or fetched, the name is taken, or there is no command to run.
     pub fn create(
         &self,
         mut spec: SandboxSpec,
         images: &Images,
         auto_remove: bool,
     ) -> Result<KeptSandbox, Error> {
+        spec.validate()?;
         spec.make_absolute()?;
         let (root, image, command) = match &spec.root.source {
             RootSource::Directory(path) => {

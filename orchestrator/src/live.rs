@@ -136,8 +136,8 @@ pub(crate) fn apply(
 /// has room for them.
 ///
 /// # Errors
-/// The sandbox is paused or being started again, its processes use more memory than they may have, or the record cannot
-/// be written.
+/// The description is wrong, the sandbox is paused or being started again, its processes use more memory than they may
+/// have, or the record cannot be written.
 pub fn update(
     home: &Home,
     entry: &SandboxEntry,
@@ -147,6 +147,7 @@ pub fn update(
     let old = &kept.record().spec;
     let mut new = old.clone();
     change(&mut new);
+    new.validate()?;
     let running = entry.running.as_ref();
     let applied = running.map_or(Ok(Applied::Now), |running| apply(home, running, old, &new))?;
     registry::update(home, kept, change)?;

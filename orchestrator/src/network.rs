@@ -33,6 +33,17 @@ pub(crate) enum MachineNetwork {
     Card(NetSpec),
 }
 
+impl MachineNetwork {
+    /// What the socket device carries, and the card.
+    pub(crate) fn parts(self) -> (Option<ProxySpec>, Option<NetSpec>) {
+        match self {
+            Self::None => (None, None),
+            Self::Sockets(proxy) => (Some(proxy), None),
+            Self::Card(card) => (None, Some(card)),
+        }
+    }
+}
+
 /// The machine's part of `spec`; `keep` keeps a descriptor open for it and gives its number.
 ///
 /// # Errors

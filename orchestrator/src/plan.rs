@@ -20,7 +20,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::boot::BootFiles;
 use crate::live::{MachineSize, cpu_max};
 use crate::mounts::{Kind, Mounts};
-use crate::network::MachineNetwork;
 use crate::peers::PeerLine;
 use crate::scratch::{self, Scratch};
 use crate::spec::{PublishSocket, SandboxSpec};
@@ -133,11 +132,7 @@ impl Plan {
         let (peers, far_line) = line.transpose()?.unzip();
         let network =
             network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
-        let (carries, card) = match network {
-            MachineNetwork::None => (None, None),
-            MachineNetwork::Sockets(proxy) => (Some(proxy), None),
-            MachineNetwork::Card(card) => (None, Some(card)),
-        };
+        let (carries, card) = network.parts();
         let backend = VsockBackend::Handoff { fd: files.keep(far_end) };
         let mut devices = vec![DeviceSpec::Vsock(VsockSpec { guest_cid: GUEST_CID, backend, carries })];
         let guest_root = match root {

@@ -18,6 +18,7 @@ mod signal;
 mod size;
 mod text;
 mod ulimit;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

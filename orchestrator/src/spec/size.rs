@@ -2,12 +2,10 @@
 
 use super::ParseError;
 
-/// The least RAM a guest starts with, MiB.
-const MIN_RAM_MIB: u32 = 64;
-/// The most, MiB: 1 TiB.
-const MAX_RAM_MIB: u32 = 1 << 20;
+/// The least and the most RAM of a guest, MiB.
+pub(super) const RAM_MIB: std::ops::RangeInclusive<u32> = 64..=1 << 20;
 /// The smallest and largest scratch disk, bytes.
-const DISK_BYTES: std::ops::RangeInclusive<u64> = (64 << 20)..=(8 << 40);
+pub(super) const DISK_BYTES: std::ops::RangeInclusive<u64> = (64 << 20)..=(8 << 40);
 
 /// A number of bytes, or with a unit (`b k m g t`, also `kb`, `KiB`, … — all powers of 1024), whole or decimal.
 ///
@@ -56,8 +54,8 @@ pub fn parse_ram_mib(text: &str) -> Result<u32, ParseError> {
     // RAM is laid out in pages of 2 MiB.
     let mib = mib.next_multiple_of(2);
     match u32::try_from(mib) {
-        Ok(mib @ MIN_RAM_MIB..=MAX_RAM_MIB) => Ok(mib),
-        _ => Err(ParseError::new(text, format!("a guest's memory is {MIN_RAM_MIB} MiB to 1 TiB"))),
+        Ok(mib) if RAM_MIB.contains(&mib) => Ok(mib),
+        _ => Err(ParseError::new(text, format!("a guest's memory is {} MiB to 1 TiB", RAM_MIB.start()))),
     }
 }
 

@@ -320,27 +320,13 @@ impl Client {
 
     fn request(&mut self, request: ControlRequest, descriptor: Option<OwnedFd>, desk: &mut Desk<'_>) {
         let sandbox = desk.sandbox;
-        let process = self.command.as_ref().map_or(&sandbox.process, |command| &command.process);
         self.asked_for_a_command |= matches!(request, ControlRequest::Exec(_));
         match request {
             ControlRequest::Exec(_) if desk.jobs.is_paused() => {
                 self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
             }
             ControlRequest::Exec(call) => self.exec(*call, desk),
-            // They are not for the main command.
-            ControlRequest::Signal(_) | ControlRequest::Resize(_)
-                if self.asked_for_a_command && self.command.is_none() =>
-            {
-                self.peer.reply(&ControlReply::Refused("its command was not started".to_owned()));
-            }
-            ControlRequest::Signal(signal) => {
-                if self.command.is_none() {
-                    desk.journal.note("kill", &[("signal", &signal.to_string())]);
-                    desk.served.is_ended |= signal == desk.stop_signal || signal == SIGKILL;
-                }
-                self.answer(process.signal(signal));
-            }
-            ControlRequest::Resize(size) => self.answer(process.resize(size)),
+            ControlRequest::Signal(_) | ControlRequest::Resize(_) => self.tell_command(&request, desk),
             ControlRequest::Stop { signal, grace_ms } => {
                 self.awaits = Awaits::End;
                 desk.served.stops.push(StopRequest { signal, grace_ms });
@@ -435,6 +421,28 @@ impl Client {
             Ok(process) => self.command = Some(Command { process, id, is_detached, has_ended: false }),
             Err(error) => self.answer(Err(error)),
         }
+    }
+
+    /// A signal or a size for the client's command; for the main command if it asked for none of its own.
+    fn tell_command(&self, request: &ControlRequest, desk: &mut Desk<'_>) {
+        let process = match &self.command {
+            Some(command) => &command.process,
+            None if self.asked_for_a_command => {
+                return self.peer.reply(&ControlReply::Refused("its command was not started".to_owned()));
+            }
+            None => &desk.sandbox.process,
+        };
+        self.answer(match *request {
+            ControlRequest::Signal(signal) => {
+                if self.command.is_none() {
+                    desk.journal.note("kill", &[("signal", &signal.to_string())]);
+                    desk.served.is_ended |= signal == desk.stop_signal || signal == SIGKILL;
+                }
+                process.signal(signal)
+            }
+            ControlRequest::Resize(size) => process.resize(size),
+            _ => Ok(()),
+        });
     }
 
     fn leave(&mut self, sandbox: &Sandbox) {

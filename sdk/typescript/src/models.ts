@@ -876,9 +876,9 @@ export type TextOrNumber = number | string;
 
 /** What is changed of a sandbox; what is absent stays. */
 export interface UpdateSandbox {
-  /** Virtual CPUs from the next start on. */
+  /** Virtual CPUs. */
   cpus?: TextOrNumber | undefined;
-  /** Memory from the next start on: `512m`, `2g`, or MiB. */
+  /** Memory: `512m`, `2g`, or MiB. */
   memory?: TextOrNumber | undefined;
   /** Another name. */
   name?: string | undefined;

@@ -278,6 +278,14 @@ fn config() -> impl Strategy<Value = Monocore> {
     })
 }
 
+fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Started => "service_started",
+        Condition::Healthy => "service_healthy",
+        Condition::Completed => "service_completed_successfully",
+    }
+}
+
 /// The Compose file of a model, as JSON, which YAML contains.
 fn compose(config: &Monocore) -> String {
     // Where Compose replaces variables, `$$` is a dollar sign.
@@ -302,12 +310,7 @@ fn compose(config: &Monocore) -> String {
         let labels = service.labels.iter().map(|(name, value)| (name.clone(), text(value)));
         all.insert("labels".into(), Value::Object(labels.collect()));
         let needs = service.depends_on.iter().map(|(name, need)| {
-            let condition = match need.condition {
-                Condition::Started => "service_started",
-                Condition::Healthy => "service_healthy",
-                Condition::Completed => "service_completed_successfully",
-            };
-            (name.clone(), json!({ "condition": condition, "restart": true }))
+            (name.clone(), json!({ "condition": condition(need.condition), "restart": true }))
         });
         all.insert("depends_on".into(), Value::Object(needs.collect()));
         for (key, value) in

@@ -1655,10 +1655,10 @@ class UpdateSandbox(TypedDict, total=False):
     """What is changed of a sandbox; what is absent stays."""
 
     cpus: TextOrNumber
-    """Virtual CPUs from the next start on."""
+    """Virtual CPUs."""
 
     memory: TextOrNumber
-    """Memory from the next start on: `512m`, `2g`, or MiB."""
+    """Memory: `512m`, `2g`, or MiB."""
 
     name: str
     """Another name."""

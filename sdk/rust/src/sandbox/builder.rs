@@ -5,8 +5,8 @@ use std::ffi::OsString;
 
 use monocore_orchestrator::spec::{
     EnvVar, ImageSpec, LimitsSpec, MachineSpec, NetworkMode, NetworkSpec, ParseError, ProcessSpec,
-    PullPolicy, RestartPolicy, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_cpus,
-    parse_name, parse_publish, parse_ram_mib, parse_volume,
+    PullPolicy, RestartPolicy, RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_publish,
+    parse_volume,
 };
 
 /// Describes a sandbox; [`Sandbox::builder`](super::Sandbox::builder) begins one. What it has no method for is set in
@@ -137,17 +137,13 @@ impl SandboxBuilder {
     /// A value is not possible.
     pub fn build(self) -> Result<SandboxSpec, ParseError> {
         let mut machine = MachineSpec::default();
-        if let Some(ram_mib) = self.ram_mib {
-            machine.ram_mib = parse_ram_mib(&format!("{ram_mib}m"))?;
-        }
-        if let Some(vcpus) = self.vcpus {
-            machine.vcpus = parse_cpus(&vcpus.to_string())?;
-        }
+        machine.ram_mib = self.ram_mib.unwrap_or(machine.ram_mib);
+        machine.vcpus = self.vcpus.unwrap_or(machine.vcpus);
         let image = ImageSpec { reference: self.image, pull: PullPolicy::default(), platform: None };
         let publish: Result<Vec<_>, _> = self.ports.iter().map(|port| parse_publish(port)).collect();
-        Ok(SandboxSpec {
+        let spec = SandboxSpec {
             version: SpecVersion,
-            name: self.name.map(|name| parse_name(&name)).transpose()?,
+            name: self.name,
             root: RootSpec { source: RootSource::Image(image), read_only: false, disk_bytes: None },
             process: ProcessSpec {
                 args: self.command,
@@ -167,7 +163,9 @@ impl SandboxBuilder {
             restart: self.restart,
             health: None,
             limits: LimitsSpec::default(),
-        })
+        };
+        spec.validate()?;
+        Ok(spec)
     }
 }
 

@@ -10,7 +10,7 @@ use monocore_orchestrator::Home;
 use monocore_orchestrator::session::{Input, Output, Streams};
 use monocore_orchestrator::spec::{
     EnvVar, LimitsSpec, MachineSpec, MountSource, MountSpec, NetworkSpec, ProcessSpec, RestartPolicy,
-    RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_cpus, parse_ram_mib, parse_volume,
+    RootSource, RootSpec, SandboxSpec, SpecVersion, StopSpec, parse_volume,
 };
 use monocore_spec::Sink;
 
@@ -167,12 +167,8 @@ impl MicroVmBuilder {
         let program = self.program.ok_or(Error::Missing("a program", "exec_path"))?;
         let home = self.home.map_or_else(Home::locate, |path| Ok(Home::at(path)))?;
         let mut machine = MachineSpec { kernel: self.kernel, ..MachineSpec::default() };
-        if let Some(mib) = self.ram_mib {
-            machine.ram_mib = parse_ram_mib(&format!("{mib}m"))?;
-        }
-        if let Some(vcpus) = self.vcpus {
-            machine.vcpus = parse_cpus(&vcpus.to_string())?;
-        }
+        machine.ram_mib = self.ram_mib.unwrap_or(machine.ram_mib);
+        machine.vcpus = self.vcpus.unwrap_or(machine.vcpus);
         let spec = SandboxSpec {
             version: SpecVersion,
             name: None,
@@ -201,6 +197,7 @@ impl MicroVmBuilder {
             health: None,
             limits: LimitsSpec::default(),
         };
+        spec.validate()?;
         let streams = Streams::Pipes {
             stdin: self.stdin.unwrap_or(Input::Empty),
             stdout: self.stdout.map_or_else(|| inherited(io::stdout()), Ok)?,
