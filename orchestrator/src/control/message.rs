@@ -195,7 +195,7 @@ pub(crate) enum ControlReply {
     Exited(ExitStatus),
     /// The command could not be started, or its guest was lost.
     NotStarted {
-        /// What a shell would report: 127 not found, 126 not executable, 125 otherwise.
+        /// What a shell would report: 127 not found, 126 not executable, 137 the guest was lost, 125 otherwise.
         code: u8,
         /// Why.
         message: String,

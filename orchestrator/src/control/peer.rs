@@ -67,10 +67,9 @@ impl Remote for ControlPeer {
     fn ended(&self, result: &Result<ExitStatus, SessionError>) {
         self.reply(&match result {
             Ok(status) => ControlReply::Exited(*status),
-            Err(SessionError::Exec { code, message }) => {
-                ControlReply::NotStarted { code: *code, message: message.clone() }
+            Err(error) => {
+                ControlReply::NotStarted { code: error.exit_code(), message: error.to_string() }
             }
-            Err(error) => ControlReply::NotStarted { code: 125, message: error.to_string() },
         });
     }
 }

@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use super::message::ExecCall;
 use super::wire::{self, Received};
 use super::{ControlPeer, ControlReply, ControlRequest, ControlSocket, socket};
+use crate::session::SessionError;
 use crate::session::Remote;
 
 fn pair() -> (OwnedFd, OwnedFd) {
@@ -65,6 +66,18 @@ fn a_streams_descriptor_arrives_with_its_name() {
     let exited = wire::receive::<ControlReply>(&ours, RecvFlags::empty()).unwrap();
     assert!(matches!(exited, Received::Message(ControlReply::Exited(ExitStatus::Code(7)), None)));
     assert!(matches!(wire::receive::<ControlReply>(&ours, RecvFlags::empty()).unwrap(), Received::Closed));
+}
+
+#[test]
+fn a_command_whose_machine_is_lost_counts_as_killed() {
+    let (ours, theirs) = pair();
+    ControlPeer::new(theirs).ended(&Err(SessionError::Lost));
+    let Received::Message(ControlReply::NotStarted { code, .. }, None) =
+        wire::receive(&ours, RecvFlags::empty()).unwrap()
+    else {
+        panic!("no end")
+    };
+    assert_eq!(code, 137);
 }
 
 #[test]

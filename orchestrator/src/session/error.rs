@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use monocore_protocol::DecodeError;
 
+/// The exit code of a command whose machine ended first: 128 and SIGKILL's number.
+const LOST: u8 = 137;
+
 /// Why a session, or one command or request in it, failed. One cause may be told to many callers: it is cheap to
 /// clone.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -63,6 +66,15 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// What is reported as the exit code of a command that failed with this.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Exec { code, .. } => *code,
+            Self::Lost => LOST,
+            _ => 125,
+        }
+    }
+
     pub(crate) fn io(doing: &'static str, error: impl Into<io::Error>) -> Self {
         Self::Io { doing, error: Arc::new(error.into()) }
     }

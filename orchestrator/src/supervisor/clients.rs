@@ -25,8 +25,6 @@ const MAX_CLIENTS: usize = 512;
 const REST: Duration = Duration::from_millis(100);
 
 const SIGKILL: u8 = 9;
-/// The exit code of a command whose machine ended first: 128 and SIGKILL's number.
-const LOST: u8 = 137;
 
 /// One client.
 #[derive(Debug)]
@@ -68,11 +66,7 @@ impl Command {
     fn notice_end(&mut self, journal: &Journal) {
         if let Some(result) = self.process.result().filter(|_| !self.has_ended) {
             self.has_ended = true;
-            let code = match result {
-                Ok(status) => status.code(),
-                Err(SessionError::Exec { code, .. }) => code,
-                Err(_) => LOST,
-            };
+            let code = result.map_or_else(|error| error.exit_code(), |status| status.code());
             journal.note("exec_die", &[("execID", &self.id), ("exitCode", &code.to_string())]);
         }
     }
