@@ -21,6 +21,8 @@ mod flags;
 mod health;
 #[path = "kept/host_edits.rs"]
 mod host_edits;
+#[path = "kept/hostile.rs"]
+mod hostile;
 #[path = "kept/inside.rs"]
 mod inside;
 #[path = "kept/kernel.rs"]

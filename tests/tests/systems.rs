@@ -125,8 +125,10 @@ fn dockerd_runs_a_container() {
     write_archive(&archive, "small:latest", &config, &[layer]).unwrap();
     let share = format!("{}:/images:ro", systems.dir.path().display());
     let start = ["run", "-d", "--name", "dk", "-m", "1g", "-v", &share, "--tmpfs", STORAGE, "test/docker"];
-    // What it says is the sandbox's output.
-    let serve = ["dockerd", "--storage-driver", "overlay2"];
+    // dockerd gives a containerd that it starts itself 15 s, which is too little in an emulated guest.
+    let serve = "containerd & until [ -S /run/containerd/containerd.sock ]; do sleep 0.5; done; \
+                 exec dockerd --containerd /run/containerd/containerd.sock --storage-driver overlay2";
+    let serve = ["sh", "-c", serve];
     systems.monocore(&[&start[..], &serve].concat()).out();
     let ready = "docker info --format '{{.Driver}} {{.CgroupVersion}}'";
     systems.until_says("dk", ready, "overlay2 2", Duration::from_secs(600));

@@ -27,7 +27,8 @@ impl Inspector<'_> {
         let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(INSPECTOR);
         assert!(path.exists(), "{} is missing: `cargo xtask test` makes it", path.display());
         let mut inspector = Command::new("node");
-        inspector.arg(path).args(arguments).arg("--").args(self.target).stdin(Stdio::null());
+        let (program, its_own) = self.target.split_first().unwrap();
+        inspector.arg(path).arg(program).args(arguments).arg("--").args(its_own).stdin(Stdio::null());
         let ended = inspector.env("MONOCORE_HOME", World::get().home()).output().unwrap();
         let diagnostics = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{arguments:?} {:?}: {diagnostics}", self.target);
