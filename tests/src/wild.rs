@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use monocore_test_images::image::Layer;
 use serde_json::json;
 
 use crate::image;
@@ -42,8 +43,11 @@ impl WildProject {
         for dir in ["opt", "opt/mssql-tools", "opt/mssql-tools/bin"] {
             layer.dir(dir);
         }
+        // The users that databases' images have.
+        let mut users = Layer::default();
+        users.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/:/bin/sh\n");
         PROBES.iter().for_each(|probe| image::program(&mut layer, probe, b"#!/bin/sh\nexit 0\n"));
-        world.load(ANY, &json!({ "Env": ["PATH=/bin"], "Entrypoint": ["/bin/any"] }), &[layer]);
+        world.load(ANY, &json!({ "Env": ["PATH=/bin"], "Entrypoint": ["/bin/any"] }), &[layer, users]);
         let parts = EXAMPLES.split("#### ").skip(1).map(|part| part.split_once('\n').expect("a title"));
         parts
             .filter(|(title, _)| !REFUSED.contains(title))
