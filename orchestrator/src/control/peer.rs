@@ -67,9 +67,7 @@ impl Remote for ControlPeer {
     fn ended(&self, result: &Result<ExitStatus, SessionError>) {
         self.reply(&match result {
             Ok(status) => ControlReply::Exited(*status),
-            Err(error) => {
-                ControlReply::NotStarted { code: error.exit_code(), message: error.to_string() }
-            }
+            Err(error) => ControlReply::NotStarted { code: error.exit_code(), message: error.to_string() },
         });
     }
 }

@@ -9,8 +9,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use super::message::ExecCall;
 use super::wire::{self, Received};
 use super::{ControlPeer, ControlReply, ControlRequest, ControlSocket, socket};
-use crate::session::SessionError;
 use crate::session::Remote;
+use crate::session::SessionError;
 
 fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
