@@ -20,11 +20,14 @@ function headers(extra) {
 }
 
 async function ask(path, options = {}) {
+  const sent = sessionStorage.getItem("token");
   const response = await fetch(path, { ...options, headers: headers(options.headers || {}) });
   if (response.ok) return response;
   let text = response.statusText;
   try { text = (await response.json()).error.message; } catch { /* not an error of the API's */ }
   if (response.status === 401) {
+    // Another token may have been given while this was under way.
+    if (sessionStorage.getItem("token") !== sent) return ask(path, options);
     login(text);
     throw new DOMException(text, "AbortError");
   }
