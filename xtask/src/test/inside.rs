@@ -53,8 +53,9 @@ pub(crate) fn run(args: &InsideArgs) -> Result<ExitCode> {
         // Two guests at a time: one works while another waits.
         let mut command = in_its_own_network(program);
         command.arg("--test-threads=2").args(&args.filter).env(BINARY, &args.binary).env(ROOTS, &args.roots);
-        let (status, counts) =
-            tally::run_watched(command.process_group(0), |child| watch(child, PROGRAM_TIMEOUT))?;
+        let (status, counts) = tally::run_watched(command.process_group(0), |child| {
+            watch(child, PROGRAM_TIMEOUT, show_processes)
+        })?;
         eprintln!("    {name}: {:.1} s, {status}", start.elapsed().as_secs_f64());
         all.add(counts);
     }
@@ -71,25 +72,29 @@ fn in_its_own_network(program: &Path) -> Command {
     command
 }
 
-/// Kills a program that hangs, and whatever of its process group holds its output open, after it has shown what
-/// everybody waits for.
-fn watch(child: &Child, limit: Duration) -> Sender<()> {
+/// Kills a program that hangs, and whatever of its process group holds its output open, after a look around.
+fn watch(child: &Child, limit: Duration, look: impl FnOnce() + Send + 'static) -> Sender<()> {
     let group = format!("-{}", child.id());
     let (ended, end) = channel();
     thread::spawn(move || {
         if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("error: a test program takes more than {} s; who runs:", limit.as_secs());
-            for (program, arguments) in [
-                ("ps", vec!["axf", "-wwo", "pid,etime,stat,wchan:24,args"]),
-                ("kill", vec!["-KILL", "--", &group]),
-            ] {
-                if let Err(error) = Command::new(program).args(arguments).status() {
-                    eprintln!("error: cannot run {program}: {error}");
-                }
-            }
+            eprintln!("error: a test program takes more than {} s", limit.as_secs());
+            look();
+            told("kill", &["-KILL", "--", &group]);
         }
     });
     ended
+}
+
+/// Shows who runs and waits for what.
+fn show_processes() {
+    told("ps", &["axf", "-wwo", "pid,etime,stat,wchan:24,args"]);
+}
+
+fn told(program: &str, arguments: &[&str]) {
+    if let Err(error) = Command::new(program).args(arguments).status() {
+        eprintln!("error: cannot run {program}: {error}");
+    }
 }
 
 /// Whether no other testbed has taken the program of this name before.
@@ -109,7 +114,7 @@ mod tests {
     fn a_program_that_hangs_is_killed_with_its_children() {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & wait"]).process_group(0);
-        let watched = |child: &Child| watch(child, Duration::from_millis(100));
+        let watched = |child: &Child| watch(child, Duration::from_millis(100), || ());
         let (status, _) = tally::run_watched(&mut command, watched).unwrap();
         assert!(!status.success());
     }
