@@ -135,13 +135,16 @@ fn in_testbed(given: Given<'_>, targets: &[TestTarget], filter: Option<&str>) ->
         fs::remove_dir_all(&claims).with_context(|| format!("cannot remove {}", claims.display()))?;
     }
     fs::create_dir_all(&claims).with_context(|| format!("cannot create {}", claims.display()))?;
+    // Cargo may have put another build where this program was.
+    let xtask = claims.join("xtask");
+    fs::copy("/proc/self/exe", &xtask).with_context(|| format!("cannot write {}", xtask.display()))?;
     let testbeds = u64::from(testbed::places()).min(MOST_TESTBEDS).min(space::testbeds()?);
     std::thread::scope(|scope| {
         let runs: Vec<_> = (0..testbeds)
             .map(|number| {
                 let counts = claims.join(format!("tally-{number}"));
-                let (claims, programs) = (&claims, &programs);
-                scope.spawn(move || one_testbed(given, programs, filter, claims, &counts))
+                let (claims, programs, xtask) = (&claims, &programs, &xtask);
+                scope.spawn(move || one_testbed(given, xtask, programs, filter, claims, &counts))
             })
             .collect();
         let mut all = Tally::default();
@@ -157,12 +160,12 @@ fn in_testbed(given: Given<'_>, targets: &[TestTarget], filter: Option<&str>) ->
 
 fn one_testbed(
     given: Given<'_>,
+    xtask: &Path,
     programs: &[OsString],
     filter: Option<&str>,
     claims: &Path,
     counts: &Path,
 ) -> Result<Tally> {
-    let xtask = std::env::current_exe().context("cannot find this program")?;
     let mut argv: Vec<OsString> = Vec::new();
     if let Some(archive) = given.postgres {
         let mut variable = OsString::from("MONOCORE_TEST_POSTGRES=");
