@@ -467,8 +467,12 @@ pub(super) struct PortRmArgs {
 
 /// A place on this host; the guest's port is 0 where it does not matter.
 fn parse_closed_port(text: &str) -> Result<Vec<PublishedPort>, String> {
-    let mut ports = spec::parse_publish(text).map_err(|error| error.to_string())?;
-    if !text.contains(':') {
+    let place = text.split('/').next().unwrap_or_default();
+    // An address of this machine and a port, which has none of the guest.
+    let is_address = place.parse::<SocketAddr>().is_ok();
+    let whole = if is_address { text.replacen(place, &format!("{place}:1"), 1) } else { text.to_owned() };
+    let mut ports = spec::parse_publish(&whole).map_err(|error| error.to_string())?;
+    if is_address || !text.contains(':') {
         ports.iter_mut().for_each(|port| port.guest_port = 0);
     }
     Ok(ports)
@@ -719,4 +723,21 @@ pub(super) struct TokenRmArgs {
     /// IDs, as `token ls` shows them
     #[arg(required = true, value_name = "ID")]
     pub(super) ids: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_closed_is_named_by_its_place_on_this_machine() {
+        let closed = |text: &str| {
+            let port = parse_closed_port(text).unwrap()[0];
+            (port.address.to_string(), port.host_port, port.guest_port, port.protocol.name())
+        };
+        assert_eq!(closed("9000"), ("127.0.0.1".into(), 9000, 0, "tcp"));
+        assert_eq!(closed("0.0.0.0:9000/udp"), ("0.0.0.0".into(), 9000, 0, "udp"));
+        assert_eq!(closed("[::1]:9000"), ("::1".into(), 9000, 0, "tcp"));
+        assert_eq!(closed("127.0.0.2:9000:80"), ("127.0.0.2".into(), 9000, 80, "tcp"));
+    }
 }
