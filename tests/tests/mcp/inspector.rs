@@ -73,12 +73,10 @@ impl Inspector<'_> {
 }
 
 fn every_tool(inspector: &Inspector<'_>, dir: &Path, name: &str) {
-    let network = json!({"reach": "none"});
     let copy = dir.join(name).display().to_string();
     let command = json!(["sh", "-c", "echo main; exec sleep 1000"]);
-    let plain = json!({
-        "name": name, "image": PLAIN, "memory_mib": 128, "network": network, "command": command
-    });
+    // It knows only arguments whose type stands at their own place: a network comes with the project below.
+    let plain = json!({"name": name, "image": PLAIN, "memory_mib": 128, "command": command});
     inspector.text("create_sandbox", plain);
     let ran = inspector.text("exec", json!({"sandbox": name, "script": "echo hi; exit 3"}));
     assert_eq!(ran, "exit code 3\n--- stdout\nhi");
@@ -94,14 +92,12 @@ fn every_tool(inspector: &Inspector<'_>, dir: &Path, name: &str) {
     inspector.text("stop_sandbox", json!({"sandbox": name}));
     inspector.text("start_sandbox", json!({"sandbox": name}));
     inspector.text("remove_sandbox", json!({"sandbox": name, "force": true}));
-    let code = json!({
-        "code": "echo code", "language": "shell", "image": PLAIN, "memory_mib": 128, "network": network
-    });
+    let code = json!({"code": "echo code", "language": "shell", "image": PLAIN, "memory_mib": 128});
     assert!(inspector.text("run_code", code).contains("code"));
     assert!(inspector.text("list_images", json!({})).contains("test/plain"));
     assert!(inspector.call("pull_image", &json!({"image": "localhost:1/x"})).1, "nothing serves it");
     let sandbox = json!({
-        "image": PLAIN, "memory_mib": 128, "network": network, "command": ["sleep", "1000"]
+        "image": PLAIN, "memory_mib": 128, "network": {"reach": "none"}, "command": ["sleep", "1000"]
     });
     let services = json!([{"service": "one", "sandbox": sandbox}]);
     inspector.text("project_up", json!({"project": name, "services": services}));
@@ -110,8 +106,16 @@ fn every_tool(inspector: &Inspector<'_>, dir: &Path, name: &str) {
     assert_eq!(*inspector.called.lock().unwrap(), inspector.tools());
 }
 
+/// What a list and a call are, and an error of each transport's server. Every call is a new program of Node, which an
+/// emulated processor takes ten seconds to start: all tools only where `MONOCORE_TEST_LONG` is set.
+fn some_tools(inspector: &Inspector<'_>) {
+    assert_eq!(inspector.tools().len(), 20);
+    assert!(inspector.text("list_sandboxes", json!({})).contains("sandboxes"));
+    assert!(inspector.call("pull_image", &json!({"image": "localhost:1/x"})).1, "nothing serves it");
+}
+
 #[test]
-fn the_inspector_calls_every_tool() {
+fn the_inspector_calls_tools() {
     let dir = World::get().path("mcp-inspector");
     std::fs::create_dir_all(&dir).unwrap();
     let allowed = format!("{}:rw", dir.display());
@@ -120,7 +124,11 @@ fn the_inspector_calls_every_tool() {
     let (program, policy) = (binary().display().to_string(), roomy().display().to_string());
     let stdio = [&*program, "mcp", "--policy", &policy, "--allow-path", &allowed];
     let over = |target: &[&str], name: &str| {
-        every_tool(&Inspector { target, called: Mutex::default() }, &dir, name);
+        let inspector = Inspector { target, called: Mutex::default() };
+        match std::env::var_os("MONOCORE_TEST_LONG") {
+            Some(_) => every_tool(&inspector, &dir, name),
+            None => some_tools(&inspector),
+        }
     };
     std::thread::scope(|scope| {
         scope.spawn(|| over(&stdio, "inspected-stdio"));

@@ -2,6 +2,9 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use monocore_tests::wait::eventually;
 
 use crate::support::TestProject;
 
@@ -14,6 +17,7 @@ fn server(name: &str, mode: &str, more: &str) -> String {
 /// What the server says to who connects; nothing where nobody listens.
 fn answer(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text)
@@ -21,11 +25,12 @@ fn answer(port: u16) -> Option<String> {
 
 /// The same, once the server listens.
 fn awaited(port: u16) -> String {
-    loop {
-        if let Some(text) = answer(port).filter(|text| !text.is_empty()) {
-            return text;
-        }
-    }
+    let mut said = None;
+    eventually("the server answers", || {
+        said = answer(port).filter(|text| !text.is_empty());
+        said.is_some()
+    });
+    said.unwrap()
 }
 
 /// A port of this host that was free a moment ago.

@@ -160,11 +160,12 @@ fn visit(port: u16) -> Option<u64> {
 }
 
 fn visited(port: u16) -> u64 {
-    loop {
-        if let Some(count) = visit(port) {
-            return count;
-        }
-    }
+    let mut count = None;
+    eventually("a visit is counted", || {
+        count = visit(port);
+        count.is_some()
+    });
+    count.unwrap()
 }
 
 /// The process of a service's supervisor.
