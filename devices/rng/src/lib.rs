@@ -97,7 +97,7 @@ impl VirtioDevice for Rng {
         self.worker.take().and_then(Worker::stop).into_iter().collect()
     }
 
-    /// It has none.
+    /// Random numbers need no state: there is nothing to save.
     fn save(&self) -> Result<DeviceState, DeviceError> {
         Ok(DeviceState(Vec::new()))
     }

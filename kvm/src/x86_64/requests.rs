@@ -7,7 +7,8 @@ use std::mem::size_of;
 use kvm_bindings::{KVMIO, kvm_cpuid2, kvm_irq_level, kvm_mp_state, kvm_regs, kvm_sregs, kvm_xcrs};
 use vmm_sys_util::ioctl::{_IOC_NONE, _IOC_READ, _IOC_WRITE};
 
-/// What [`Vcpu::run`](monocore_hypervisor::Vcpu::run) asks of KVM: KVM_RUN.
+/// What a vCPU's thread asks of KVM while the machine runs: KVM_RUN for [`Vcpu::run`](monocore_hypervisor::Vcpu::run), and
+/// KVM_KVMCLOCK_CTRL for [`Vcpu::note_standstill`](monocore_hypervisor::Vcpu::note_standstill).
 pub const RUN_REQUESTS: &[u64] = &[
     request(_IOC_NONE, 0x80, 0),
     // KVM_KVMCLOCK_CTRL

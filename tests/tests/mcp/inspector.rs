@@ -106,7 +106,7 @@ fn every_tool(inspector: &Inspector<'_>, dir: &Path, name: &str) {
     assert_eq!(*inspector.called.lock().unwrap(), inspector.tools());
 }
 
-/// What a list and a call are, and an error of each transport's server. Every call is a new program of Node, which an
+/// The list of tools, a call, and a call that fails. Every call is a new program of Node, which an
 /// emulated processor takes ten seconds to start: all tools only where `MONOCORE_TEST_LONG` is set.
 fn some_tools(inspector: &Inspector<'_>) {
     assert_eq!(inspector.tools().len(), 20);

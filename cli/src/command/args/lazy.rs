@@ -56,7 +56,7 @@ impl<T: Subcommand> Subcommand for Lazy<T> {
     }
 }
 
-/// What the verb says of itself counts, not the description of the type of its arguments.
+/// Adds the arguments and keeps the verb's own description, which that of the arguments' type would replace.
 fn keeping_about(command: Command, augment: impl Fn(Command) -> Command) -> Command {
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
     let mut command = augment(command);

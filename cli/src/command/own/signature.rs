@@ -10,7 +10,8 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 /// The public key that this program was built with, base64.
 const BUILT_IN: Option<&str> = option_env!("MONOCORE_PUBLIC_KEY");
-/// What is signed is this and the SHA-256 as lowercase hexadecimal digits, so that no signature of anything else fits.
+/// Begins the text that is signed; the SHA-256 follows as lowercase hexadecimal digits. A signature that the publisher
+/// made for another purpose does not fit.
 const CONTEXT: &str = "monocore-program-sha256:";
 /// The longest file of a key or signature, bytes.
 pub(super) const MAX_BYTES: u64 = 4 << 10;
