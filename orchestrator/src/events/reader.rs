@@ -54,14 +54,11 @@ impl EventReader {
         let changes = watch(&dir).map_err(|errno| failed(errno.into()))?;
         let mut reader =
             Self { dir: dir.clone(), files: VecDeque::new(), line: Vec::new(), changes, interrupt: None };
-        if start == EventStart::Oldest {
-            reader.add(OLD).map_err(failed)?;
-        }
-        reader.add(NEW).map_err(failed)?;
-        if start == EventStart::Now
-            && let Some(newest) = reader.files.back_mut()
-        {
-            newest.seek(SeekFrom::End(0)).map_err(failed)?;
+        reader.add_both().map_err(failed)?;
+        if start == EventStart::Now {
+            for file in &mut reader.files {
+                file.seek(SeekFrom::End(0)).map_err(failed)?;
+            }
         }
         Ok(reader)
     }
@@ -125,37 +122,47 @@ impl EventReader {
         }
     }
 
-    /// Adds the files that were begun since the newest one that is open; true if there are any.
+    /// Adds the files that were begun since the newest one that is open; true if there are any to go on to.
     fn take_newer(&mut self) -> io::Result<bool> {
-        let Some(newest) = self.files.back() else { return self.add(NEW) };
-        let newest = newest.get_ref().metadata()?.ino();
-        let inode = |name| self.dir.join(name).metadata().map(|found| found.ino()).ok();
-        if inode(NEW).is_none_or(|inode| inode == newest) {
-            return Ok(false);
+        if let Some(newest) = self.files.back() {
+            let newest = inode(newest.get_ref())?;
+            let current = self.dir.join(NEW).metadata().map(|found| found.ino()).ok();
+            if current.is_none_or(|current| current == newest) {
+                return Ok(false);
+            }
         }
-        // What was put aside meanwhile comes before what is new.
-        self.add(OLD)?;
-        self.add(NEW)?;
+        self.add_both()?;
         Ok(self.files.len() > 1)
     }
 
-    fn add(&mut self, name: &str) -> io::Result<bool> {
-        match File::open(self.dir.join(name)) {
-            Ok(opened) => {
-                let inode = opened.metadata()?.ino();
-                let known = |file: &BufReader<File>| {
-                    file.get_ref().metadata().is_ok_and(|metadata| metadata.ino() == inode)
-                };
-                if self.files.iter().any(known) {
-                    return Ok(false);
-                }
-                self.files.push_back(BufReader::new(opened));
-                Ok(true)
+    /// Adds the file that was put aside and the one that is written to, as far as they are there and not open yet.
+    /// The one that is written to is opened first: what is put aside afterwards is that one itself or older.
+    fn add_both(&mut self) -> io::Result<()> {
+        let current = self.existing(NEW)?;
+        let aside = self.existing(OLD)?;
+        for file in [aside, current].into_iter().flatten() {
+            if !self.is_open(inode(&file)?) {
+                self.files.push_back(BufReader::new(file));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        }
+        Ok(())
+    }
+
+    fn existing(&self, name: &str) -> io::Result<Option<File>> {
+        match File::open(self.dir.join(name)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
+
+    fn is_open(&self, inode: u64) -> bool {
+        self.files.iter().any(|file| self::inode(file.get_ref()).is_ok_and(|other| other == inode))
+    }
+}
+
+fn inode(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
 }
 
 fn watch(dir: &std::path::Path) -> rustix::io::Result<OwnedFd> {

@@ -82,6 +82,27 @@ fn a_reader_gets_each_event_once_across_rotations_and_writers() {
     assert_eq!(all(&mut again).last(), seen.last());
 }
 
+#[test]
+fn a_reader_that_looks_late_gets_what_was_put_aside_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::at(dir.path());
+    let note = |action: &str| {
+        let mut line = serde_json::to_vec(&event(action)).unwrap();
+        line.push(b'\n');
+        append(&home.events(), &line, 600).unwrap();
+    };
+    let mut none_yet = EventReader::open(&home, EventStart::Now).unwrap();
+    ["a", "b", "c"].into_iter().for_each(note);
+    assert_eq!(std::fs::read_dir(home.events()).unwrap().count(), 2, "one was put aside");
+    assert_eq!(all(&mut none_yet), ["a", "b", "c"]);
+    // Nothing is written to at this moment; what was put aside is not of now.
+    std::fs::rename(home.events().join("events.jsonl"), home.events().join("events.1.jsonl")).unwrap();
+    let mut between = EventReader::open(&home, EventStart::Now).unwrap();
+    note("d");
+    assert_eq!(all(&mut between), ["d"]);
+    assert_eq!(all(&mut none_yet), ["d"]);
+}
+
 fn event(action: &str) -> SandboxEvent {
     let attributes = [("name", "web"), ("image", "alpine:3"), ("tier", "db")];
     SandboxEvent {

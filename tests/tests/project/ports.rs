@@ -2,9 +2,7 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
-
-use monocore_tests::wait::eventually;
+use std::time::{Duration, Instant};
 
 use crate::support::TestProject;
 
@@ -24,13 +22,27 @@ fn answer(port: u16) -> Option<String> {
 }
 
 /// The same, once the server listens.
-fn awaited(port: u16) -> String {
-    let mut said = None;
-    eventually("the server answers", || {
-        said = answer(port).filter(|text| !text.is_empty());
-        said.is_some()
-    });
-    said.unwrap()
+///
+/// # Panics
+/// After a minute, with what the guest and the host know of the port.
+#[track_caller]
+fn awaited(project: &TestProject, port: u16) -> String {
+    let began = Instant::now();
+    loop {
+        match answer(port) {
+            Some(text) if !text.is_empty() => return text,
+            said if began.elapsed() > Duration::from_secs(60) => {
+                let look = "ps; netstat -ant; nc 127.0.0.1 80 </dev/null; echo the guest itself: $?";
+                panic!(
+                    "port {port} says {said:?}\n{:?}\n{:?}\n{:?}",
+                    project.ran(&["port", "ls", "web"]),
+                    project.ran(&["log", "web"]),
+                    project.ran(&["exec", "web", "timeout", "20", "sh", "-c", look]),
+                );
+            }
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// A port of this host that was free a moment ago.
@@ -46,10 +58,10 @@ fn ports_are_added_and_removed_while_a_service_runs() {
         let added = project.ran(&["port", "add", "web", ":80"]);
         let port: u16 = added.out().trim().rsplit(':').next().unwrap().parse().unwrap();
         assert_eq!(added.out(), format!("80/tcp -> 127.0.0.1:{port}\n"));
-        assert!(awaited(port).contains("answer"));
+        assert!(awaited(&project, port).contains("answer"));
         let second = free();
         assert_eq!(project.ran(&["port", "add", "web", &format!("{second}:80")]).code, 0);
-        assert!(awaited(second).contains("answer"));
+        assert!(awaited(&project, second).contains("answer"));
         let listed = project.ran(&["port", "ls", "web"]);
         assert_eq!(listed.out().lines().count(), 2, "{listed:?}");
         assert!(project.ran(&["ps"]).out().contains(&format!("127.0.0.1:{port}->80/tcp")));
@@ -60,7 +72,7 @@ fn ports_are_added_and_removed_while_a_service_runs() {
         TcpListener::bind(("127.0.0.1", port)).unwrap();
         let gone = project.ran(&["port", "rm", "web", &port.to_string()]);
         assert!(gone.code == 1 && gone.stderr.contains("publishes nothing"), "{gone:?}");
-        assert!(awaited(second).contains("answer"));
+        assert!(awaited(&project, second).contains("answer"));
         assert_eq!(project.ran(&["port", "web", "80"]).out(), format!("127.0.0.1:{second}\n"));
         // What was added by hand goes with the machine.
         assert_eq!(project.ran(&["restart", "web"]).code, 0);
@@ -76,7 +88,7 @@ fn up_changes_ports_and_policies_without_a_restart() {
     };
     let project = TestProject::new("project-live", &toml(first, "no"));
     assert_eq!(project.ran(&["up", "-d"]).code, 0);
-    assert!(awaited(first).contains("answer"));
+    assert!(awaited(&project, first).contains("answer"));
     let began = project.ran(&["inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "web"]).out().to_owned();
     project.write(&toml(second, "always"));
     let plan = project.ran(&["up", "--dry-run", "--format", "json"]);
@@ -85,7 +97,7 @@ fn up_changes_ports_and_policies_without_a_restart() {
     assert_eq!(plan[0]["because"], serde_json::json!(["ports", "restart"]));
     let apply = project.ran(&["apply"]);
     assert!(apply.code == 0 && apply.stderr.contains("project-live-web-1  Updated"), "{apply:?}");
-    assert!(awaited(second).contains("answer"));
+    assert!(awaited(&project, second).contains("answer"));
     assert_eq!(answer(first), None);
     assert_eq!(project.ran(&["inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "web"]).out(), began);
     assert!(!project.ran(&["up", "-d"]).stderr.contains("Updated"), "nothing is left to do");
@@ -94,7 +106,7 @@ fn up_changes_ports_and_policies_without_a_restart() {
     project.write(&toml(taken.local_addr().unwrap().port(), "always"));
     let refused = project.ran(&["up", "-d"]);
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(awaited(second).contains("answer"));
+    assert!(awaited(&project, second).contains("answer"));
     drop(taken);
     assert_eq!(project.ran(&["up", "-d"]).code, 0);
     assert_eq!(answer(second), None);
