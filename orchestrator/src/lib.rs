@@ -51,6 +51,9 @@ mod tools;
 pub mod volume;
 mod wait;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use control::fuzzing;
 pub use control::{
     Attachment, Condition, ControlClient, ControlHandle, Detached, ExecCall, LiveMount, RemoteCommand,
     SandboxStats,
