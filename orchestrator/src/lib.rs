@@ -46,6 +46,9 @@ pub mod spec;
 mod state;
 mod supervise;
 mod supervisor;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod timeline;
 mod tools;
 pub mod volume;
