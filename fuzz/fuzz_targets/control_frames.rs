@@ -1,5 +1,5 @@
-//! Arbitrary bytes as frames of a sandbox's control socket: whatever is a message means the same when it is sent again,
-//! whatever is none is refused.
+//! Arbitrary bytes as frames of a sandbox's control socket: whatever is a message means the same
+//! when it is sent again, whatever is none is refused.
 //!
 //! The first byte says whose frame it is and whether it has the right version.
 

@@ -1,5 +1,5 @@
-//! Sandboxes whose machines are played: thousands of starts and stops, and sudden ends of every process at each of its
-//! steps. No guest is needed.
+//! Sandboxes whose machines are played: thousands of starts and stops, and sudden ends of every
+//! process at each of its steps. No guest is needed.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
 #[path = "host_stand_in/cycles.rs"]

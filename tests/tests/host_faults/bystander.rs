@@ -1,4 +1,5 @@
-//! Process ids that have been given to others: a record names a supervisor that is gone, and its number is a bystander's.
+//! Process ids that have been given to others: a record names a supervisor that is gone, and its
+//! number is a bystander's.
 
 use std::path::Path;
 use std::process::Command;

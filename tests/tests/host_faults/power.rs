@@ -1,7 +1,9 @@
-//! What a power cut takes away: of a command that was killed at a step, everything it wrote and did not sync.
+//! What a power cut takes away: of a command that was killed at a step, everything it wrote and did
+//! not sync.
 //!
-//! A file system with an ordered journal keeps names in the order of their changes, so a cut leaves the names of some step.
-//! Every step is tried; at each of them a new file that was not synced is empty, and an old one as short as before.
+//! A file system with an ordered journal keeps names in the order of their changes, so a cut leaves
+//! the names of some step. Every step is tried; at each of them a new file that was not synced is
+//! empty, and an old one as short as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ pub(crate) fn lengths(kept: &Kept) -> BTreeMap<PathBuf, u64> {
     files.filter_map(|path| Some((path.clone(), std::fs::symlink_metadata(path).ok()?.len()))).collect()
 }
 
-/// Takes away what a command that began with files of these lengths did not sync, by strace's account of it.
+/// Takes away what a command that began with files of these lengths did not sync, by strace's
+/// account of it.
 pub(crate) fn cut(before: &BTreeMap<PathBuf, u64>, trace: &str) {
     for (path, is_appended) in unsynced(trace) {
         let old = before.get(&path).filter(|_| is_appended).copied().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! Starts and stops, again and again: what supervisors use of this host stays the same, and nothing is left behind.
+//! Starts and stops, again and again: what supervisors use of this host stays the same, and nothing
+//! is left behind.
 
 use monocore_orchestrator::{Home, SandboxStatus, registry};
 use monocore_tests::wait::eventually;
@@ -7,9 +8,9 @@ use crate::played::{Played, is_long};
 
 /// Cycles before the first look: threads have had their stacks, and the allocator its pools.
 const WARM: usize = 10;
-/// How much more anonymous memory a supervisor may have after all cycles, KiB. glibc gives each thread that lives at the same
-/// time a pool of its own, and which of them has grown by the time of a look differs from look to look. A leak of 300 bytes
-/// a cycle is seen.
+/// How much more anonymous memory a supervisor may have after all cycles, KiB. glibc gives each
+/// thread that lives at the same time a pool of its own, and which of them has grown by the time of
+/// a look differs from look to look. A leak of 300 bytes a cycle is seen.
 const SLACK_KIB: u64 = 300;
 
 fn cycles() -> usize {
@@ -33,7 +34,8 @@ impl Use {
         Self { descriptors: count("fd"), threads: count("task"), anonymous_kib }
     }
 
-    /// Waits until a process uses no more than `self`, whose threads end when they have passed on all output.
+    /// Waits until a process uses no more than `self`, whose threads end when they have passed on
+    /// all output.
     #[track_caller]
     fn is_not_exceeded(self, pid: u32, case: &str) -> Self {
         let mut now = Self::of(pid);

@@ -1,5 +1,6 @@
-//! SIGKILL of a client, a supervisor or a machine at each step of a sandbox's life. Afterwards a listing says what is so,
-//! no process is left over, and the sandbox can be removed without a trace.
+//! SIGKILL of a client, a supervisor or a machine at each step of a sandbox's life. Afterwards a
+//! listing says what is so, no process is left over, and the sandbox can be removed without a
+//! trace.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -53,7 +54,8 @@ impl Played {
         LIFE[number].iter().map(|word| word.replace("FILE", file.to_str().unwrap())).collect()
     }
 
-    /// A sandbox's life, in which `strace` looks at the victim with these words. What it ran is given back.
+    /// A sandbox's life, in which `strace` looks at the victim with these words. What it ran is
+    /// given back.
     fn live(&self, victim: Victim, strace: &[&str]) -> Vec<Ran> {
         self.create("a", &[], &["sleep", "1000"]);
         if let Victim::Of(role) = victim {
@@ -108,7 +110,8 @@ impl Played {
         steps
     }
 
-    /// The next listing is true, a sandbox that runs can be used, and one that is removed leaves nothing.
+    /// The next listing is true, a sandbox that runs can be used, and one that is removed leaves
+    /// nothing.
     #[track_caller]
     fn put_away(&self, case: &str) {
         let shown = |ran: &Ran| ran.stdout.split_whitespace().nth(1).map(str::to_owned);
@@ -131,7 +134,8 @@ impl Played {
     }
 }
 
-/// A life for every `stride`th step of the victims, in several state directories at a time; gives back how many.
+/// A life for every `stride`th step of the victims, in several state directories at a time; gives
+/// back how many.
 fn all_die(name: &str, victims: &[Victim], stride: usize) -> usize {
     const HOMES: usize = 3;
     let played: Vec<_> = (0..HOMES).map(|_| Played::new(name)).collect();

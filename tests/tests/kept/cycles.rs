@@ -1,4 +1,5 @@
-//! A guest that starts and stops, again and again. A thousand times with played machines: `host_stand_in`.
+//! A guest that starts and stops, again and again. A thousand times with played machines:
+//! `host_stand_in`.
 
 use std::path::Path;
 
@@ -7,8 +8,8 @@ use rustix::process::Pid;
 
 use crate::support::{Background, machine, ran, supervisor, until};
 
-/// How much more anonymous memory a supervisor may have later, KiB: the allocator's pools of its threads differ so much from
-/// run to run.
+/// How much more anonymous memory a supervisor may have later, KiB: the allocator's pools of its
+/// threads differ so much from run to run.
 const SLACK_KIB: u64 = 300;
 
 /// What a process uses of this host.

@@ -7,8 +7,9 @@ use monocore_tests::world::World;
 
 use crate::support::{Background, machine, ran, supervisor, until};
 
-/// How long a listing may take to show the end, and `kill` to end a guest. Two seconds and five are promised on a machine of
-/// one's own; the emulated host needs several times as long for each of the commands that are timed.
+/// How long a listing may take to show the end, and `kill` to end a guest. Two seconds and five are
+/// promised on a machine of one's own; the emulated host needs several times as long for each of
+/// the commands that are timed.
 const SOON: Duration = Duration::from_secs(10);
 /// Memory of the guests.
 const RAM_MIB: u64 = 128;
@@ -43,8 +44,9 @@ struct End {
     error: &'static str,
 }
 
-/// The agent is process 1 of the machine, out of reach of every command. A helper of core dumps is not: the kernel starts it
-/// beside the agent, with all rights. There it overwrites the agent's code.
+/// The agent is process 1 of the machine, out of reach of every command. A helper of core dumps is
+/// not: the kernel starts it beside the agent, with all rights. There it overwrites the agent's
+/// code.
 const KILL_AGENT: &str = r#"
 dd if=/dev/zero of=/zeroes bs=4096 count=600 2> /dev/null
 cat > /helper << 'END'
@@ -110,14 +112,16 @@ fn a_guest_that_ends_its_own_kernel_is_shown_and_starts_again() {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
-/// A copy of the guest's kernel in which the work of `echo c > /proc/sysrq-trigger` is `code` instead.
+/// A copy of the guest's kernel in which the work of `echo c > /proc/sysrq-trigger` is `code`
+/// instead.
 fn kernel_with(name: &str, address: u64, code: &[u8]) -> PathBuf {
     let kernels = std::fs::read_dir(World::get().home().join("kernel")).unwrap();
     let kernel = kernels.map(|entry| entry.unwrap().path().join("vmlinux")).find(|path| path.exists());
     let mut image = std::fs::read(kernel.expect("a sandbox has run")).unwrap();
     let word = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap());
     let count = usize::from(u16::from_le_bytes(image[56..58].try_into().unwrap()));
-    // Program headers of 56 bytes: offset in the file at 8, address at 16, length in the file at 32.
+    // Program headers of 56 bytes: offset in the file at 8, address at 16, length in the file at
+    // 32.
     let headers = (0..count).map(|number| usize::try_from(word(32)).unwrap() + 56 * number);
     let at = headers.map(|header| (word(header + 8), word(header + 16), word(header + 32))).find_map(
         |(offset, start, len)| (start..start + len).contains(&address).then(|| address - start + offset),

@@ -1,4 +1,5 @@
-//! A machine and the agent in it, played: it speaks the agent's protocol over the handed-over connections.
+//! A machine and the agent in it, played: it speaks the agent's protocol over the handed-over
+//! connections.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -171,8 +172,8 @@ impl Agent {
     }
 }
 
-/// Plays the agent's own work: what is packed is one small file, what is to be unpacked is read to its end. The streams are
-/// output, errors, input.
+/// Plays the agent's own work: what is packed is one small file, what is to be unpacked is read to
+/// its end. The streams are output, errors, input.
 fn work(tool: &Tool, streams: &mut [UnixStream]) -> u8 {
     let [output, _, input @ ..] = streams else { return 125 };
     let done = match tool {

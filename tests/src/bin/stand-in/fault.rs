@@ -30,8 +30,8 @@ impl Role {
     }
 }
 
-/// Becomes the same process beneath strace, if the fault file says so: its first line is the role's name, each other line a
-/// word of strace's command line. Returns only what went wrong.
+/// Becomes the same process beneath strace, if the fault file says so: its first line is the role's
+/// name, each other line a word of strace's command line. Returns only what went wrong.
 pub(super) fn suffer(role: Role) -> Option<io::Error> {
     if std::env::var_os(TRACED).is_some() {
         return None;

@@ -1,13 +1,15 @@
-//! `stand-in`: `monocore` with every verb, but its virtual machines are played by a program of this host.
+//! `stand-in`: `monocore` with every verb, but its virtual machines are played by a program of this
+//! host.
 //!
-//! What becomes of supervisors, records and clients can be seen with it where no guest can run, and a thousand times over. A
-//! played guest has no disk. Its commands are a few words:
+//! What becomes of supervisors, records and clients can be seen with it where no guest can run, and
+//! a thousand times over. A played guest has no disk. Its commands are a few words:
 //!
 //! - `sleep …` runs until a signal ends it;
 //! - `exit N` ends with status N at once;
 //! - anything else says its words and ends with status 0.
 //!
-//! The file that [`monocore_tests::stand_in::FAULT_VARIABLE`] names says which process is traced, and where it ends.
+//! The file that [`monocore_tests::stand_in::FAULT_VARIABLE`] names says which process is traced,
+//! and where it ends.
 
 mod agent;
 mod fault;
