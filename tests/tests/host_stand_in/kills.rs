@@ -15,6 +15,8 @@ use crate::played::{Played, is_long};
 /// The calls at which a process ends: those that others can see something of.
 const CALLS: &str = "openat,rename,renameat2,fsync,fdatasync,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,symlinkat,ftruncate,\
                      write,flock,socket,bind,connect,accept4,sendmsg,recvmsg,read,poll,clone,clone3,waitid,pidfd_send_signal";
+/// The calls that change files, or find them.
+const FILE_CALLS: &str = "openat,rename,fsync,mkdir,unlink,unlinkat,ftruncate";
 /// Each run takes the first of so many steps.
 const STRIDE: usize = 3;
 
@@ -79,10 +81,10 @@ impl Played {
     }
 
     /// What the victim does in a life that nothing disturbs.
-    fn steps(&self, victim: Victim) -> Vec<Step> {
+    fn steps(&self, victim: Victim, calls: &str) -> Vec<Step> {
         let file = self.fault().with_extension("trace");
         let trace = file.to_str().unwrap();
-        let ran = self.live(victim, &["-o", trace, "-e", &format!("trace={CALLS}")]);
+        let ran = self.live(victim, &["-o", trace, "-e", &format!("trace={calls}")]);
         assert!(ran.iter().all(|ran| ran.code == 0), "{victim:?}: {ran:?}");
         self.put_away(&format!("{victim:?}, undisturbed"));
         let text = std::fs::read_to_string(&file).unwrap();
@@ -134,39 +136,75 @@ impl Played {
     }
 }
 
-/// A life for every `stride`th step of the victims, in several state directories at a time; gives
-/// back how many.
-fn all_die(name: &str, victims: &[Victim], stride: usize) -> usize {
-    const HOMES: usize = 3;
-    let played: Vec<_> = (0..HOMES).map(|_| Played::new(name)).collect();
-    let steps: Vec<_> = victims.iter().flat_map(|victim| played[0].steps(*victim)).collect();
-    let every = if is_long() { 1 } else { stride };
-    let chosen: Vec<_> = steps.into_iter().step_by(every).collect();
-    let count = chosen.len();
-    let left = Mutex::new(chosen);
+/// What happens at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Killed,
+    /// The call fails with this error, of which a user reads this.
+    Error(&'static str, &'static str),
+}
+
+impl Fault {
+    fn injection(self, step: &Step) -> String {
+        let what = match self {
+            Self::Killed => "signal=KILL".to_owned(),
+            Self::Error(name, _) => format!("error={name}"),
+        };
+        format!("inject={}:{what}:when={}", step.call, step.number)
+    }
+}
+
+/// Cases of which each is suffered once, in several state directories at a time; gives back how many of
+/// them a client has noticed.
+fn all_suffer(played: &[Played], cases: Vec<(Step, Fault)>) -> usize {
+    let left = Mutex::new(cases);
     let take = || left.lock().unwrap().pop();
-    let disturbed = AtomicUsize::new(0);
+    let noticed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for played in &played {
+        for played in played {
             scope.spawn(|| {
                 let nothing = played.kept.tree();
-                while let Some(step) = take() {
-                    let inject = format!("inject={}:signal=KILL:when={}", step.call, step.number);
+                while let Some((step, fault)) = take() {
                     let trace = format!("trace={}", step.call);
+                    let inject = fault.injection(&step);
                     let ran = played.live(step.victim, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
-                    let is_disturbed = ran.iter().any(|ran| ran.code != 0);
-                    disturbed.fetch_add(usize::from(is_disturbed), Ordering::Relaxed);
-                    let case = format!("{step:?}: {ran:?}");
+                    noticed.fetch_add(usize::from(ran.iter().any(|ran| ran.code != 0)), Ordering::Relaxed);
+                    let case = format!("{fault:?} at {step:?}: {ran:?}");
+                    if let (Fault::Error(_, text), Some(start)) = (fault, ran.first())
+                        && start.code != 0
+                    {
+                        assert!(start.stderr.contains(text), "{case}: the error does not say why");
+                    }
                     played.put_away(&case);
                     played.kept.holds_only(&nothing, &case);
                 }
             });
         }
     });
-    let disturbed = disturbed.into_inner();
-    eprintln!("{name}: {count} cases, {disturbed} of which a client has noticed");
+    noticed.into_inner()
+}
+
+/// State directories of a test.
+fn homes(name: &str) -> Vec<Played> {
+    const HOMES: usize = 3;
+    (0..HOMES).map(|_| Played::new(name)).collect()
+}
+
+/// The steps that this run takes.
+fn chosen(steps: Vec<Step>, stride: usize) -> Vec<Step> {
+    steps.into_iter().step_by(if is_long() { 1 } else { stride }).collect()
+}
+
+/// A life for every `stride`th step of the victims, who are killed there; gives back how many.
+fn all_die(name: &str, victims: &[Victim], stride: usize) -> usize {
+    let played = homes(name);
+    let steps = victims.iter().flat_map(|victim| played[0].steps(*victim, CALLS)).collect();
+    let cases: Vec<_> = chosen(steps, stride).into_iter().map(|step| (step, Fault::Killed)).collect();
+    let count = cases.len();
+    let noticed = all_suffer(&played, cases);
+    eprintln!("{name}: {count} cases, {noticed} of which a client has noticed");
     // The rest are steps of threads that were late, or after the last answer.
-    assert!(2 * disturbed > count, "{name}: {disturbed} of {count}");
+    assert!(2 * noticed > count, "{name}: {noticed} of {count}");
     count
 }
 
@@ -184,4 +222,20 @@ fn a_supervisor_that_is_killed_anywhere_leaves_no_machine_and_no_file() {
 #[test]
 fn a_machine_that_is_killed_anywhere_ends_its_sandbox_alone() {
     assert!(all_die("kills-machine", &[Victim::Of("Machine")], 1) >= 10);
+}
+
+#[test]
+fn a_supervisor_that_the_file_system_refuses_something_says_so_and_loses_nothing() {
+    const ERRORS: [Fault; 3] = [
+        Fault::Error("ENOSPC", "No space left on device"),
+        Fault::Error("EIO", "Input/output error"),
+        Fault::Error("EDQUOT", "Disk quota exceeded"),
+    ];
+    let played = homes("refused-supervisor");
+    let steps = chosen(played[0].steps(Victim::Of("Supervisor"), FILE_CALLS), 2);
+    let cases: Vec<_> = steps.into_iter().zip(ERRORS.into_iter().cycle()).collect();
+    let count = cases.len();
+    let noticed = all_suffer(&played, cases);
+    eprintln!("refused-supervisor: {count} cases, {noticed} of which a client has noticed");
+    assert!(count >= 20 && noticed >= 5, "{noticed} of {count}");
 }
