@@ -11,3 +11,5 @@ mod kept;
 mod kills;
 #[path = "host_stand_in/played.rs"]
 mod played;
+#[path = "host_faults/power.rs"]
+mod power;

@@ -11,12 +11,16 @@ use monocore_tests::wait::eventually;
 use monocore_tests::world::Ran;
 
 use crate::played::{Played, is_long};
+use crate::power;
 
 /// The calls at which a process ends: those that others can see something of.
 const CALLS: &str = "openat,rename,renameat2,fsync,fdatasync,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,symlinkat,ftruncate,\
                      write,flock,socket,bind,connect,accept4,sendmsg,recvmsg,read,poll,clone,clone3,waitid,pidfd_send_signal";
 /// The calls that change files, or find them.
 const FILE_CALLS: &str = "openat,rename,fsync,mkdir,unlink,unlinkat,ftruncate";
+/// The calls that write files, name or sync them.
+const WRITING_CALLS: &str =
+    "openat,write,pwrite64,ftruncate,fallocate,copy_file_range,fsync,fdatasync,rename";
 /// Each run takes the first of so many steps.
 const STRIDE: usize = 3;
 
@@ -58,7 +62,7 @@ impl Played {
 
     /// A sandbox's life, in which `strace` looks at the victim with these words. What it ran is
     /// given back.
-    fn live(&self, victim: Victim, strace: &[&str]) -> Vec<Ran> {
+    fn live(&self, victim: Victim, strace: &[&str], ends_with_victim: bool) -> Vec<Ran> {
         self.create("a", &[], &["sleep", "1000"]);
         if let Victim::Of(role) = victim {
             std::fs::write(self.fault(), [&[role], strace].concat().join("\n")).unwrap();
@@ -72,7 +76,7 @@ impl Played {
             let is_victim = matches!(victim, Victim::Client(client) if client == number);
             let mut command = self.command(is_victim.then_some(&mut tracer), &words);
             ran.push(command.output().unwrap().into());
-            if is_victim {
+            if is_victim || (ends_with_victim && self.processes("supervise").is_empty()) {
                 break;
             }
         }
@@ -84,7 +88,7 @@ impl Played {
     fn steps(&self, victim: Victim, calls: &str) -> Vec<Step> {
         let file = self.fault().with_extension("trace");
         let trace = file.to_str().unwrap();
-        let ran = self.live(victim, &["-o", trace, "-e", &format!("trace={calls}")]);
+        let ran = self.live(victim, &["-o", trace, "-e", &format!("trace={calls}")], false);
         assert!(ran.iter().all(|ran| ran.code == 0), "{victim:?}: {ran:?}");
         self.put_away(&format!("{victim:?}, undisturbed"));
         let text = std::fs::read_to_string(&file).unwrap();
@@ -110,6 +114,24 @@ impl Played {
             .collect();
         assert!(steps.len() > 5, "{victim:?}: {steps:?}");
         steps
+    }
+
+    /// A life with `fault` at `step`.
+    fn suffer(&self, step: &Step, fault: Fault) -> Vec<Ran> {
+        let inject = fault.injection(step);
+        if fault != Fault::PowerCut {
+            let trace = format!("trace={}", step.call);
+            let words = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
+            return self.live(step.victim, &words, false);
+        }
+        let before = power::lengths(&self.kept);
+        let file = self.fault().with_extension("trace");
+        let trace = format!("trace={WRITING_CALLS},{}", step.call);
+        let words = ["-y", "-s", "0", "-o", file.to_str().unwrap(), "-e", &trace, "-e", &inject];
+        let ran = self.live(step.victim, &words, true);
+        self.no_process_stays("a power cut");
+        power::cut(&before, &std::fs::read_to_string(&file).unwrap());
+        ran
     }
 
     /// The next listing is true, a sandbox that runs can be used, and one that is removed leaves
@@ -140,6 +162,8 @@ impl Played {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Killed,
+    /// The power is cut: nothing runs any more, and what the process did not sync is gone.
+    PowerCut,
     /// The call fails with this error, of which a user reads this.
     Error(&'static str, &'static str),
 }
@@ -147,7 +171,7 @@ enum Fault {
 impl Fault {
     fn injection(self, step: &Step) -> String {
         let what = match self {
-            Self::Killed => "signal=KILL".to_owned(),
+            Self::Killed | Self::PowerCut => "signal=KILL".to_owned(),
             Self::Error(name, _) => format!("error={name}"),
         };
         format!("inject={}:{what}:when={}", step.call, step.number)
@@ -165,9 +189,7 @@ fn all_suffer(played: &[Played], cases: Vec<(Step, Fault)>) -> usize {
             scope.spawn(|| {
                 let nothing = played.kept.tree();
                 while let Some((step, fault)) = take() {
-                    let trace = format!("trace={}", step.call);
-                    let inject = fault.injection(&step);
-                    let ran = played.live(step.victim, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
+                    let ran = played.suffer(&step, fault);
                     noticed.fetch_add(usize::from(ran.iter().any(|ran| ran.code != 0)), Ordering::Relaxed);
                     let case = format!("{fault:?} at {step:?}: {ran:?}");
                     if let (Fault::Error(_, text), Some(start)) = (fault, ran.first())
@@ -238,4 +260,15 @@ fn a_supervisor_that_the_file_system_refuses_something_says_so_and_loses_nothing
     let noticed = all_suffer(&played, cases);
     eprintln!("refused-supervisor: {count} cases, {noticed} of which a client has noticed");
     assert!(count >= 20 && noticed >= 5, "{noticed} of {count}");
+}
+
+#[test]
+fn a_power_cut_at_each_step_of_a_supervisor_leaves_what_is_true() {
+    let played = homes("cut-supervisor");
+    let steps = chosen(played[0].steps(Victim::Of("Supervisor"), FILE_CALLS), STRIDE);
+    let cases: Vec<_> = steps.into_iter().map(|step| (step, Fault::PowerCut)).collect();
+    let count = cases.len();
+    let noticed = all_suffer(&played, cases);
+    eprintln!("cut-supervisor: {count} cases, {noticed} of which a client has noticed");
+    assert!(count >= 15 && noticed >= 10, "{noticed} of {count}");
 }
