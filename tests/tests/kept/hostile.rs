@@ -1,14 +1,6 @@
 //! Commands that use up what the guest has.
 
-use crate::support::{Background, machine, supervisor};
-
-/// Memory of this host that the machine's process has, MiB.
-fn machine_mib(sandbox: &Background) -> u64 {
-    let pid = machine(supervisor(sandbox)).as_raw_nonzero();
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
+use crate::support::{Background, machine_mib};
 
 #[test]
 fn what_uses_everything_up_ends_alone() {
