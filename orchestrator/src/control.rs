@@ -20,5 +20,46 @@ pub(crate) use message::{Conflict, ControlReply, ControlRequest, LiveMountCall, 
 pub(crate) use peer::ControlPeer;
 pub(crate) use socket::ControlSocket;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    //! What the fuzz target of the control socket calls.
+
+    use std::fmt::Debug;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::{ControlReply, ControlRequest, wire};
+
+    /// Decodes a frame of a client. A frame that is a message must mean the same when it is sent again.
+    ///
+    /// # Panics
+    /// The message changes on its way, or cannot be sent again.
+    pub fn request(frame: &[u8]) {
+        judge::<ControlRequest>(frame);
+    }
+
+    /// The same for a frame of a supervisor.
+    ///
+    /// # Panics
+    /// As [`request`].
+    pub fn reply(frame: &[u8]) {
+        judge::<ControlReply>(frame);
+    }
+
+    fn judge<T: Serialize + DeserializeOwned + PartialEq + Debug>(frame: &[u8]) {
+        if let Ok(message) = wire::decode::<T>(frame) {
+            let again = wire::encode(&message).expect("what fitted a frame fits one");
+            assert_eq!(wire::decode::<T>(&again).ok().as_ref(), Some(&message));
+        }
+    }
+
+    /// The version that a frame begins with.
+    #[must_use]
+    pub fn version() -> u16 {
+        wire::CONTROL_VERSION
+    }
+}
+
 #[cfg(test)]
 mod tests;

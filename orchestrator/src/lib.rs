@@ -46,11 +46,17 @@ pub mod spec;
 mod state;
 mod supervise;
 mod supervisor;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod timeline;
 mod tools;
 pub mod volume;
 mod wait;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use control::fuzzing;
 pub use control::{
     Attachment, Condition, ControlClient, ControlHandle, Detached, ExecCall, LiveMount, RemoteCommand,
     SandboxStats,

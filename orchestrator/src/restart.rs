@@ -53,6 +53,10 @@ impl Restarts {
         let delay = earlier.map_or(FIRST, |delay| (delay * 2).min(LONGEST));
         self.delay = Some(delay);
         self.count = self.count.saturating_add(1);
+        #[cfg(feature = "testing")]
+        if crate::testing::is_without_delay() {
+            return Some(Duration::ZERO);
+        }
         Some(delay)
     }
 }

@@ -6,6 +6,7 @@ pub mod names;
 pub mod net_load;
 pub mod share_probe;
 pub mod socket_suite;
+pub mod stand_in;
 pub mod stock_guest;
 pub mod tree;
 pub mod typist;

@@ -2,10 +2,14 @@
 //! is, every command works again, and nothing is left behind. No guest is needed.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
+#[path = "host_faults/bystander.rs"]
+mod bystander;
 #[path = "host_faults/costs.rs"]
 mod costs;
 #[path = "host_faults/kept.rs"]
 mod kept;
+#[path = "host_faults/power.rs"]
+mod power;
 #[path = "host_faults/steps.rs"]
 mod steps;
 #[path = "host_faults/verbs.rs"]
@@ -37,7 +41,9 @@ fn suffer(verb: &Verb, faults: &[Fault]) -> usize {
             let seen = kept.sight(verb.seen);
             match fault {
                 // The step may be one of a thread that was late.
-                Fault::Killed => assert!([&before, &after].contains(&&seen), "{case}: {seen}"),
+                Fault::Killed | Fault::PowerCut => {
+                    assert!([&before, &after].contains(&&seen), "{case}: {seen}")
+                }
                 Fault::Error(_) if ran.code == 0 => assert_eq!(seen, after, "{case}"),
                 Fault::Error(errno) => {
                     assert!([&before, &after].contains(&&seen), "{case}: {seen}");
@@ -59,6 +65,21 @@ fn suffer(verb: &Verb, faults: &[Fault]) -> usize {
     cases
 }
 
+/// Does `verb` to its end and cuts the power then: what was answered stays done.
+fn suffer_afterwards(verb: &Verb) {
+    let kept = Kept::new(verb.name);
+    kept.all(verb.before);
+    let before = kept.sight(verb.seen);
+    let ran = steps::cut_short(&kept, verb.command, &[]);
+    assert_eq!(ran.code, 0, "{}: {ran:?}", verb.name);
+    let after = kept.sight(verb.seen);
+    assert_ne!(before, after, "{}: a power cut undoes it", verb.name);
+    let again = Kept::new(verb.name);
+    again.all(&[verb.before, &[verb.command]].concat());
+    assert_eq!(after, again.sight(verb.seen), "{}", verb.name);
+    kept.all(verb.clear);
+}
+
 /// Every verb, each in a thread of its own; at least `least` cases come of it.
 fn all_suffer(faults: &[Fault], least: usize) {
     let cases: usize = std::thread::scope(|scope| {
@@ -72,6 +93,12 @@ fn all_suffer(faults: &[Fault], least: usize) {
 #[test]
 fn a_command_that_is_killed_anywhere_leaves_what_was_or_what_is() {
     all_suffer(&[Fault::Killed], 150);
+}
+
+#[test]
+fn a_power_cut_anywhere_leaves_what_was_or_what_is() {
+    all_suffer(&[Fault::PowerCut], 150);
+    VERBS.iter().for_each(suffer_afterwards);
 }
 
 #[test]

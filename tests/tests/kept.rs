@@ -11,6 +11,8 @@ mod copy;
 mod costs;
 #[path = "kept/crash.rs"]
 mod crash;
+#[path = "kept/cycles.rs"]
+mod cycles;
 #[path = "kept/events.rs"]
 mod events;
 #[path = "kept/exec.rs"]
@@ -27,6 +29,8 @@ mod hostile;
 mod inside;
 #[path = "kept/kernel.rs"]
 mod kernel;
+#[path = "kept/kills.rs"]
+mod kills;
 #[path = "kept/library.rs"]
 mod library;
 #[path = "kept/life.rs"]

@@ -9,17 +9,23 @@ use monocore_tests::world::{Ran, World, binary};
 
 pub(crate) struct Kept {
     home: PathBuf,
+    program: PathBuf,
 }
 
 impl Kept {
     /// A state directory with an image in it and nothing else.
     pub(crate) fn new(name: &str) -> Self {
+        Self::of(name, binary())
+    }
+
+    /// The same, with another program in `monocore`'s place.
+    pub(crate) fn of(name: &str, program: PathBuf) -> Self {
         let world = World::get();
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let home = world.path(&format!("kept-{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let copied = Command::new("cp").arg("-a").arg(world.home()).arg(&home).status().unwrap();
         assert!(copied.success());
-        Self { home }
+        Self { home, program }
     }
 
     /// Where the state directory is.
@@ -32,10 +38,10 @@ impl Kept {
         let mut command = match with {
             Some(with) => {
                 let mut command = Command::new(with.get_program());
-                command.args(with.get_args()).arg(binary());
+                command.args(with.get_args()).arg(&self.program);
                 command
             }
-            None => Command::new(binary()),
+            None => Command::new(&self.program),
         };
         command.args(arguments).env("MONOCORE_HOME", &self.home).stdin(Stdio::null());
         command

@@ -6,6 +6,7 @@ use std::process::Command;
 use monocore_tests::world::Ran;
 
 use crate::kept::Kept;
+use crate::power;
 
 /// The calls that open, change or lock files.
 const CALLS: &str = "openat,rename,renameat,renameat2,fsync,fdatasync,mkdir,mkdirat,unlink,unlinkat,rmdir,link,linkat,symlink,\
@@ -52,6 +53,8 @@ impl Errno {
 pub(crate) enum Fault {
     /// The process is killed before it.
     Killed,
+    /// The power is cut before it: what the process did not sync is gone.
+    PowerCut,
     /// It fails.
     Error(Errno),
 }
@@ -60,7 +63,7 @@ impl Fault {
     /// Whether it can happen at `step`.
     pub(crate) fn meets(self, step: &Step) -> bool {
         match self {
-            Self::Killed => true,
+            Self::Killed | Self::PowerCut => true,
             Self::Error(_) => match step.call.as_str() {
                 // What is written to a file, not to a terminal or a pipe.
                 "write" => !step.arguments.starts_with("1<") && !step.arguments.starts_with("2<"),
@@ -102,11 +105,28 @@ pub(crate) fn of(kept: &Kept, command: &[&str]) -> Vec<Step> {
 /// Does `command` with `fault` at `step`.
 pub(crate) fn fail(kept: &Kept, command: &[&str], step: &Step, fault: Fault) -> Ran {
     let what = match fault {
-        Fault::Killed => "signal=KILL".to_owned(),
+        Fault::Killed | Fault::PowerCut => "signal=KILL".to_owned(),
         Fault::Error(errno) => format!("error={}", errno.name()),
     };
+    let inject = format!("inject={}:{what}:when={}", step.call, step.number);
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={}", step.call)]);
-    strace.args(["-e", &format!("inject={}:{what}:when={}", step.call, step.number)]);
+    if fault == Fault::PowerCut {
+        return cut_short(kept, command, &["-e", &inject]);
+    }
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={}", step.call), "-e", &inject]);
     kept.command(Some(&mut strace), command).output().unwrap().into()
+}
+
+/// Does `command` beneath strace with these words, and cuts the power then.
+pub(crate) fn cut_short(kept: &Kept, command: &[&str], words: &[&str]) -> Ran {
+    let before = power::lengths(kept);
+    let trace = kept.home().with_extension("trace");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-qq", "-y", "-s", "0", "-e", &format!("trace={CALLS}"), "-o"])
+        .arg(&trace)
+        .args(words);
+    let ran = kept.command(Some(&mut strace), command).output().unwrap().into();
+    power::cut(&before, &std::fs::read_to_string(&trace).unwrap());
+    ran
 }
