@@ -6,6 +6,7 @@ use std::fs::File;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use monocore_balloon::Balloon;
 use monocore_blk::{Block, Concat, Part, Raw};
 use monocore_console::{Console, Size};
 use monocore_rng::Rng;
@@ -30,8 +31,9 @@ fn disk() -> File {
 
 fuzz_target!(|input: &[u8]| {
     let Some((which, bytes)) = input.split_first() else { return };
-    match which % 5 {
+    match which % 6 {
         0 => feed(Rng::new(), bytes),
+        5 => feed(Balloon::new(), bytes),
         1 => {
             feed(Block::new(Raw::new(disk(), false).expect("whole sectors"), "raw").expect("a serial"), bytes)
         }

@@ -31,6 +31,14 @@ impl Typist {
     /// # Panics
     /// The system gives no terminal.
     pub fn start(rows: u16, columns: u16, words: &[&str]) -> Self {
+        Self::start_in(World::get(), rows, columns, words)
+    }
+
+    /// The same in another world.
+    ///
+    /// # Panics
+    /// The system gives no terminal.
+    pub fn start_in(world: &World, rows: u16, columns: u16, words: &[&str]) -> Self {
         let keyboard =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&keyboard).expect("a terminal");
@@ -45,7 +53,7 @@ impl Typist {
             .args(["--ctty", "--wait"])
             .arg(binary())
             .args(words)
-            .env("MONOCORE_HOME", World::get().home())
+            .env("MONOCORE_HOME", world.home())
             .stdin(stream())
             .stdout(stream())
             .stderr(stream())

@@ -44,11 +44,17 @@ impl World {
     /// The one of this process.
     pub fn get() -> &'static Self {
         static WORLD: OnceLock<World> = OnceLock::new();
-        WORLD.get_or_init(Self::make)
+        WORLD.get_or_init(|| {
+            Self::make(std::env::temp_dir().join(format!("monocore-tests-{}", std::process::id())))
+        })
     }
 
-    fn make() -> Self {
-        let dir = std::env::temp_dir().join(format!("monocore-tests-{}", std::process::id()));
+    /// Another one, for a test whose sandboxes have names that others may mean differently.
+    pub fn of_its_own(name: &str) -> &'static Self {
+        Box::leak(Box::new(Self::make(Self::get().path(&format!("world-{name}")))))
+    }
+
+    fn make(dir: PathBuf) -> Self {
         std::fs::create_dir_all(&dir).expect("a temporary directory");
         let world = Self { dir };
         let mut extra = Layer::default();

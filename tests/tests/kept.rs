@@ -41,6 +41,8 @@ mod limits;
 mod locks;
 #[path = "kept/machine.rs"]
 mod machine;
+#[path = "kept/memory.rs"]
+mod memory;
 #[path = "kept/mounts.rs"]
 mod mounts;
 #[path = "kept/pause.rs"]

@@ -26,6 +26,8 @@ pub enum ThreadKind {
     Console,
     /// Serves random numbers.
     Rng,
+    /// Gives freed memory back to the host.
+    Balloon,
     /// Serves a network card with a user-mode stack behind it.
     Nat,
     /// Serves a network card with a tap interface behind it.
@@ -44,6 +46,7 @@ impl ThreadKind {
             DeviceSpec::Fs(_) => Self::Fs,
             DeviceSpec::Console(_) => Self::Console,
             DeviceSpec::Rng => Self::Rng,
+            DeviceSpec::Balloon => Self::Balloon,
             DeviceSpec::Net(NetSpec::Nat(_)) => Self::Nat,
             DeviceSpec::Net(NetSpec::Tap(_)) => Self::Tap,
             DeviceSpec::Net(NetSpec::Passt(_)) => Self::Passt,
@@ -60,6 +63,7 @@ impl ThreadKind {
             Self::Fs => "fs",
             Self::Console => "console",
             Self::Rng => "rng",
+            Self::Balloon => "balloon",
             Self::Nat => "nat",
             Self::Tap => "tap",
             Self::Passt => "passt",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use monocore_tests::world::World;
 
-use crate::support::{Background, machine, ran, supervisor, until};
+use crate::support::{Background, machine, machine_mib, ran, supervisor, until};
 
 /// How long a listing may take to show the end, and `kill` to end a guest. Two seconds and five are
 /// promised on a machine of one's own; the emulated host needs several times as long for each of
@@ -13,14 +13,6 @@ use crate::support::{Background, machine, ran, supervisor, until};
 const SOON: Duration = Duration::from_secs(10);
 /// Memory of the guests.
 const RAM_MIB: u64 = 128;
-
-/// Memory of this host that the machine's process has, MiB.
-fn machine_mib(sandbox: &Background) -> u64 {
-    let pid = machine(supervisor(sandbox)).as_raw_nonzero();
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
 
 #[test]
 fn what_uses_everything_up_ends_alone() {

@@ -57,6 +57,14 @@ pub(crate) fn machine(supervisor: Pid) -> Pid {
     Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
+/// Memory of this host that the machine's process has, MiB.
+pub(crate) fn machine_mib(sandbox: &Background) -> u64 {
+    let pid = machine(supervisor(sandbox)).as_raw_nonzero();
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
 /// Looks again and again until `is_so`, which must be within five minutes.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -69,21 +69,23 @@ fn lines(page: &str) -> Vec<PageLine<'_>> {
 
 /// A directory in which a page's lines are run.
 struct Desk {
+    /// Sandboxes have the names of the page, which are services' of other tests.
+    world: &'static World,
     dir: PathBuf,
     /// What a line started that others need.
     running: Vec<Child>,
 }
 
 impl Desk {
-    fn new(name: &str) -> Self {
-        let dir = World::get().path(name);
+    fn new(world: &'static World, name: &str) -> Self {
+        let dir = world.path(name);
         std::fs::create_dir_all(dir.join("src")).unwrap();
         std::fs::write(dir.join("src/x.py"), "").unwrap();
-        Self { dir, running: Vec::new() }
+        Self { world, dir, running: Vec::new() }
     }
 
     fn command(&self, words: &[&str]) -> std::process::Command {
-        let mut command = World::get().monocore(words);
+        let mut command = self.world.monocore(words);
         command.current_dir(&self.dir);
         command
     }
@@ -97,7 +99,7 @@ impl Desk {
             || words.starts_with(&["net", "tail"]);
         let serves = words[0] == "run" && words.last() == Some(&"nginx") && !words.contains(&"-d");
         if words.contains(&"-it") {
-            let mut typist = Typist::start(24, 80, &words);
+            let mut typist = Typist::start_in(self.world, 24, 80, &words);
             typist.type_in("exit\n");
             assert_eq!(typist.end(), 0, "{words:?}: {}", typist.seen);
         } else if goes_on || serves {
@@ -138,8 +140,7 @@ fn end(mut child: Child) {
 }
 
 /// The images that the pages name, all of them busybox.
-fn load_images() {
-    let world = World::get();
+fn load_images(world: &World) {
     let mut layer = busybox().unwrap();
     layer.dir("var/log").file("var/log/app", b"x\n");
     for name in ["bash", "npm", "node", "python3"] {
@@ -163,8 +164,9 @@ fn load_images() {
 #[test]
 fn the_commands_of_the_readme_run() {
     let _ports = ports();
-    load_images();
-    let mut desk = Desk::new("readme");
+    let world = World::of_its_own("readme");
+    load_images(world);
+    let mut desk = Desk::new(world, "readme");
     let all = lines(README);
     assert!(all.len() >= 20, "{}", all.len());
     for (number, line) in all.iter().enumerate() {
@@ -174,14 +176,15 @@ fn the_commands_of_the_readme_run() {
         desk.run(line);
     }
     drop(desk);
-    World::get().monocore(["rm", "-f", "db"]).output().unwrap();
+    world.monocore(["rm", "-f", "db"]).output().unwrap();
 }
 
 #[test]
 fn the_commands_of_the_projects_page_run() {
-    load_images();
-    let mut first = Desk::new("page-first");
-    let mut shop = Desk::new("shop");
+    let world = World::of_its_own("projects-page");
+    load_images(world);
+    let mut first = Desk::new(world, "page-first");
+    let mut shop = Desk::new(world, "shop");
     std::fs::write(shop.dir.join("monocore.toml"), SHOP).unwrap();
     std::fs::write(shop.dir.join("compose.yaml"), COMPOSE).unwrap();
     let all = lines(PROJECTS);

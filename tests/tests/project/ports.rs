@@ -32,12 +32,13 @@ fn awaited(project: &TestProject, port: u16) -> String {
         match answer(port) {
             Some(text) if !text.is_empty() => return text,
             said if began.elapsed() > Duration::from_secs(60) => {
-                let look = "ps; netstat -ant; nc 127.0.0.1 80 </dev/null; echo the guest itself: $?";
+                let look = "busybox ps; busybox netstat -ant; \
+                            busybox nc 127.0.0.1 80 </dev/null; echo the guest itself: $?";
                 panic!(
                     "port {port} says {said:?}\n{:?}\n{:?}\n{:?}",
                     project.ran(&["port", "ls", "web"]),
                     project.ran(&["log", "web"]),
-                    project.ran(&["exec", "web", "timeout", "20", "sh", "-c", look]),
+                    project.ran(&["exec", "web", "busybox", "timeout", "20", "sh", "-c", look]),
                 );
             }
             _ => std::thread::sleep(Duration::from_millis(20)),

@@ -15,15 +15,21 @@ pub(crate) fn ports() -> MutexGuard<'static, ()> {
 
 /// A project of one test.
 pub(crate) struct TestProject {
+    world: &'static World,
     dir: PathBuf,
 }
 
 impl TestProject {
     /// A directory of this name with `monocore.toml`.
     pub(crate) fn new(name: &str, toml: &str) -> Self {
-        let dir = World::get().path(name);
+        Self::new_in(World::get(), name, toml)
+    }
+
+    /// The same in another world.
+    pub(crate) fn new_in(world: &'static World, name: &str, toml: &str) -> Self {
+        let dir = world.path(name);
         std::fs::create_dir_all(&dir).unwrap();
-        let project = Self { dir };
+        let project = Self { world, dir };
         project.write(toml);
         project
     }
@@ -35,7 +41,7 @@ impl TestProject {
 
     /// `monocore` in the directory, to be started by the caller.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = World::get().monocore(words);
+        let mut command = self.world.monocore(words);
         command.current_dir(&self.dir);
         command
     }

@@ -60,9 +60,11 @@ fn a_service_is_named_where_a_sandbox_is() {
 
 #[test]
 fn a_sandbox_of_that_name_comes_before_the_service() {
-    let project = TestProject::new("project-shadow", SERVICES);
+    // Tests of other projects mean their own service by this name.
+    let world = World::of_its_own("shadow");
+    let project = TestProject::new_in(world, "project-shadow", SERVICES);
     assert_eq!(project.ran(&["up", "-d", "web"]).code, 0);
-    let elsewhere = |words: &[&str]| -> Ran { World::get().monocore(words).output().unwrap().into() };
+    let elsewhere = |words: &[&str]| -> Ran { world.monocore(words).output().unwrap().into() };
     let run = ["run", "-d", "--name", "web", "--memory", "128m", "test/plain:latest", "sleep", "1000"];
     assert_eq!(elsewhere(&run).code, 0);
     let outside = project.ran(&["exec", "web", "sh", "-c", "echo ${HOSTNAME_OF:-other}"]);

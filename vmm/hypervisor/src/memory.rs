@@ -7,7 +7,10 @@ use std::fs::File;
 use std::io;
 
 use vm_memory::mmap::{MmapRegion, MmapRegionBuilder, MmapRegionError};
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionCollectionError, GuestRegionMmap};
+use vm_memory::{
+    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionCollectionError, GuestRegionMmap,
+};
 
 mod map;
 
@@ -29,6 +32,14 @@ pub enum Backing {
     Private,
     /// A memfd that a vhost-user back end or a template's clones can map as well.
     Shared,
+}
+
+impl Backing {
+    /// What backs `ram`.
+    pub fn of(ram: &GuestRam) -> Self {
+        let is_shared = ram.iter().any(|region| region.file_offset().is_some());
+        if is_shared { Self::Shared } else { Self::Private }
+    }
 }
 
 /// Why guest RAM could not be had or filled.

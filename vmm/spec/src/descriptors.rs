@@ -40,7 +40,7 @@ impl DeviceSpec {
                 output.for_each_fd(each);
                 input.iter().copied().for_each(each);
             }
-            Self::Rng => {}
+            Self::Rng | Self::Balloon => {}
             Self::Net(NetSpec::Nat(nat)) => nat.proxy.for_each_fd(each),
             Self::Net(NetSpec::Tap(tap)) => {
                 if let TapRef::Fd(fd) = tap.interface {

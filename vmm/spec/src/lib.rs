@@ -157,6 +157,8 @@ pub enum DeviceSpec {
     Console(ConsoleSpec),
     /// virtio-rng, fed from the host's generator.
     Rng,
+    /// virtio-balloon, which gives memory that the guest has freed back to the host.
+    Balloon,
     /// virtio-net.
     Net(NetSpec),
 }

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use monocore_balloon::Balloon;
 use monocore_blk::{Block, Concat, Disk, Part, Raw};
 use monocore_console::Console;
 use monocore_fs::{CachePolicy, Fs, FsConfig, FsHandle, FsShare, ServerConfig};
@@ -59,6 +60,7 @@ fn make(index: usize, spec: &DeviceSpec, attachments: &mut Attachments) -> Resul
             Box::new(fs)
         }
         DeviceSpec::Rng => Box::new(Rng::new()),
+        DeviceSpec::Balloon => Box::new(Balloon::new()),
         DeviceSpec::Net(net) => {
             let (card, published) = network::card(net, &fail)?;
             ports = published;

@@ -1,6 +1,6 @@
 use super::*;
 
-const KINDS: [ThreadKind; 10] = [
+const KINDS: [ThreadKind; 11] = [
     ThreadKind::Vcpu,
     ThreadKind::Vsock,
     ThreadKind::Tsi,
@@ -8,6 +8,7 @@ const KINDS: [ThreadKind; 10] = [
     ThreadKind::Fs,
     ThreadKind::Console,
     ThreadKind::Rng,
+    ThreadKind::Balloon,
     ThreadKind::Nat,
     ThreadKind::Tap,
     ThreadKind::Passt,

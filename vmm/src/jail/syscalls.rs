@@ -320,6 +320,9 @@ const LOCKS: &[Rule] = &[
     when(SYS_tgkill, &[is(0, Values::ThisProcess), is(2, Values::EndOfWait)]),
 ];
 
+/// Pages leave RAM that is shared with a server of another process by MADV_REMOVE; other RAM by [`ADVICE`].
+const BALLOON: &[Rule] = &[when(SYS_madvise, &[arg(2, &[9])])];
+
 /// What a thread of `kind` does beyond [`EVERY_THREAD`].
 pub(super) fn of(kind: ThreadKind) -> &'static [&'static [Rule]] {
     match kind {
@@ -330,6 +333,7 @@ pub(super) fn of(kind: ThreadKind) -> &'static [&'static [Rule]] {
         ThreadKind::Fs => &[RAISE, WORKER, FS, LOCKS],
         ThreadKind::Console => &[RAISE, WORKER, CONSOLE],
         ThreadKind::Rng => &[RAISE, WORKER],
+        ThreadKind::Balloon => &[RAISE, WORKER, BALLOON],
         ThreadKind::Nat => &[RAISE, NAT, WORKER, INTERNET],
         ThreadKind::Tap => &[RAISE, TAP, WORKER],
         ThreadKind::Passt => &[RAISE, WORKER, PASST],

@@ -68,7 +68,7 @@ const TSI: Network = Network::Sockets;
 const TAP: Network = Network::Card(r#"{"tap":{"mac":[2,0,0,0,0,1],"interface":{"fd":3}}}"#);
 const PASST: Network = Network::Card(r#"{"passt":{"mac":[2,0,0,0,0,1],"fd":3}}"#);
 
-use ThreadKind::{Block, Console, Fs as FileServer, Nat, Passt, Rng, Tap, Tsi, Vcpu, Vsock};
+use ThreadKind::{Balloon, Block, Console, Fs as FileServer, Nat, Passt, Rng, Tap, Tsi, Vcpu, Vsock};
 use Who::{Keeper, KeptFs, Main, Thread};
 
 const fn machine(name: &'static str, network: Network, shares: Shares, threads: &'static [Who]) -> Shape {
@@ -84,7 +84,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         "run",
         NONE,
         Shares::None,
-        &[Main, Thread(Vcpu), Thread(Vsock), Thread(Block), Thread(Console), Thread(Rng)],
+        &[Main, Thread(Vcpu), Thread(Vsock), Thread(Block), Thread(Console), Thread(Rng), Thread(Balloon)],
     ),
     machine("shares", NONE, Shares::Some, &[Main, Thread(FileServer), Thread(Vcpu), Thread(Vsock)]),
     machine("grows", NAT, Shares::Growing, &[Main, Keeper, KeptFs, Thread(Vcpu), Thread(Vsock), Thread(Nat)]),
@@ -177,6 +177,7 @@ fn devices(dir: &Path, network: Network, shares: Shares) -> Vec<DeviceSpec> {
         DeviceSpec::Vsock(VsockSpec { guest_cid: 3, backend: VsockBackend::Attached, carries }),
         DeviceSpec::Console(ConsoleSpec { output: Sink::Discard, input: None }),
         DeviceSpec::Rng,
+        DeviceSpec::Balloon,
     ];
     let share =
         |name: &str, read_only| Share { name: name.into(), source: FileRef::Path(dir.join(name)), read_only };

@@ -24,6 +24,7 @@ const DOWN: &[(&str, &[&str])] = &[
     ("monocore-hvf", &["monocore-hypervisor"]),
     ("monocore-virtio", &["monocore-hypervisor"]),
     ("monocore-legacy", &["monocore-hypervisor"]),
+    ("monocore-balloon", DEVICE),
     ("monocore-blk", DEVICE),
     ("monocore-console", DEVICE),
     ("monocore-fs", DEVICE),
@@ -35,6 +36,7 @@ const DOWN: &[(&str, &[&str])] = &[
     (
         "monocore-vmm",
         &[
+            "monocore-balloon",
             "monocore-blk",
             "monocore-channel",
             "monocore-console",

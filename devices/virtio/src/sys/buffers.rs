@@ -11,10 +11,14 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
 
 use monocore_hypervisor::GuestRam;
+use monocore_hypervisor::memory::Backing;
 use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, Permissions, VolatileSlice};
 
 /// The most vectors one system call takes (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
+/// The size of a page of the host, bytes: 4 KiB wherever KVM guests of this project run, and a divisor of none that is
+/// larger, which then refuses what is not whole pages.
+const HOST_PAGE: usize = 4096;
 
 /// Pieces of guest RAM in order, seen as one run of bytes.
 #[derive(Debug)]
@@ -150,6 +154,33 @@ impl<'m> Buffers<'m> {
                 let _ = slice.write(&ZEROES[..count], start);
             }
         }
+    }
+
+    /// Gives the host pages that lie wholly in the list back to the system, whether there are any behind it or not, and
+    /// says how many bytes that were: they read as zeroes then, or as the file that is mapped there. `backing` is
+    /// that of the guest's RAM. What the system refuses stays as it was.
+    pub fn discard(&self, backing: Backing) -> u64 {
+        let advice = match backing {
+            Backing::Private => libc::MADV_DONTNEED,
+            Backing::Shared => libc::MADV_REMOVE,
+        };
+        let mut given = 0;
+        for vec in self.ranges(0, self.len_bytes) {
+            let skip = vec.iov_base.align_offset(HOST_PAGE);
+            let len_bytes = vec.iov_len.saturating_sub(skip) / HOST_PAGE * HOST_PAGE;
+            if len_bytes == 0 {
+                continue;
+            }
+            // SAFETY: whole pages of guest RAM that stays mapped for `'m`; nobody holds a Rust reference into it, and
+            // another thread that accesses it, which it does as volatile memory, sees old bytes or new ones.
+            let done = unsafe { libc::madvise(vec.iov_base.wrapping_byte_add(skip), len_bytes, advice) };
+            if done == 0 {
+                given += len_bytes as u64;
+            } else {
+                tracing::debug!(error = %io::Error::last_os_error(), "pages stay that the guest freed");
+            }
+        }
+        given
     }
 
     /// Reads once from `file` at `offset_bytes` into the list (`preadv`) and returns the count, 0 at its end.
