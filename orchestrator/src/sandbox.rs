@@ -199,9 +199,28 @@ fn explain(exit: VmExit) -> Result<Ended, Error> {
         VmExit::Killed => Err(Error::Machine("it was ended from outside".into())),
         VmExit::TripleFault => Err(Error::Machine("the guest's kernel crashed (triple fault)".into())),
         VmExit::Panic { text } => {
-            let text = printable(text.trim_end(), PANIC_BYTES);
-            Err(Error::Machine(format!("the guest's kernel panicked:\n{text}")))
+            Err(Error::Machine(format!("the guest's kernel panicked:\n{}", last_words(&text))))
         }
         VmExit::InternalError { detail } => Err(Error::Machine(detail)),
+    }
+}
+
+/// The end of a kernel's log, which says why it panicked, for a terminal.
+fn last_words(log: &str) -> String {
+    let log = log.trim_end();
+    let start = log.ceil_char_boundary(log.len().saturating_sub(PANIC_BYTES));
+    printable(&log[start..], PANIC_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_panics_log_is_shown() {
+        let log = format!("{}\u{1b}[2Jé why\n\n", "é".repeat(PANIC_BYTES));
+        let shown = last_words(&log);
+        assert!(shown.ends_with("\u{fffd}[2Jé why") && shown.len() <= PANIC_BYTES + 2, "{}", shown.len());
+        assert_eq!(last_words("short\n"), "short");
     }
 }
