@@ -149,6 +149,10 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::NotStored(_) => ErrorCode::NoSuchImage,
             E::ImageTooLarge(_) => ErrorCode::PullFailed,
             E::Image(error) => return Self::new(image_code(error), error.to_string()),
+            E::NotFetched { source, .. } => match &**source {
+                E::Image(error) => image_code(error),
+                _ => ErrorCode::HostCannotRun,
+            },
             E::Session(error) => return error.clone().into(),
             E::Host(_) => ErrorCode::HostCannotRun,
             E::Service { .. } | E::NeededService { .. } => ErrorCode::ServiceFailed,
