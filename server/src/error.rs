@@ -124,6 +124,7 @@ impl From<monocore_orchestrator::Error> for ApiError {
     fn from(error: monocore_orchestrator::Error) -> Self {
         use monocore_orchestrator::Error as E;
         let code = match &error {
+            E::Spec(_) => ErrorCode::InvalidValue,
             E::NoSandbox(_) => ErrorCode::NoSuchSandbox,
             E::NotRunning(_) => ErrorCode::NotRunning,
             E::AlreadyRunning(_) => ErrorCode::AlreadyRunning,
