@@ -29,13 +29,24 @@ fn put(layer: &mut Layer, paths: &[&str]) {
 /// Loads the images that the guides name, with busybox in them and programs that end at once.
 fn load_images(world: &World) {
     let mut layer = busybox().unwrap();
-    layer.dir("srv").dir("etc").file("etc/passwd", b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");
+    layer
+        .dir("run")
+        .dir("srv")
+        .dir("etc")
+        .file("etc/passwd", b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");
     layer.dir("var").dir("var/log").file("var/log/app", b"x\n");
     for name in ["nginx", "python3", "pg_isready", "ssh-add"] {
         program(&mut layer, &format!("bin/{name}"), b"#!/bin/sh\nexit 0\n");
     }
+    for name in ["nslookup", "env", "touch"] {
+        program(
+            &mut layer,
+            &format!("bin/{name}"),
+            format!("#!/bin/sh\nexec busybox {name} \"$@\"\n").as_bytes(),
+        );
+    }
     program(&mut layer, "bin/make", b"#!/bin/sh\nexec sleep 1\n");
-    program(&mut layer, "bin/psql", b"#!/bin/sh\nexec nslookup \"$2\"\n");
+    program(&mut layer, "bin/psql", b"#!/bin/sh\nexec busybox nslookup \"$2\"\n");
     let path = json!(["PATH=/bin:/usr/bin"]);
     let server = json!({ "Env": path, "ExposedPorts": { "80/tcp": {} }, "Cmd": ["sh", "-c", SERVE] });
     let plain = json!({ "Env": path, "Cmd": ["sh"] });
@@ -71,7 +82,7 @@ fn each_command_of_the_sandboxes_guide_runs() {
         &[
             ("monocore shell web", Way::Typed("exit\n", 0)),
             ("monocore logs -f web", Way::Endless),
-            ("monocore exec -d web", Way::After(web)),
+            ("monocore kill -s HUP web", Way::After(web)),
             ("monocore inspect web", Way::After("monocore rename site web")),
             ("monocore attach web", Way::Typed("\u{10}\u{11}", 1)),
             ("monocore pause web", Way::After(again)),
