@@ -13,8 +13,8 @@ mod socket;
 pub(crate) mod wire;
 
 pub use attach::{Attachment, Detached};
-pub(crate) use client::hand_link;
 pub use client::{ControlClient, ControlHandle, RemoteCommand};
+pub(crate) use client::{hand_link, tell_gone};
 pub use message::{Condition, ExecCall, LiveMount, SandboxStats};
 pub(crate) use message::{Conflict, ControlReply, ControlRequest, LiveMountCall, PeerLink};
 pub(crate) use peer::ControlPeer;

@@ -204,6 +204,19 @@ pub enum Error {
         /// The platform of the image in the store.
         platform: String,
     },
+    /// The image in the store is for another platform, and the one that is wanted cannot be fetched.
+    #[error(
+        "image {reference} in the store is for {platform}, not for what --platform says, and the other one cannot be \
+         fetched: {source}"
+    )]
+    NotFetched {
+        /// The image as the user wrote it.
+        reference: String,
+        /// The platform of the image in the store.
+        platform: String,
+        /// Why it cannot be fetched.
+        source: Box<Error>,
+    },
     /// A platform cannot be read.
     #[error("platform {text:?}: {problem}")]
     Platform {

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use monocore_spec::{Cidr, GroupAddress};
 use serde::{Deserialize, Serialize};
 
+use crate::control::PeerLink;
 use crate::spec::{GroupMembership, parse_alias};
 use crate::{Error, Home, kept, registry, run_dir, state};
 
@@ -280,6 +281,28 @@ pub(crate) fn leave<'a>(
         }
     }
     Ok(())
+}
+
+/// Takes the sandbox `id` out of a group; the running members that stay, each with what it is to be told. The caller holds
+/// the registry's lock.
+///
+/// # Errors
+/// The record cannot be read or written.
+pub(crate) fn leave_one(
+    home: &Home,
+    id: &str,
+    project: Option<&str>,
+    name: &str,
+) -> Result<Vec<(String, PeerLink)>, Error> {
+    let members = read(home, project, name)?.map(|group| group.members).unwrap_or_default();
+    leave(home, id, [(project, name)])?;
+    let Some(left) = members.iter().find(|member| member.id == id).map(|member| member.address) else {
+        return Ok(Vec::new());
+    };
+    let stay = members.into_iter().filter(|member| member.id != id && runs(home, &member.id));
+    let link =
+        |own| PeerLink { project: project.map(str::to_owned), group: name.to_owned(), own, peer: left };
+    Ok(stay.map(|member| (member.id, link(member.address))).collect())
 }
 
 /// The addresses in `joined` that `name` stands for, of members that run; nothing where no member has the name.

@@ -62,6 +62,7 @@ impl Images {
     /// There is no such image, or it cannot be fetched.
     pub fn find(&self, spec: &ImageSpec) -> Result<Image, Error> {
         let platform = spec.platform.as_deref().map(parse_platform).transpose()?;
+        let mut stored = None;
         if spec.pull != PullPolicy::Always {
             match open_store(&self.home)?.find(&spec.reference) {
                 Ok(image) if fits(&image, platform.as_ref()) => return Ok(image),
@@ -74,12 +75,18 @@ impl Images {
                 Err(monocore_oci::Error::NoSuchImage(_)) if spec.pull == PullPolicy::Never => {
                     return Err(Error::NotStored(spec.reference.clone()));
                 }
-                Ok(_) | Err(monocore_oci::Error::NoSuchImage(_)) => {}
+                Ok(image) => stored = Some(image.platform.to_string()),
+                Err(monocore_oci::Error::NoSuchImage(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        (self.before_pull)()?;
-        self.pull(&spec.reference.parse()?, platform)
+        let reference = spec.reference.parse()?;
+        (self.before_pull)().and_then(|()| self.pull(&reference, platform)).map_err(|source| match stored {
+            Some(platform) => {
+                Error::NotFetched { reference: spec.reference.clone(), platform, source: Box::new(source) }
+            }
+            None => source,
+        })
     }
 
     /// Fetches an image from its registry, whether the store has it or not.

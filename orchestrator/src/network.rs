@@ -91,10 +91,15 @@ fn proxy(
         limits: spec.limits,
         peers: line.map(|line| PeersSpec {
             fd: keep(line),
-            groups: run_dir.record().groups.iter().map(JoinedGroup::address).collect(),
+            groups: run_dir.groups().iter().map(JoinedGroup::address).collect(),
         }),
         ..ProxySpec::default()
     })
+}
+
+/// The name of the guest's interface in a network that monocore makes.
+pub(crate) fn interface(mode: &NetworkMode) -> &'static str {
+    if *mode == NetworkMode::Tsi { SOCKETS } else { CARD }
 }
 
 /// The guest's part: what its card is called to be, and where it asks for names.
@@ -103,12 +108,11 @@ pub(crate) fn guest(spec: &NetworkSpec, groups: &[JoinedGroup], configure: &mut 
     match spec.mode {
         NetworkMode::Nat | NetworkMode::Tsi => {
             let link = LinkSpec::default();
-            let name = if spec.mode == NetworkMode::Tsi { SOCKETS } else { CARD };
             let mut addresses =
                 vec![(link.guest_v4.into(), link.prefix_v4), (link.guest_v6.into(), link.prefix_v6)];
             addresses.extend(groups.iter().map(|group| (group.address.into(), group.prefix)));
             configure.interface = Some(Interface {
-                name: name.into(),
+                name: interface(&spec.mode).into(),
                 addresses,
                 gateways: vec![link.gateway_v4.into(), link.gateway_v6.into()],
                 mtu: Some(link.mtu.into()),

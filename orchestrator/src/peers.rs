@@ -7,13 +7,13 @@
 //! What the machine says is hostile: it gets links to running members of its own groups and to nobody else, and the member
 //! learns the address from its own supervisor, not from the machine.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use monocore_spec::{PEER_MESSAGE_MAX_BYTES, PeerReply, PeerRequest};
+use monocore_spec::{GroupAddress, PEER_MESSAGE_MAX_BYTES, PeerReply, PeerRequest};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -33,25 +33,54 @@ const MAX_ADDRESSES: usize = 256;
 pub(crate) struct PeerLine {
     socket: OwnedFd,
     home: Home,
-    groups: Vec<JoinedGroup>,
+    groups: RefCell<Vec<JoinedGroup>>,
+    /// The guest's network interface.
+    interface: &'static str,
     /// The machine is gone.
     closed: Cell<bool>,
 }
 
 impl PeerLine {
-    /// A line for a member of `groups`, and the end that the machine gets.
+    /// A line for a member of `groups`, whose guest has them at its network interface `interface`,
+    /// and the end that the machine gets.
     ///
     /// # Errors
     /// No descriptors are left.
-    pub(crate) fn new(home: &Home, groups: &[JoinedGroup]) -> Result<(Self, OwnedFd), Error> {
+    pub(crate) fn new(
+        home: &Home,
+        groups: &[JoinedGroup],
+        interface: &'static str,
+    ) -> Result<(Self, OwnedFd), Error> {
         let (socket, machine) = pair().map_err(|errno| Error::Spawn(errno.into()))?;
-        let line = Self { socket, home: home.clone(), groups: groups.to_vec(), closed: Cell::new(false) };
+        let groups = RefCell::new(groups.to_vec());
+        let line = Self { socket, home: home.clone(), groups, interface, closed: Cell::new(false) };
         Ok((line, machine))
     }
 
     /// What is readable when the machine asks something; nothing once it is gone.
     pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         (!self.closed.get()).then(|| self.socket.as_fd())
+    }
+
+    /// The groups that the sandbox is a member of.
+    pub(crate) fn groups(&self) -> Vec<JoinedGroup> {
+        self.groups.borrow().clone()
+    }
+
+    /// The guest's network interface.
+    pub(crate) fn interface(&self) -> &'static str {
+        self.interface
+    }
+
+    /// Makes the machine a member of `groups` and of no other ones.
+    ///
+    /// # Errors
+    /// The machine does not listen.
+    pub(crate) fn regroup(&self, groups: Vec<JoinedGroup>) -> io::Result<()> {
+        let addresses: Vec<GroupAddress> = groups.iter().map(JoinedGroup::address).collect();
+        self.tell(&PeerReply::Groups { groups: addresses }, None)?;
+        self.groups.replace(groups);
+        Ok(())
     }
 
     /// Answers what the machine asks.
@@ -76,7 +105,7 @@ impl PeerLine {
     fn answer(&self, request: PeerRequest) {
         match request {
             PeerRequest::Resolve { id, name } => {
-                let mut addresses = groups::resolve(&self.home, &self.groups, &name);
+                let mut addresses = groups::resolve(&self.home, &self.groups.borrow(), &name);
                 if let Some(addresses) = &mut addresses {
                     addresses.truncate(MAX_ADDRESSES);
                 }
@@ -96,7 +125,8 @@ impl PeerLine {
     /// One end of a new link to the member at `peer`, the other end of which its supervisor has; nothing where no such member
     /// runs.
     fn link(&self, own: Ipv4Addr, peer: Ipv4Addr) -> io::Result<Option<OwnedFd>> {
-        let Some(group) = self.groups.iter().find(|group| group.address == own && own != peer) else {
+        let groups = self.groups.borrow();
+        let Some(group) = groups.iter().find(|group| group.address == own && own != peer) else {
             return Ok(None);
         };
         let Some(member) = groups::running_member(&self.home, group, peer) else { return Ok(None) };
@@ -109,7 +139,8 @@ impl PeerLine {
 
     /// Gives the machine a link that another member's supervisor has made.
     pub(crate) fn take_link(&self, link: &PeerLink, end: BorrowedFd<'_>) {
-        let group = self.groups.iter().find(|group| {
+        let groups = self.groups.borrow();
+        let group = groups.iter().find(|group| {
             (&group.project, &group.group, group.address) == (&link.project, &link.group, link.own)
         });
         let member = group.and_then(|group| groups::running_member(&self.home, group, link.peer));
@@ -118,21 +149,34 @@ impl PeerLine {
         }
     }
 
+    /// Has the machine cut its links to a member that has left the group.
+    pub(crate) fn drop_links(&self, link: &PeerLink) {
+        let groups = self.groups.borrow();
+        let group =
+            groups.iter().find(|group| (&group.project, &group.group) == (&link.project, &link.group));
+        if group.is_some_and(|group| groups::running_member(&self.home, group, link.peer).is_none()) {
+            self.say(&PeerReply::Gone { peer: link.peer }, None);
+        }
+    }
+
     /// Tells the machine something, without waiting. One that does not listen misses it.
     fn say(&self, reply: &PeerReply, descriptor: Option<BorrowedFd<'_>>) {
-        let sent = serde_json::to_vec(reply).map_err(io::Error::from).and_then(|text| {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            let descriptors = descriptor.map(|descriptor| [descriptor]);
-            if let Some(descriptors) = &descriptors {
-                ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-            }
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            sendmsg(&self.socket, &[IoSlice::new(&text)], &mut ancillary, flags).map_err(io::Error::from)
-        });
-        if let Err(error) = sent {
+        if let Err(error) = self.tell(reply, descriptor) {
             tracing::debug!(%error, "the machine does not listen");
         }
+    }
+
+    fn tell(&self, reply: &PeerReply, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let text = serde_json::to_vec(reply)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = descriptor.map(|descriptor| [descriptor]);
+        if let Some(descriptors) = &descriptors {
+            ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        sendmsg(&self.socket, &[IoSlice::new(&text)], &mut ancillary, flags)?;
+        Ok(())
     }
 }
 

@@ -127,8 +127,11 @@ impl Plan {
         let mut mounts = Mounts::open(home, &spec.mounts, &image.volumes)?;
         let mut files = Files::default();
         let (handoff, far_end) = handoff_pair()?;
-        let joined = &run_dir.record().groups;
-        let line = (!joined.is_empty() && spec.network.mode.is_ours()).then(|| PeerLine::new(home, joined));
+        let joined = run_dir.groups();
+        // One that is kept may join a group later.
+        let has_line = spec.network.mode.is_ours() && !(joined.is_empty() && run_dir.is_ephemeral());
+        let interface = network::interface(&spec.network.mode);
+        let line = has_line.then(|| PeerLine::new(home, &joined, interface));
         let (peers, far_line) = line.transpose()?.unzip();
         let network =
             network::machine(&spec.network, run_dir, (published, far_line), |file| files.keep(file))?;
@@ -289,7 +292,7 @@ fn configure(
     configure.sysctls = spec.machine.sysctls.clone().into_iter().collect();
     configure.pids_max = spec.machine.pids_limit;
     configure.cpu_max = spec.machine.cpu_millis.map(cpu_max);
-    network::guest(&spec.network, &run_dir.record().groups, &mut configure);
+    network::guest(&spec.network, &run_dir.groups(), &mut configure);
     configure.entropy = entropy()?;
     Ok(configure)
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
+use crate::control::tell_gone;
 use crate::home::make_private_dir;
 use crate::id::SandboxId;
 use crate::kept::{self, KeptRecord, KeptSandbox, NewSandbox, SandboxState, SandboxStatus};
 use crate::run_dir::{self, Record};
-use crate::spec::RestartPolicy;
+use crate::spec::{GroupMembership, RestartPolicy};
 use crate::supervisor::PAUSED;
 use crate::{ControlClient, Error, HealthReport, Home, events, groups, names, state};
 
@@ -193,20 +194,52 @@ pub fn update(
     kept.rewrite(record)
 }
 
-/// Takes a kept sandbox that does not run out of a group; its address is free from here on.
+/// Makes a kept sandbox a member of a group: at once if it runs, else from its next start on.
 ///
 /// # Errors
-/// A record cannot be read or written.
+/// The group is full, the address is taken, the machine takes no groups, or a record cannot be written.
+pub fn join_group(home: &Home, kept: &KeptSandbox, membership: GroupMembership) -> Result<(), Error> {
+    let KeptRecord { id, name, .. } = kept.record();
+    if let Some(running) = run_dir::held_record(&home.run().join(id)) {
+        let joined = {
+            let _alone = lock(home)?;
+            groups::join(home, (id, name), std::slice::from_ref(&membership))?
+        };
+        for group in joined {
+            let client = ControlClient::connect(home, &running)?;
+            if let Err(error) = client.join_group(group) {
+                // The address is free only once the machine does not have it.
+                leave_group(home, kept, membership.project.as_deref(), &membership.group)?;
+                return Err(error);
+            }
+        }
+    }
+    update(home, kept, |spec| spec.network.groups.push(membership))
+}
+
+/// Takes a kept sandbox, running or not, out of a group; its address is free from here on.
+///
+/// # Errors
+/// The machine does not answer, or a record cannot be read or written.
 pub fn leave_group(home: &Home, kept: &KeptSandbox, project: Option<&str>, group: &str) -> Result<(), Error> {
+    if let Some(running) = run_dir::held_record(&home.run().join(&kept.record().id)) {
+        ControlClient::connect(home, &running)?.leave_group(project, group)?;
+    }
     let _alone = lock(home)?;
     let mut kept = open_kept(home, &kept.record().id)?;
     let mut record = kept.record().clone();
-    let is_it = |member: &crate::spec::GroupMembership| {
-        (member.project.as_deref(), member.group.as_str()) == (project, group)
-    };
+    let is_it =
+        |member: &GroupMembership| (member.project.as_deref(), member.group.as_str()) == (project, group);
     record.spec.network.groups.retain(|member| !is_it(member));
     kept.rewrite(record)?;
-    groups::leave(home, &kept.record().id, [(project, group)])
+    let left = groups::leave_one(home, &kept.record().id, project, group)?;
+    // A machine that was taken over may have kept its ends of links.
+    for (member, link) in left {
+        if let Err(error) = tell_gone(&home.run().join(&member), link) {
+            tracing::debug!(%error, member, "a member is not told who has left");
+        }
+    }
+    Ok(())
 }
 
 /// The kept sandbox with this id, written out in full.

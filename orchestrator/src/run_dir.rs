@@ -25,6 +25,8 @@ pub(crate) const RECORD: &str = "sandbox.json";
 const PORTS: &str = "ports.json";
 /// The machine's size, where it is another than the record says.
 const SIZE: &str = "size.json";
+/// The groups, where they are others than the record says.
+const GROUPS: &str = "groups.json";
 /// The largest record read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -224,6 +226,12 @@ impl RunDir {
         self.owns_name
     }
 
+    /// The groups that it is a member of now.
+    pub(crate) fn groups(&self) -> Vec<JoinedGroup> {
+        let changed = (!self.owns_name).then(|| changed_groups(&self.path)).flatten();
+        changed.unwrap_or_else(|| self.record.groups.clone())
+    }
+
     /// What is written down about it.
     #[must_use]
     pub fn record(&self) -> &Record {
@@ -301,6 +309,9 @@ fn read_record(dir: &Path) -> Option<Record> {
     {
         record.size = Some(changed);
     }
+    if let Some(changed) = changed_groups(dir) {
+        record.groups = changed;
+    }
     Some(record)
 }
 
@@ -310,6 +321,20 @@ pub(crate) fn ports(dir: &Path) -> Vec<PublishedPort> {
         Some(NetworkRecord::Ours { ports, .. }) => ports,
         _ => Vec::new(),
     }
+}
+
+fn changed_groups(dir: &Path) -> Option<Vec<JoinedGroup>> {
+    serde_json::from_slice(&state::read_bounded(&dir.join(GROUPS), MAX_RECORD).ok()?).ok()
+}
+
+/// Writes down that the sandbox in `dir` is a member of other groups than at its start.
+///
+/// # Errors
+/// The file cannot be written; the old one is untouched.
+pub(crate) fn write_groups(dir: &Path, groups: &[JoinedGroup]) -> Result<(), Error> {
+    let path = dir.join(GROUPS);
+    let text = serde_json::to_vec(groups).map_err(|error| Error::file("write", &path)(error.into()))?;
+    state::write_whole(&path, &text)
 }
 
 /// Writes down that the ports of the sandbox in `dir` are others than at its start.

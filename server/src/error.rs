@@ -124,6 +124,7 @@ impl From<monocore_orchestrator::Error> for ApiError {
     fn from(error: monocore_orchestrator::Error) -> Self {
         use monocore_orchestrator::Error as E;
         let code = match &error {
+            E::Spec(_) => ErrorCode::InvalidValue,
             E::NoSandbox(_) => ErrorCode::NoSuchSandbox,
             E::NotRunning(_) => ErrorCode::NotRunning,
             E::AlreadyRunning(_) => ErrorCode::AlreadyRunning,
@@ -149,6 +150,10 @@ impl From<monocore_orchestrator::Error> for ApiError {
             E::NotStored(_) => ErrorCode::NoSuchImage,
             E::ImageTooLarge(_) => ErrorCode::PullFailed,
             E::Image(error) => return Self::new(image_code(error), error.to_string()),
+            E::NotFetched { source, .. } => match &**source {
+                E::Image(error) => image_code(error),
+                _ => ErrorCode::HostCannotRun,
+            },
             E::Session(error) => return error.clone().into(),
             E::Host(_) => ErrorCode::HostCannotRun,
             E::Service { .. } | E::NeededService { .. } => ErrorCode::ServiceFailed,

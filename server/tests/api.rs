@@ -7,6 +7,8 @@ mod edits;
 mod leases;
 #[path = "api/listen.rs"]
 mod listen;
+#[path = "api/streams.rs"]
+mod streams;
 #[path = "api/support.rs"]
 mod support;
 

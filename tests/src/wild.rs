@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use monocore_test_images::image::Layer;
 use serde_json::json;
@@ -16,6 +16,12 @@ const EXAMPLES: &str = include_str!("../../orchestrator/src/config/tests/wild.tx
 const REFUSED: [&str; 4] = ["plex", "wireguard", "wasmedge-kafka-mysql", "wasmedge-mysql-nginx"];
 /// The image in place of every other one. It takes any arguments, and ends at once when it is told to.
 const ANY: &str = "test/any:latest";
+/// Memory of each service that says nothing of its own.
+const MEMORY: &str = "96m";
+/// How long one command may take, in seconds.
+const LONGEST: &str = "300";
+/// The exit code of a command that took longer.
+pub const TOO_LONG: i32 = 124;
 /// Programs that health checks call.
 const PROBES: [&str; 4] = ["bin/curl", "bin/mysqladmin", "bin/pg_isready", "opt/mssql-tools/bin/sqlcmd"];
 /// What the image runs.
@@ -64,13 +70,17 @@ impl WildProject {
             .collect()
     }
 
-    /// `monocore compose` with these words in the example's directory.
+    /// `monocore compose` with these words in the example's directory, ended after five minutes
+    /// with the code [`TOO_LONG`].
     ///
     /// # Panics
     /// The binary does not start.
     pub fn compose(&self, world: &World, words: &[&str]) -> Ran {
-        let mut command: Command = world.monocore([&["compose"], words].concat());
-        command.current_dir(&self.dir).output().expect("monocore starts").into()
+        let command: Command = world.monocore([&["compose"], words].concat());
+        let mut bounded = Command::new("timeout");
+        bounded.args(["--kill-after=5", LONGEST]).arg(command.get_program()).args(command.get_args());
+        bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        bounded.current_dir(&self.dir).stdin(Stdio::null()).output().expect("timeout starts").into()
     }
 
     /// How many sandboxes of the example are in the given state: `running`, `created`.
@@ -84,11 +94,13 @@ impl WildProject {
     }
 }
 
-/// The file with [`ANY`] in place of each image and build, and the number of its services.
+/// The file with [`ANY`] in place of each image and build, little memory for each service, and the
+/// number of services.
 fn with_images(file: &str) -> (String, usize) {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut text = String::new();
     let (mut is_services, mut depth, mut keys, mut services, mut has_image) = (false, None, None, 0, false);
+    let says_memory = file.contains("memory:") || file.contains("mem_limit:");
     for line in file.lines() {
         let is_content = !line.trim().is_empty() && !line.trim_start().starts_with('#');
         if is_content && indent(line) == 0 {
@@ -104,6 +116,9 @@ fn with_images(file: &str) -> (String, usize) {
                     let space = " ".repeat(indent(line));
                     if !has_image {
                         text.push_str(&format!("{space}image: {ANY}\n"));
+                        if !says_memory {
+                            text.push_str(&format!("{space}mem_limit: {MEMORY}\n"));
+                        }
                     }
                     has_image = true;
                     text.push_str(&format!("{space}x-was-{key}\n"));

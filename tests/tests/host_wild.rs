@@ -14,6 +14,10 @@ fn every_example_is_made_and_removed() {
         if made.code != 0 || project.count(world, "created") != project.services {
             wrong.push(format!("{}: {made:?}", project.title));
         }
+        // As in Compose, only `-a` lists what does not run.
+        if project.compose(world, &["ps", "-q"]).out() != "" {
+            wrong.push(format!("{}: `ps` lists what does not run", project.title));
+        }
         let gone = project.compose(world, &["down", "-v"]);
         if gone.code != 0 {
             wrong.push(format!("{}: {gone:?}", project.title));

@@ -28,8 +28,11 @@ pub(super) fn main(args: ComposeArgs) -> ExitCode {
     match args.command {
         ComposeCommand::Up(flags) => status(project::up(&files, &flags)),
         ComposeCommand::Down(flags) => done(project::down(&files, &flags)),
-        ComposeCommand::Ps(flags) if flags.quiet => done(project::show_ids(&files, &flags.status)),
-        ComposeCommand::Ps(flags) => done(project::status(&files, &flags.status)),
+        ComposeCommand::Ps(mut flags) => {
+            flags.status.running = !flags.all;
+            let show = if flags.quiet { project::show_ids } else { project::status };
+            done(show(&files, &flags.status))
+        }
         ComposeCommand::Logs(flags) => done(project::show_log(&files, &flags)),
         ComposeCommand::Config(flags) => done(project::show_config(&files, &flags)),
         ComposeCommand::Run(call) => match one_off::run(&files, *call) {

@@ -26,7 +26,7 @@ pub(super) fn main(command: NetworkCommand) -> anyhow::Result<()> {
 
 fn connect(home: &Home, args: NetworkConnectArgs) -> anyhow::Result<()> {
     let (project, group) = args.network;
-    let kept = at_rest(home, &args.sandbox)?;
+    let kept = kept(home, &args.sandbox)?;
     let found = groups::find(home, project.as_deref(), &group)?;
     let spec = &kept.record().spec;
     ensure!(spec.network.mode.is_ours(), "groups need the network nat or tsi");
@@ -40,12 +40,12 @@ fn connect(home: &Home, args: NetworkConnectArgs) -> anyhow::Result<()> {
         address: args.ip,
         ..GroupMembership::new(group.clone())
     };
-    Ok(registry::update(home, &kept, |spec| spec.network.groups.push(membership))?)
+    Ok(registry::join_group(home, &kept, membership)?)
 }
 
 fn disconnect(home: &Home, args: &NetworkDisconnectArgs) -> anyhow::Result<()> {
     let (project, group) = &args.network;
-    let kept = at_rest(home, &args.sandbox)?;
+    let kept = kept(home, &args.sandbox)?;
     let found = groups::find(home, project.as_deref(), group)?;
     let is_member =
         |membership: &GroupMembership| membership.group == *group && membership.project == *project;
@@ -55,15 +55,11 @@ fn disconnect(home: &Home, args: &NetworkDisconnectArgs) -> anyhow::Result<()> {
     Ok(registry::leave_group(home, &kept, project.as_deref(), group)?)
 }
 
-/// The kept sandbox that `wanted` means. It must not run: card and groups of a machine are made with it.
-fn at_rest(home: &Home, wanted: &str) -> anyhow::Result<KeptSandbox> {
+/// The kept sandbox that `wanted` means.
+fn kept(home: &Home, wanted: &str) -> anyhow::Result<KeptSandbox> {
     let entry = named::find(home, wanted)?;
-    let name = &entry.name;
-    ensure!(
-        entry.running.is_none(),
-        "sandbox {name} is running, and a machine's groups are made with it: stop {name} first"
-    );
-    entry.kept.clone().with_context(|| format!("sandbox {name} is not kept"))
+    let is_not_kept = || format!("sandbox {} ends with its command and is not kept", entry.name);
+    entry.kept.clone().with_context(is_not_kept)
 }
 
 fn create(home: &Home, args: NetworkCreateArgs) -> anyhow::Result<()> {

@@ -68,6 +68,8 @@ pub(crate) enum PeerEvent {
     Here(Ipv4Addr),
     /// No member runs at this address.
     Absent(Ipv4Addr),
+    /// The guest's groups are others.
+    Regrouped,
 }
 
 /// A connection to another member's machine.
@@ -101,7 +103,7 @@ impl Peers {
 
     /// Whether the guest is in any group.
     pub(crate) fn is_member(&self) -> bool {
-        self.line.is_some()
+        self.line.is_some() && !self.groups.is_empty()
     }
 
     /// The guest's own addresses.
@@ -228,6 +230,13 @@ impl Peers {
                     self.awaited.remove(&peer);
                     events.push(PeerEvent::Absent(peer));
                 }
+                Received::Message(PeerReply::Gone { peer }, _) => {
+                    self.cut_where(poller, |link| link.peer == peer)
+                }
+                Received::Message(PeerReply::Groups { groups }, _) => {
+                    self.regroup(poller, groups);
+                    events.push(PeerEvent::Regrouped);
+                }
                 Received::Message(PeerReply::Resolved { id, addresses }, _) => {
                     events.push(PeerEvent::Resolved { id, addresses });
                 }
@@ -241,8 +250,27 @@ impl Peers {
         }
     }
 
+    /// The guest has these addresses from here on.
+    fn regroup(&mut self, poller: &Poller, groups: Vec<GroupAddress>) {
+        self.groups = groups;
+        let own: Vec<Ipv4Addr> = self.own().collect();
+        self.cut_where(poller, |link| !own.contains(&link.own));
+        // Dropping the calls' descriptors ends the guest's sockets.
+        let groups = &self.groups;
+        self.awaited.retain(|peer, _| groups.iter().any(|group| group.contains(*peer)));
+    }
+
+    fn cut_where(&mut self, poller: &Poller, is_over: impl Fn(&Link) -> bool) {
+        for id in self.links.ids() {
+            if self.links.get(id).is_some_and(&is_over) {
+                self.cut(poller, id);
+            }
+        }
+    }
+
     fn linked(&mut self, poller: &Poller, (own, peer): (Ipv4Addr, Ipv4Addr), socket: OwnedFd) {
-        if self.links.iter().filter(|link| link.peer == peer).count() >= MAX_LINKS_EACH {
+        let is_own = self.own().any(|address| address == own);
+        if !is_own || self.links.iter().filter(|link| link.peer == peer).count() >= MAX_LINKS_EACH {
             return;
         }
         let id = self.links.insert(Link { own, peer, socket, outbox: VecDeque::new() });

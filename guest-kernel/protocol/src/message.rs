@@ -1,5 +1,7 @@
 //! What travels on a connection: its opening, then on the control connection requests and events.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ByteString, Configure, Exec, ExecId, ExitStatus, GuestLimits, Mount, TermSize};
@@ -180,6 +182,19 @@ pub enum Request {
         id: RequestId,
         /// All of the limits.
         limits: GuestLimits,
+    },
+    /// Gives a network interface a further address, or takes it away.
+    SetAddress {
+        /// Its answer's name.
+        id: RequestId,
+        /// The interface's name.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Length of the prefix, bits.
+        prefix: u8,
+        /// Whether the interface is to have the address.
+        is_wanted: bool,
     },
 }
 

@@ -18,6 +18,7 @@ use super::message::{
 };
 use super::socket;
 use super::wire::{self, Received};
+use crate::JoinedGroup;
 use crate::live::{LifeSettings, MachineLimits};
 use crate::session::{
     Endpoint, Input, LeaveEvent, Outcome, Progress, SessionError, SignalKind, Signals, Streams, Terminal,
@@ -36,6 +37,15 @@ const LINK_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn hand_link(run_dir: &Path, link: PeerLink, end: BorrowedFd<'_>) -> io::Result<()> {
     let socket = socket::connect_within(run_dir, Some(LINK_PATIENCE))?;
     wire::send(&socket, &ControlRequest::PeerLink(link), Some(end), SendFlags::DONTWAIT)
+}
+
+/// Tells the supervisor in `run_dir` that the member at the other end of `link` has left the group.
+///
+/// # Errors
+/// The supervisor is gone or does not accept.
+pub(crate) fn tell_gone(run_dir: &Path, link: PeerLink) -> io::Result<()> {
+    let socket = socket::connect_within(run_dir, Some(LINK_PATIENCE))?;
+    wire::send(&socket, &ControlRequest::PeerGone(link), None, SendFlags::DONTWAIT)
 }
 
 /// A connection to a running sandbox's supervisor; one request at a time.
@@ -248,6 +258,37 @@ impl ControlClient {
     pub(crate) fn set_life(&self, settings: LifeSettings) -> Result<(), Error> {
         self.send(&ControlRequest::SetLife(Box::new(settings)))?;
         self.done()
+    }
+
+    /// Makes the machine a member of a group.
+    ///
+    /// # Errors
+    /// The sandbox is paused, its machine takes no groups, or the connection's.
+    pub(crate) fn join_group(&self, group: JoinedGroup) -> Result<(), Error> {
+        self.send(&ControlRequest::JoinGroup(Box::new(group)))?;
+        self.regrouped("network connect")
+    }
+
+    /// Takes the machine out of a group.
+    ///
+    /// # Errors
+    /// As [`Self::join_group`].
+    pub(crate) fn leave_group(&self, project: Option<&str>, group: &str) -> Result<(), Error> {
+        let (project, group) = (project.map(str::to_owned), group.to_owned());
+        self.send(&ControlRequest::LeaveGroup { project, group })?;
+        self.regrouped("network disconnect")
+    }
+
+    fn regrouped(&self, before: &'static str) -> Result<(), Error> {
+        loop {
+            match self.receive()? {
+                Some((ControlReply::Done, _)) => return Ok(()),
+                Some((ControlReply::Conflict(Conflict::Paused), _)) => {
+                    return Err(Error::Paused { name: self.name.clone(), before });
+                }
+                other => self.unexpected(other.map(|(reply, _)| reply))?,
+            }
+        }
     }
 
     fn port_done(&self, port: PublishedPort) -> Result<(), Error> {

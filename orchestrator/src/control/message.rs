@@ -7,6 +7,7 @@ use monocore_protocol::{ByteString, ExitStatus, Stats, Stdio, Stream, TermSize, 
 use monocore_spec::PublishedPort;
 use serde::{Deserialize, Serialize};
 
+use crate::JoinedGroup;
 use crate::live::{LifeSettings, MachineLimits};
 
 /// What a client asks of a sandbox's supervisor.
@@ -59,6 +60,17 @@ pub(crate) enum ControlRequest {
     SetLimits(MachineLimits),
     /// Follow other settings from here on. The reply is [`ControlReply::Done`].
     SetLife(Box<LifeSettings>),
+    /// A member has left a group: its machine has no links any more. There is no reply.
+    PeerGone(PeerLink),
+    /// Be a member of a group, whose record has the sandbox already. The reply is [`ControlReply::Done`].
+    JoinGroup(Box<JoinedGroup>),
+    /// Be no member of a group any more. The reply is [`ControlReply::Done`].
+    LeaveGroup {
+        /// The project that the group is of.
+        project: Option<String>,
+        /// The group.
+        group: String,
+    },
 }
 
 /// A link between the machines of two members of a group.

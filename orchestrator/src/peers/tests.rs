@@ -22,7 +22,7 @@ impl Member {
         let run = RunRecord { groups, ..RunRecord::default() };
         let run_dir = RunDir::claim(home, Some(name), run).unwrap();
         let control = ControlSocket::listen(run_dir.path()).unwrap();
-        let (line, machine) = PeerLine::new(home, &run_dir.record().groups).unwrap();
+        let (line, machine) = PeerLine::new(home, &run_dir.record().groups, "eth0").unwrap();
         Self { run_dir, control, line, machine }
     }
 
@@ -128,6 +128,37 @@ fn a_link_of_a_stranger_is_not_taken() {
     }
     a.line.take_link(&link("g", a.address(), b.address()), end.as_fd());
     assert!(a.hear().is_some());
+}
+
+#[test]
+fn a_machine_that_joins_a_group_is_told_and_gets_links_in_it() {
+    let (_dir, home) = home();
+    let (a, other) = (Member::new(&home, "a", &["g"]), Member::new(&home, "other", &["h"]));
+    let joined = {
+        let _alone = crate::registry::lock(&home).unwrap();
+        let wanted = [GroupMembership::new("h")];
+        groups::join(&home, (&a.run_dir.record().id, "a"), &wanted).unwrap().remove(0)
+    };
+    let own = joined.address;
+    let link = PeerRequest::Link { own, peer: other.address() };
+    assert_eq!(a.ask(&link).0, PeerReply::Absent { peer: other.address() }, "not before it is told");
+    let both = [a.line.groups(), vec![joined]].concat();
+    a.line.regroup(both.clone()).unwrap();
+    let told = both.iter().map(JoinedGroup::address).collect();
+    assert_eq!(a.hear().unwrap().0, PeerReply::Groups { groups: told });
+    assert_eq!(a.ask(&link).0, PeerReply::Linked { own, peer: other.address() });
+    // Who is there has not left.
+    let gone = |peer| PeerLink { project: None, group: "h".to_owned(), own, peer };
+    a.line.drop_links(&gone(other.address()));
+    assert!(a.hear().is_none());
+    let nobody = Ipv4Addr::new(10, 200, 0, 99);
+    a.line.drop_links(&gone(nobody));
+    assert_eq!(a.hear().unwrap().0, PeerReply::Gone { peer: nobody });
+    a.line.regroup(vec![both[0].clone()]).unwrap();
+    a.hear().unwrap();
+    assert_eq!(a.ask(&link).0, PeerReply::Absent { peer: other.address() });
+    drop(a.machine);
+    assert!(a.line.regroup(both).is_err(), "nobody hears it");
 }
 
 #[test]

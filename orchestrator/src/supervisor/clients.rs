@@ -355,6 +355,20 @@ impl Client {
             ControlRequest::SetLimits(_) if desk.jobs.is_paused() => {
                 self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
             }
+            ControlRequest::PeerGone(link) => {
+                if let Some(line) = &sandbox.peers {
+                    line.drop_links(&link);
+                }
+            }
+            ControlRequest::JoinGroup(_) | ControlRequest::LeaveGroup { .. } if desk.jobs.is_paused() => {
+                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
+            }
+            ControlRequest::JoinGroup(group) => {
+                desk.jobs.join_group(Arc::clone(&self.peer), sandbox, *group);
+            }
+            ControlRequest::LeaveGroup { project, group } => {
+                desk.jobs.leave_group(Arc::clone(&self.peer), sandbox, (project.as_deref(), &group));
+            }
             ControlRequest::SetLimits(limits) => {
                 let limits = sandbox.size.guest_limits(&limits);
                 desk.jobs.limit(Arc::clone(&self.peer), &sandbox.session, limits);

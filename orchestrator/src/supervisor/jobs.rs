@@ -1,6 +1,7 @@
 //! Clients' requests that wait for the guest's agent or for the machine's process. Nothing here blocks: each job is
 //! advanced by what arrives, and given up at its deadline.
 
+mod groups;
 mod limits;
 mod mounts;
 mod ports;
@@ -65,6 +66,8 @@ enum Work {
     Mount(MountWork),
     Port(PortWork),
     Limits,
+    Joining,
+    Leaving,
     Traffic,
 }
 
@@ -222,7 +225,9 @@ impl Jobs {
             Work::Power(work) => self.power_next(work, news),
             Work::Mount(work) => self.mount_next(work, news),
             Work::Port(work) => work.next(news, &self.run_dir),
-            Work::Limits => limits::next(news),
+            Work::Limits | Work::Joining => limits::next(news),
+            // The machine has left, whatever the guest says.
+            Work::Leaving => Next::Done(ControlReply::Done),
             Work::Traffic => return self.traffic_came(news),
         };
         match next {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -73,6 +74,29 @@ class TestServer(Case):
             await Client(f"unix:{self.dir}/nothing").version()
         with self.assertRaisesRegex(ValueError, "http"):
             await Client("ftp://example").version()
+
+    async def test_a_question_is_asked_again_where_an_idle_connection_ends(self) -> None:
+        answer = b'{"volumes": []}'
+        asked: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The second request of a connection finds that the server has just closed it.
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                asked.append((await reader.readuntil(b"\r\n\r\n")).split()[0])
+                head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(answer)
+                writer.write(head + answer)
+                asked.append((await reader.readuntil(b"\r\n\r\n")).split()[0])
+            writer.close()
+
+        path = f"{self.dir}/socket"
+        server = await asyncio.start_unix_server(serve, path)
+        async with server, Client(f"unix:{path}") as client:
+            for _ in range(2):
+                self.assertEqual(await client.volumes(), [])
+            self.assertEqual(asked, [b"GET"] * 3)
+            with self.assertRaises(ConnectionFailed):
+                await client.create_volume("once")
+            self.assertEqual(asked[3:], [b"POST"])
 
     async def test_a_new_server_follows_one_that_died(self) -> None:
         async with Client() as first:
@@ -217,7 +241,7 @@ class TestSandboxes(Case):
             self.assertEqual(await client.list(all=True), [])
 
     async def test_many_cycles_leave_nothing(self) -> None:
-        # All 900 only where `MONOCORE_TEST_LONG` is set; `cycles.py` does 100 with guests.
+        # All 900 only where `MONOCORE_TEST_LONG` is set; `cycles.py` does 50 with guests.
         turns = 900 if "MONOCORE_TEST_LONG" in os.environ else 100
         async with Client() as client:
             held: list[int] = []

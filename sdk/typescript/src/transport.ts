@@ -51,7 +51,12 @@ export class Transport {
 
   /** Sends a request; the JSON of the answer, nothing if that is empty. */
   async ask<T>(method: string, path: string, asked: Asked = {}): Promise<T> {
-    const answer = await this.send(method, path, asked, this.agent);
+    const answer = await this.send(method, path, asked, this.agent).catch((error: unknown) => {
+      // The server may have closed an idle connection at this moment. A GET changes nothing, so it
+      // is sent again on another one.
+      if (method !== "GET" || !(error instanceof StaleConnection)) throw error;
+      return this.send(method, path, asked, false);
+    });
     const text = await read(answer, asked.signal);
     check(answer.statusCode, text);
     return (text === "" ? undefined : JSON.parse(text)) as T;
@@ -146,10 +151,14 @@ export class Transport {
       return answer;
     } catch (error) {
       asked.signal?.throwIfAborted();
-      throw failed(error);
+      const { message, cause } = failed(error);
+      throw new (request.reusedSocket ? StaleConnection : ConnectionFailed)(message, { cause });
     }
   }
 }
+
+/** A connection that had served other requests ended before the answer. */
+class StaleConnection extends ConnectionFailed {}
 
 /** The path of a sandbox or of something that belongs to it. */
 export function pathOf(sandbox: string, ...rest: string[]): string {

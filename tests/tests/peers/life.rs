@@ -67,8 +67,6 @@ fn a_network_is_made_named_and_removed_as_with_docker() {
     monocore(&["start", "later"]).out();
     let shown = visit(Mode::Nat, &["--network", "docker"], &["sh", "-c", "busybox nslookup store"]);
     assert!(shown.stdout.contains(&address("docker", "later")), "{shown:?}");
-    let running = monocore(&["network", "disconnect", "docker", "later"]);
-    assert!(running.code == 1 && running.stderr.contains("stop later first"), "{running:?}");
     monocore(&["stop", "-t", "0", "later"]).out();
     monocore(&["network", "disconnect", "docker", "later"]).out();
     assert!(!monocore(&["network", "inspect", "docker"]).out().contains("later"));
@@ -76,4 +74,56 @@ fn a_network_is_made_named_and_removed_as_with_docker() {
     assert_eq!(monocore(&["network", "rm", "docker"]).out(), "docker\n");
     let gone = monocore(&["network", "inspect", "docker"]);
     assert!(gone.code == 1 && gone.stderr.contains("no such group: docker"), "{gone:?}");
+}
+
+/// A sandbox that runs and can be reached from its group, joins another one, and leaves it.
+fn joins_and_leaves(mode: Mode, other: Mode) {
+    const SCRIPT: &str = "busybox nc -ll -p 80 -e echo here & sleep 1000";
+    let world = crate::ground::world();
+    let (name, group) = (format!("joins-{}", mode.name()), format!("live-{}", mode.name()));
+    let visitor = ["--name", &format!("visits-{}", mode.name()), "--group", &group].map(str::to_owned);
+    let run = |words: &[&str]| -> Ran { world.monocore(words).output().unwrap().into() };
+    run(&["network", "create", &group]).out();
+    let flags = ["run", "-d", "--name", &name, "-m", "128m", "--network", mode.name()];
+    run(&[&flags[..], &[PLAIN, "sh", "-c", SCRIPT]].concat()).out();
+    // From the group to the sandbox, and back.
+    let visitor: Vec<&str> = visitor.iter().map(String::as_str).collect();
+    let flags = ["run", "-d", "-m", "128m", "--network", other.name()];
+    run(&[&flags[..], &visitor, &[PLAIN, "sh", "-c", SCRIPT]].concat()).out();
+    let reach = |from: &str, to: &str| {
+        let script = format!("timeout 20 busybox nc {to} 80 </dev/null");
+        run(&["exec", from, "sh", "-c", &script]).stdout
+    };
+    assert_eq!(reach(visitor[1], &name), "", "no member yet");
+    run(&["network", "connect", "--alias", "late", &group, &name]).out();
+    assert_eq!(reach(visitor[1], "late"), "here\n");
+    assert_eq!(reach(visitor[1], &name), "here\n");
+    assert_eq!(reach(&name, visitor[1]), "here\n");
+    let own = address(&group, &name);
+    assert!(run(&["exec", &name, "busybox", "ip", "address"]).out().contains(&own));
+    let twice = run(&["network", "connect", &group, &name]);
+    assert!(twice.code == 1 && twice.stderr.contains("already"), "{twice:?}");
+    // It is still a member when its machine is another one, with the same address.
+    run(&["restart", "-t", "0", &name]).out();
+    assert_eq!(address(&group, &name), own);
+    let again = format!("until busybox nc {own} 80 </dev/null | grep here; do sleep 0.2; done");
+    assert_eq!(run(&["exec", visitor[1], "sh", "-c", &again]).out(), "here\n");
+    let far = address(&group, visitor[1]);
+    run(&["network", "disconnect", &group, &name]).out();
+    assert!(!run(&["exec", &name, "busybox", "ip", "address"]).out().contains(&own));
+    for (from, to) in [(visitor[1], own.as_str()), (visitor[1], &name), (&name, far.as_str())] {
+        assert_eq!(reach(from, to), "", "{from} to {to}");
+    }
+    run(&["rm", "-f", &name, visitor[1]]).out();
+    run(&["network", "rm", &group]).out();
+}
+
+#[test]
+fn a_running_sandbox_with_a_card_joins_and_leaves_a_group() {
+    joins_and_leaves(Mode::Nat, Mode::Tsi);
+}
+
+#[test]
+fn a_running_sandbox_with_carried_sockets_joins_and_leaves_a_group() {
+    joins_and_leaves(Mode::Tsi, Mode::Nat);
 }

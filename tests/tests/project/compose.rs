@@ -67,6 +67,9 @@ fn habits_of_compose_carry_over() {
     assert!(project.ran(&["images"]).out().contains("test/plain:latest"));
     assert_eq!(project.ran(&["stop", "-t", "0", "db"]).code, 0);
     assert_eq!(project.ran(&["exec", "-T", "db", "true"]).code, 125);
+    // What does not run is listed with `-a`.
+    let ids = |flags: &str| project.ran(&["ps", flags]).out().lines().count();
+    assert_eq!((ids("-q"), ids("-aq")), (1, 2));
     assert_eq!(project.ran(&["start", "db"]).code, 0);
     assert_eq!(project.ran(&["kill", "-s", "TERM", "web"]).code, 0);
     assert_eq!(project.ran(&["wait", "web"]).out(), "0\n");

@@ -24,6 +24,12 @@ pub(crate) fn program(path: &Path) -> Command {
     command
 }
 
+/// How many sandboxes each SDK makes one after the other: all 50 only where `MONOCORE_TEST_LONG` is
+/// set.
+pub(crate) fn cycles() -> &'static str {
+    if std::env::var_os("MONOCORE_TEST_LONG").is_some() { "50" } else { "4" }
+}
+
 /// Runs a program to its end, which must be a success.
 #[track_caller]
 pub(crate) fn succeed(mut command: Command) {

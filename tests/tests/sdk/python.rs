@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::programs::{assert_gone, checkout, program, start, succeed};
+use crate::programs::{assert_gone, checkout, cycles, program, start, succeed};
 
 fn python() -> Command {
     let mut python = program(&checkout("target/sdk/venv/bin/python"));
@@ -35,14 +35,9 @@ fn a_python_program_that_is_killed_leaves_no_sandbox() {
     }
 }
 
-/// How many sandboxes are made one after the other: all 100 only where `MONOCORE_TEST_LONG` is set.
-fn cycles() -> u32 {
-    if std::env::var_os("MONOCORE_TEST_LONG").is_some() { 100 } else { 4 }
-}
-
 #[test]
-fn sandboxes_that_are_made_used_and_killed_leave_nothing() {
+fn sandboxes_that_python_makes_uses_and_kills_leave_nothing() {
     let mut command = python();
-    command.arg(checkout("sdk/python/tests/cycles.py")).arg(cycles().to_string());
+    command.arg(checkout("sdk/python/tests/cycles.py")).arg(cycles());
     succeed(command);
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::programs::{assert_gone, checkout, program, start, succeed};
+use crate::programs::{assert_gone, checkout, cycles, program, start, succeed};
 
 const DIST: &str = "sdk/typescript/dist";
 
@@ -45,4 +45,11 @@ fn a_node_program_that_is_killed_leaves_no_sandbox() {
         assert!(!program.wait().unwrap().success());
         assert_gone(name);
     }
+}
+
+#[test]
+fn sandboxes_that_typescript_makes_uses_and_kills_leave_nothing() {
+    let mut command = node();
+    command.arg(checkout("sdk/typescript/scripts/cycles.mjs")).arg(cycles());
+    succeed(command);
 }

@@ -75,6 +75,17 @@ pub enum PeerReply {
         /// The address asked for.
         peer: Ipv4Addr,
     },
+    /// The member at this address has left the group: links to it are cut.
+    Gone {
+        /// The address that it had.
+        peer: Ipv4Addr,
+    },
+    /// The machine's address in each group, from here on. Links from an address that is not among
+    /// them are cut.
+    Groups {
+        /// All of them.
+        groups: Vec<GroupAddress>,
+    },
     /// The addresses of a name.
     Resolved {
         /// As in the request.

@@ -22,9 +22,9 @@ pub(in crate::command) enum NetworkCommand {
     Rm(NetworkRmArgs),
     /// Remove every group without members
     Prune,
-    /// Make a sandbox that does not run a member of a group, from its next start on
+    /// Make a sandbox a member of a group: at once, or from its next start on if it does not run
     Connect(NetworkConnectArgs),
-    /// Take a sandbox that does not run out of a group
+    /// Take a sandbox out of a group
     Disconnect(NetworkDisconnectArgs),
 }
 

@@ -161,9 +161,9 @@ pub(in crate::command) struct AttachFlags {
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct PsFlags {
-    /// Accepted as in Compose: sandboxes that do not run are shown anyway
+    /// Show sandboxes that do not run, too
     #[arg(short, long)]
-    all: bool,
+    pub(super) all: bool,
     /// Show IDs only
     #[arg(short, long)]
     pub(super) quiet: bool,

@@ -138,6 +138,9 @@ pub(in crate::command) struct StatusArgs {
 pub(in crate::command) struct StatusFlags {
     #[command(flatten)]
     pub(super) output: FormatArgs,
+    /// Only sandboxes that run, as `compose ps` wants.
+    #[arg(skip)]
+    pub(in crate::command) running: bool,
     /// Only these services
     #[arg(value_name = "SERVICE")]
     pub(super) services: Vec<String>,

@@ -72,6 +72,9 @@ pub(in crate::command) fn ids(files: &ProjectArgs, args: &StatusFlags) -> anyhow
 
 fn chosen(files: &ProjectArgs, args: &StatusFlags) -> anyhow::Result<Vec<Member>> {
     let runner = runner(&name(files)?, None, &RegistryArgs::default())?;
-    let is_chosen = |member: &Member| args.services.is_empty() || args.services.contains(&member.service);
+    let is_chosen = |member: &Member| {
+        (args.services.is_empty() || args.services.contains(&member.service))
+            && (member.is_running() || !args.running)
+    };
     Ok(runner.members()?.into_iter().filter(is_chosen).collect())
 }

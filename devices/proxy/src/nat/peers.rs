@@ -22,6 +22,7 @@ pub(super) fn ready(
             }
             PeerEvent::Here(peer) => targets.echoes.found(io, peer, true)?,
             PeerEvent::Absent(peer) => targets.echoes.found(io, peer, false)?,
+            PeerEvent::Regrouped => io.link.group_addresses = io.engine.peers.own().collect(),
         }
     }
     Ok(())

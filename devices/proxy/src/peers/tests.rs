@@ -164,6 +164,42 @@ fn links_to_one_member_are_few() {
     assert_eq!(peers.dial(&poller, Protocol::Tcp, DIAL, member(80)).unwrap_err(), Errno::NOBUFS);
 }
 
+#[test]
+fn a_guest_joins_and_leaves_groups_while_it_runs() {
+    let (mut peers, line, poller) = peers();
+    let joined = GroupAddress { address: Ipv4Addr::new(10, 201, 0, 2), prefix: 24 };
+    let other = IpAddr::from([10, 201, 0, 9]);
+    assert_eq!(peers.group_of(other), None);
+    let link = line.link();
+    look(&mut peers, &poller);
+    line.reply(&PeerReply::Groups { groups: [&groups()[..], &[joined]].concat() }, None);
+    assert!(matches!(look(&mut peers, &poller)[..], [PeerEvent::Regrouped]));
+    assert_eq!(peers.group_of(other), Some(joined.address));
+    let waiting =
+        peers.dial(&poller, Protocol::Tcp, (joined.address, 5000), SocketAddr::new(other, 80)).unwrap();
+    // Links of groups that stay are as they were, until their member leaves.
+    assert!(peers.links.len() == 1 && peers.is_member());
+    line.reply(&PeerReply::Gone { peer: Ipv4Addr::new(10, 200, 0, 77) }, None);
+    look(&mut peers, &poller);
+    assert_eq!(peers.links.len(), 1);
+    line.reply(&PeerReply::Gone { peer: MEMBER.into() }, None);
+    look(&mut peers, &poller);
+    assert!(peers.links.len() == 0 && link.receive().0.is_empty());
+    let link = line.link();
+    look(&mut peers, &poller);
+    assert_eq!(peers.links.len(), 1);
+    line.reply(&PeerReply::Groups { groups: Vec::new() }, None);
+    look(&mut peers, &poller);
+    assert!(peers.links.len() == 0 && peers.by_peer.is_empty() && peers.awaited.is_empty());
+    assert!(has_ended(&waiting.socket) && !peers.is_member());
+    assert_eq!(peers.group_of(MEMBER.into()), None);
+    drop(link);
+    // A link for an address that the guest had is not taken.
+    let _late = line.link();
+    look(&mut peers, &poller);
+    assert_eq!(peers.links.len(), 0);
+}
+
 /// The jail lets a thread with sockets of the Internet make pairs of packets and connect sockets, for this reason.
 #[test]
 fn an_end_of_a_pair_of_packets_is_connected_for_good() {

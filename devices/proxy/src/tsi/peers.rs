@@ -26,7 +26,7 @@ impl Tsi {
                     self.dns.resolved(&mut self.engine, poller, id, addresses.as_deref(), now);
                 }
                 // The guest's kernel sends no echo requests this way.
-                PeerEvent::Here(_) | PeerEvent::Absent(_) => {}
+                PeerEvent::Here(_) | PeerEvent::Absent(_) | PeerEvent::Regrouped => {}
             }
         }
         self.announce(channels)

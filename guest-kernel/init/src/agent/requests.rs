@@ -78,6 +78,9 @@ impl Agent {
             }
             Request::Sync(id) => self.work(id, &Job::Sync),
             Request::SetLimits { id, limits } => self.work(id, &Job::Limit(limits)),
+            Request::SetAddress { id, interface, address, prefix, is_wanted } => {
+                self.work(id, &Job::Address { interface, address: (address, prefix), is_wanted });
+            }
             Request::Shutdown(id) => {
                 sys::kill_everything();
                 self.work(id, &Job::Sync);
@@ -217,7 +220,7 @@ impl Job {
     pub(super) fn opening(&self) -> Option<Opening> {
         match self {
             Self::Read { id, .. } | Self::Write { id, .. } => Some(Opening::Stream(StreamId::File(*id))),
-            Self::Mount(_) | Self::Unmount(_) | Self::Sync | Self::Limit(_) => None,
+            Self::Mount(_) | Self::Unmount(_) | Self::Sync | Self::Limit(_) | Self::Address { .. } => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Jobs that may take long, each done by a forked child so that the agent never waits.
 
+use std::net::IpAddr;
+
 use monocore_protocol::{Answer, ByteString, GuestLimits, Mount, RequestId};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, sendfile};
@@ -35,6 +37,8 @@ pub(crate) enum Job {
     Sync,
     /// Other limits of the commands. Memory may have to be written to disks for that.
     Limit(GuestLimits),
+    /// An address that the interface is to have, or not to have.
+    Address { interface: String, address: (IpAddr, u8), is_wanted: bool },
 }
 
 /// A process that does a job.
@@ -113,6 +117,7 @@ fn work(job: &Job, dialer: &Dialer, system: Option<&mut System>) -> Result<(), E
             Some(container) => container.limit(limits),
             None => Err(Error::Refused("commands have no control groups here".to_owned())),
         },
+        Job::Address { interface, address, is_wanted } => setup::set_address(interface, *address, *is_wanted),
     }
 }
 

@@ -25,6 +25,7 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 
 pub(crate) use cgroup::Groups;
 pub(crate) use mounts::{make_sockets, mount, unmount};
+pub(crate) use network::set_address;
 pub(crate) use root::Scratch;
 pub(crate) use shares::Shares;
 pub(crate) use sockets::{Listening, Sockets, address};

@@ -14,6 +14,7 @@ use crate::error::{Doing, Error};
 const NLMSG_ERROR: u16 = 2;
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 /// A request that is answered, and that makes what is not there.
 const REQUEST: u16 = 0x1 | 0x4;
@@ -86,6 +87,22 @@ pub(super) fn configure(interface: &Interface) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives the interface a further address, or takes it away. What is so already is no error.
+pub(crate) fn set_address(name: &str, (address, prefix): (IpAddr, u8), is_wanted: bool) -> Result<(), Error> {
+    let index = index(name)?;
+    let flags = SocketFlags::CLOEXEC;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).doing("configure", name)?;
+    let (request, so_already) = match is_wanted {
+        true => (new_address(index, address, prefix), Errno::EXIST),
+        false => (old_address(index, address, prefix), Errno::ADDRNOTAVAIL),
+    };
+    match ask(&socket, &request) {
+        Err(errno) if errno != so_already => Err(errno).doing("change the addresses of", name),
+        _ => Ok(()),
+    }
+}
+
 fn index(name: &str) -> Result<u32, Error> {
     let path = format!("/sys/class/net/{name}/ifindex");
     let text = std::fs::read_to_string(path)
@@ -106,12 +123,17 @@ fn up(index: u32, mtu: Option<u32>) -> Vec<u8> {
 }
 
 fn new_address(index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
+    about_address((RTM_NEWADDR, CREATE), index, address, prefix)
+}
+
+fn old_address(index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
+    about_address((RTM_DELADDR, 0), index, address, prefix)
+}
+
+fn about_address((kind, flags): (u16, u16), index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
     let mut fixed = vec![family(address), prefix, IFA_F_NODAD, 0];
     fixed.extend(index.to_ne_bytes());
-    Message::new(RTM_NEWADDR, CREATE, &fixed)
-        .address(IFA_LOCAL, address)
-        .address(IFA_ADDRESS, address)
-        .finish()
+    Message::new(kind, flags, &fixed).address(IFA_LOCAL, address).address(IFA_ADDRESS, address).finish()
 }
 
 fn default_route(index: u32, gateway: IpAddr) -> Vec<u8> {
@@ -155,6 +177,7 @@ mod tests {
             up(2, Some(65520)),
             up(2, None),
             new_address(2, [10, 0, 0, 2].into(), 24),
+            old_address(2, [10, 0, 0, 2].into(), 24),
             new_address(2, "fd00::2".parse().unwrap(), 64),
             default_route(2, [10, 0, 0, 1].into()),
         ] {

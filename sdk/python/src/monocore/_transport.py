@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 # Commands and streams may be silent for as long as they like.
 _TIMEOUT = httpx.Timeout(None, connect=30.0)
-# Each lease and each stream is a connection.
+# Each lease and each stream is a connection. The server closes one that is idle for 15 s.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=5)
 
 
@@ -55,10 +55,19 @@ class Transport:
         content: AsyncIterator[bytes] | bytes | None = None,
     ) -> Any:
         """Sends a request; the JSON of the answer, nothing if that is empty."""
+
+        def request() -> Awaitable[httpx.Response]:
+            return self._http.request(method, path, params=_query(query), **_body(body, content))
+
         with _connection_errors():
-            answer = await self._http.request(
-                method, path, params=_query(query), **_body(body, content)
-            )
+            try:
+                answer = await request()
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                # The server may have closed an idle connection at this moment. A GET changes
+                # nothing, so it is sent again on another one.
+                if method != "GET":
+                    raise
+                answer = await request()
         _check(answer.status_code, answer.content)
         return answer.json() if answer.content else None
 
