@@ -233,7 +233,8 @@ fn chosen(steps: Vec<Step>, stride: usize) -> Vec<Step> {
 /// A life for every `stride`th step of the victims, who are killed there; gives back how many.
 fn all_die(name: &str, victims: &[(Life, Victim)], stride: usize) -> usize {
     let played = homes(name);
-    let steps = victims.iter().flat_map(|(life, victim)| played[0].steps(*life, *victim, CALLS)).collect();
+    let victims = victims.iter().copied();
+    let steps = victims.flat_map(|(life, victim)| played[0].steps(life, victim, CALLS)).collect();
     let cases: Vec<_> = chosen(steps, stride).into_iter().map(|step| (step, Fault::Killed)).collect();
     let count = cases.len();
     let noticed = all_suffer(&played, cases);

@@ -85,3 +85,12 @@ impl Played {
         });
     }
 }
+
+impl Drop for Played {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // A kernel is in it. Who looks for the reason of a failure wants to see it.
+            let _ = std::fs::remove_dir_all(self.kept.home());
+        }
+    }
+}
