@@ -1,9 +1,13 @@
-//! The guides of the REST API, the dashboard and the tools for agents: each of their commands is
-//! run, and prints what the guide says.
+//! The guides: each of their commands is run. Those of the REST API, the dashboard and the tools for
+//! agents print what the guide says.
 #![allow(clippy::unwrap_used, reason = "a test may fail this way")]
 
 #[path = "guides/guide.rs"]
 mod guide;
+#[path = "guides/reader.rs"]
+mod reader;
+#[path = "guides/sandboxes.rs"]
+mod sandboxes;
 #[path = "guides/shell.rs"]
 mod shell;
 
