@@ -35,6 +35,7 @@ fn load_images(world: &World) {
         program(&mut layer, &format!("bin/{name}"), b"#!/bin/sh\nexit 0\n");
     }
     program(&mut layer, "bin/make", b"#!/bin/sh\nexec sleep 1\n");
+    layer.symlink("bin/nslookup", "busybox");
     program(&mut layer, "bin/psql", b"#!/bin/sh\nexec nslookup \"$2\"\n");
     let path = json!(["PATH=/bin:/usr/bin"]);
     let server = json!({ "Env": path, "ExposedPorts": { "80/tcp": {} }, "Cmd": ["sh", "-c", SERVE] });
