@@ -1,4 +1,7 @@
-"""Makes, uses and kills sandboxes, and looks whether anything is left: `python cycles.py NUMBER`."""
+"""Makes, uses and kills sandboxes, and looks whether anything is left: `cycles.py NUMBER IMAGE`.
+
+Machines may be played: `echo` says its number, and more, and `sleep` runs until it is killed.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,10 @@ def processes(ids: list[str]) -> list[str]:
 
 
 async def cycle(client: Client, number: int) -> tuple[str, str]:
-    async with Sandbox("python:3.12", memory="128m", client=client) as sb:
-        assert (await sb.exec(["echo", str(number)])).stdout == f"{number}\n"
-        async with sb.spawn(["cat"], stdin=True) as command:
-            await command.write("killed with its block\n")
-            await anext(aiter(command))
+    async with Sandbox(sys.argv[2], memory="128m", client=client) as sb:
+        assert (await sb.exec(["echo", str(number)])).stdout.endswith(f"{number}\n")
+        async with sb.spawn(["sleep", "1000"]):
+            pass  # It is killed with its block.
         assert processes([sb.id]), "the supervisor is seen"
         return sb.id, sb.name
 

@@ -38,6 +38,6 @@ fn a_python_program_that_is_killed_leaves_no_sandbox() {
 #[test]
 fn sandboxes_that_python_makes_uses_and_kills_leave_nothing() {
     let mut command = python();
-    command.arg(checkout("sdk/python/tests/cycles.py")).arg(cycles());
+    command.arg(checkout("sdk/python/tests/cycles.py")).args([cycles(), "python:3.12"]);
     succeed(command);
 }

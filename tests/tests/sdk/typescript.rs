@@ -50,6 +50,6 @@ fn a_node_program_that_is_killed_leaves_no_sandbox() {
 #[test]
 fn sandboxes_that_typescript_makes_uses_and_kills_leave_nothing() {
     let mut command = node();
-    command.arg(checkout("sdk/typescript/scripts/cycles.mjs")).arg(cycles());
+    command.arg(checkout("sdk/typescript/scripts/cycles.mjs")).args([cycles(), "python:3.12"]);
     succeed(command);
 }
