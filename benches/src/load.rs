@@ -125,10 +125,28 @@ fn carry(host: SocketAddr, load: Load) -> io::Result<()> {
     }
 }
 
+/// The side of a guest that another one dials: has it carry what `host` asks for, until `host` hangs up.
+///
+/// # Errors
+/// The network's.
+pub fn serve_between(host: SocketAddr, listener: TcpListener) -> io::Result<()> {
+    let mut orders = BufReader::new(dial(host)?);
+    let mut guest = Guest::accept(listener)?;
+    let mut line = String::new();
+    while orders.read_line(&mut line)? > 0 {
+        guest.carry(line.parse()?)?;
+        orders.get_mut().write_all(b"done\n")?;
+        line.clear();
+    }
+    Ok(())
+}
+
 /// The host's side: a guest that has dialled.
 pub struct Guest {
     listener: TcpListener,
     orders: BufReader<TcpStream>,
+    /// It has another guest carry the loads, which come nowhere near this program.
+    is_between: bool,
 }
 
 impl Guest {
@@ -138,7 +156,15 @@ impl Guest {
     /// The network's.
     pub fn accept(listener: TcpListener) -> io::Result<Self> {
         let stream = accept(&listener)?;
-        Ok(Self { listener, orders: BufReader::new(stream) })
+        Ok(Self { listener, orders: BufReader::new(stream), is_between: false })
+    }
+
+    /// Takes the first connection of a guest that another one dials ([`serve_between`]).
+    ///
+    /// # Errors
+    /// The network's.
+    pub fn accept_between(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self { is_between: true, ..Self::accept(listener)? })
     }
 
     /// Has the guest carry `load`, to its end.
@@ -148,6 +174,7 @@ impl Guest {
     pub fn carry(&mut self, load: Load) -> io::Result<()> {
         self.orders.get_mut().write_all(format!("{load}\n").as_bytes())?;
         match load {
+            _ if self.is_between => {}
             Load::Send(bytes) => expect(receive(&mut self.accepted()?)?, bytes)?,
             Load::Receive(bytes) => send(&mut self.accepted()?, bytes)?,
             Load::Requests(count) => {
@@ -225,6 +252,21 @@ fn expect(got: u64, wanted: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_load_is_carried_between_two() {
+        let [host, between] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [at_host, at_between] = [&host, &between].map(|listener| listener.local_addr().unwrap());
+        let far = std::thread::spawn(move || serve_between(at_host, between));
+        let guest = std::thread::spawn(move || serve(at_between));
+        let mut host = Guest::accept_between(host).unwrap();
+        for load in [Load::Send(300_000), Load::Receive(300_000), Load::Requests(7), Load::Connections(7)] {
+            host.carry(load).unwrap();
+        }
+        drop(host);
+        far.join().unwrap().unwrap();
+        guest.join().unwrap().unwrap();
+    }
 
     #[test]
     fn every_load_is_carried() {

@@ -111,7 +111,10 @@ fn carry(listener: TcpListener, mode: &Mode, profile: Option<&str>) -> Result<Ve
     if poll(&mut waited, Some(&BOOT))? == 0 {
         bail!("the guest does not dial");
     }
-    let mut guest = Guest::accept(listener)?;
+    let mut guest = match mode.is_between_guests() {
+        true => Guest::accept_between(listener)?,
+        false => Guest::accept(listener)?,
+    };
     let mut figures = Vec::new();
     let profiled = |load: &Load| profile.is_some_and(|name| load.to_string().starts_with(name));
     for load in mode.loads().into_iter().filter(profiled).cycle().take(PROFILED) {

@@ -32,6 +32,8 @@ pub(crate) struct Mode {
 enum Launch {
     /// `monocore run` with these flags.
     Monocore(&'static [&'static str]),
+    /// Two of `monocore run` with these flags, in one group: the second one dials the first one.
+    Peers(&'static [&'static str]),
     /// `monocore run`, and a passt process.
     Passt,
     /// QEMU's microvm with its user network.
@@ -41,7 +43,7 @@ enum Launch {
 }
 
 /// All ways, ours first.
-pub(crate) const MODES: [Mode; 5] = [
+pub(crate) const MODES: [Mode; 7] = [
     Mode {
         name: "nat",
         host: "10.77.0.1",
@@ -53,6 +55,18 @@ pub(crate) const MODES: [Mode; 5] = [
         host: "10.77.0.1",
         part: 1,
         launch: Launch::Monocore(&["--network", "tsi", "--allow-host"]),
+    },
+    Mode {
+        name: "peers-nat",
+        host: "10.77.0.1",
+        part: 2,
+        launch: Launch::Peers(&["--network", "nat", "--allow-host"]),
+    },
+    Mode {
+        name: "peers-tsi",
+        host: "10.77.0.1",
+        part: 2,
+        launch: Launch::Peers(&["--network", "tsi", "--allow-host"]),
     },
     Mode { name: "passt", host: Passt::HOST, part: 4, launch: Launch::Passt },
     Mode { name: "qemu", host: "10.0.2.2", part: 8, launch: Launch::Qemu },
@@ -72,10 +86,17 @@ impl Mode {
             [Load::Send(64 << 20), Load::Receive(64 << 20), Load::Requests(2000), Load::Connections(500)];
         whole.map(|load| load.shortened(self.part))
     }
+
+    /// Whether the loads go from one guest to another.
+    pub(crate) fn is_between_guests(&self) -> bool {
+        matches!(self.launch, Launch::Peers(_))
+    }
 }
 
 const IMAGE: &str = "bench/load:latest";
 const RAM_MIB: u32 = 256;
+/// The member that another one dials, and where.
+const MEMBER: (&str, u16) = ("10.200.0.10", 7000);
 
 /// What all ways share.
 pub(crate) struct Setup {
@@ -95,7 +116,16 @@ pub(crate) struct Running {
     /// Whether it ends by itself when this machine hangs up.
     ends: bool,
     /// Held for as long as the guest runs.
-    _passt: Option<Passt>,
+    passt: Option<Passt>,
+    /// The guest that it dials.
+    member: Option<Box<Running>>,
+}
+
+impl Running {
+    /// One of ours, which ends when nobody talks to it any more.
+    fn ours(guest: Child) -> Self {
+        Self { guest, ends: true, passt: None, member: None }
+    }
 }
 
 impl Setup {
@@ -126,20 +156,35 @@ impl Setup {
     pub(crate) fn start(&self, mode: &Mode, port: u16) -> Result<Running> {
         let load = format!("exec bench-load {}:{port}", mode.host);
         match mode.launch {
-            Launch::Monocore(flags) => {
-                Ok(Running { guest: self.run(flags, &load)?, ends: true, _passt: None })
+            Launch::Monocore(flags) => Ok(Running::ours(self.run(flags, &load)?)),
+            Launch::Peers(flags) => {
+                let (address, own) = MEMBER;
+                let group = format!("bench,ip={address}");
+                let member = self.run(&[flags, &["--group", &group]].concat(), &format!("{load} {own}"))?;
+                // The member listens some time later.
+                let dial = format!("until bench-load {address}:{own}; do busybox sleep 0.1; done");
+                let guest = self.run(&[flags, &["--group", "bench"]].concat(), &dial)?;
+                let mut running = Running::ours(guest);
+                running.member = Some(Box::new(Running::ours(member)));
+                Ok(running)
             }
             Launch::Passt => {
                 let passt = Passt::start(&self.work)?;
                 let script = format!("{} && {load}", Passt::GUEST);
                 let guest = self.run(&["--network", &passt.flag()], &script)?;
-                Ok(Running { guest, ends: true, _passt: Some(passt) })
+                let mut running = Running::ours(guest);
+                running.passt = Some(passt);
+                Ok(running)
             }
             Launch::Msb => {
                 uplink::make()?;
-                Ok(Running { guest: self.sandbox(&load)?, ends: true, _passt: None })
+                Ok(Running::ours(self.sandbox(&load)?))
             }
-            Launch::Qemu => Ok(Running { guest: self.microvm(&load)?, ends: false, _passt: None }),
+            Launch::Qemu => {
+                let mut running = Running::ours(self.microvm(&load)?);
+                running.ends = false;
+                Ok(running)
+            }
         }
     }
 
@@ -188,7 +233,7 @@ impl Running {
         if self.ends && !status.success() {
             bail!("the guest ended with {status}");
         }
-        Ok(())
+        self.member.as_mut().map_or(Ok(()), |member| member.end())
     }
 }
 

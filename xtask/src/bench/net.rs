@@ -21,8 +21,15 @@ use crate::{packages, project};
 const HOST_KERNEL: &str = "init_on_alloc=0";
 
 /// All ways, and which are this project's: another's that fails does not fail the command.
-const WAYS: [(&str, bool); 5] =
-    [("nat", true), ("tsi", true), ("passt", false), ("qemu", false), ("msb", false)];
+const WAYS: [(&str, bool); 7] = [
+    ("nat", true),
+    ("tsi", true),
+    ("peers-nat", true),
+    ("peers-tsi", true),
+    ("passt", false),
+    ("qemu", false),
+    ("msb", false),
+];
 /// How often a way of ours is tried, and another's.
 const TRIES: (usize, usize) = (6, 2);
 /// How long a try may take, four times what it does.
