@@ -130,6 +130,7 @@ impl Reader {
         let mut typist = Typist::start_in(self.world, 24, 80, &words);
         typist.wait_for(if typed.starts_with('\u{10}') { "tick" } else { "#" });
         typist.type_in(typed);
+        eventually("what was typed ends it", || typist.child.try_wait().unwrap().is_some());
         assert_eq!(typist.end(), code, "{line}: {}", typist.seen);
     }
 }

@@ -73,7 +73,7 @@ fn reader(name: &str) -> Reader {
 
 #[test]
 fn each_command_of_the_sandboxes_guide_runs() {
-    let web = "monocore rm -f web; monocore run -d --name web --live-mounts -l team=a -i nginx";
+    let web = "monocore rm -f web; monocore run -d --name web --live-mounts -l team=a -it nginx";
     let again = "monocore run -d --name web nginx";
     let afresh = "monocore rm -f web job";
     reader("sandboxes").follow(
