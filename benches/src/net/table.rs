@@ -20,8 +20,8 @@ const REQUESTS: &[usize] = &[2];
 const BARS: [Bar; 4] = [
     Bar { ours: "nat", theirs: "passt", loads: BULK, max: 1.2 },
     Bar { ours: "peers-nat", theirs: "nat", loads: BULK, max: 1.3 },
-    Bar { ours: "tsi", theirs: "nat", loads: BULK, max: 0.65 },
-    Bar { ours: "tsi", theirs: "nat", loads: REQUESTS, max: 0.7 },
+    Bar { ours: "tsi", theirs: "nat", loads: BULK, max: 1.0 },
+    Bar { ours: "tsi", theirs: "nat", loads: REQUESTS, max: 0.8 },
 ];
 
 /// What a load's figures are divided by.

@@ -316,7 +316,7 @@ impl Client {
         let sandbox = desk.sandbox;
         self.asked_for_a_command |= matches!(request, ControlRequest::Exec(_));
         match request {
-            ControlRequest::Exec(_) if desk.jobs.is_paused() => {
+            _ if desk.jobs.is_paused() && needs_the_agent(&request) => {
                 self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
             }
             ControlRequest::Exec(call) => self.exec(*call, desk),
@@ -337,9 +337,6 @@ impl Client {
                 desk.jobs.stats(Arc::clone(&self.peer), &sandbox.session, sandbox.vmm.resident_bytes());
             }
             ControlRequest::Mounts => self.peer.reply(&ControlReply::Mounts(desk.jobs.mounts())),
-            ControlRequest::AddMount(_) | ControlRequest::RemoveMount(_) if desk.jobs.is_paused() => {
-                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
-            }
             ControlRequest::AddMount(_) if !sandbox.live_mounts => {
                 self.peer.reply(&ControlReply::Conflict(Conflict::FixedMounts));
             }
@@ -352,16 +349,10 @@ impl Client {
                 None => self.peer.reply(&ControlReply::Refused("no socket came along".to_owned())),
             },
             ControlRequest::RemovePort(port) => desk.jobs.remove_port(Arc::clone(&self.peer), port),
-            ControlRequest::SetLimits(_) if desk.jobs.is_paused() => {
-                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
-            }
             ControlRequest::PeerGone(link) => {
                 if let Some(line) = &sandbox.peers {
                     line.drop_links(&link);
                 }
-            }
-            ControlRequest::JoinGroup(_) | ControlRequest::LeaveGroup { .. } if desk.jobs.is_paused() => {
-                self.peer.reply(&ControlReply::Conflict(Conflict::Paused));
             }
             ControlRequest::JoinGroup(group) => {
                 desk.jobs.join_group(Arc::clone(&self.peer), sandbox, *group);
@@ -517,6 +508,15 @@ fn beside(main: &Exec, call: ExecCall) -> Exec {
         exec.user = user;
     }
     exec
+}
+
+/// Whether the guest has to do something for it, which one that stands still cannot.
+fn needs_the_agent(request: &ControlRequest) -> bool {
+    use ControlRequest::{AddMount, Exec, JoinGroup, LeaveGroup, RemoveMount, SetLimits};
+    matches!(
+        request,
+        Exec(_) | AddMount(_) | RemoveMount(_) | SetLimits(_) | JoinGroup(_) | LeaveGroup { .. }
+    )
 }
 
 #[cfg(test)]
