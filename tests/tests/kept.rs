@@ -19,6 +19,8 @@ mod events;
 mod exec;
 #[path = "kept/flags.rs"]
 mod flags;
+#[path = "kept/flood.rs"]
+mod flood;
 #[path = "kept/health.rs"]
 mod health;
 #[path = "kept/host_edits.rs"]

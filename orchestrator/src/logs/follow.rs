@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
@@ -24,6 +24,9 @@ pub struct LogReader {
     files: VecDeque<BufReader<File>>,
     line: Vec<u8>,
     follow: Option<Follow>,
+    /// Bytes of the newest file that are to be read, while nothing is followed: what was there at the beginning. A sandbox may
+    /// write faster than anybody reads.
+    left: Option<u64>,
 }
 
 /// What wakes a follower.
@@ -45,8 +48,18 @@ impl LogReader {
     pub fn open(home: &Home, kept: &KeptSandbox, follow: bool) -> Result<Self, Error> {
         let dir = kept.log();
         let watched = follow.then(|| Follow::new(home, kept)).transpose()?.flatten();
-        let mut reader = Self { dir, files: VecDeque::new(), line: Vec::new(), follow: watched };
-        reader.take_newer().map_err(Error::file("open", &reader.dir))?;
+        Self::begin(&dir, watched, !follow).map_err(Error::file("open", &dir))
+    }
+
+    /// Opens what is there; if `is_bounded`, that is all which is read.
+    fn begin(dir: &Path, follow: Option<Follow>, is_bounded: bool) -> io::Result<Self> {
+        let mut reader =
+            Self { dir: dir.to_owned(), files: VecDeque::new(), line: Vec::new(), follow, left: None };
+        reader.take_newer()?;
+        if is_bounded {
+            let newest = reader.files.back().map(|file| file.get_ref().metadata()).transpose()?;
+            reader.left = Some(newest.map_or(0, |found| found.len()));
+        }
         Ok(reader)
     }
 
@@ -58,7 +71,7 @@ impl LogReader {
     pub fn open_at_end(home: &Home, kept: &KeptSandbox) -> Result<Self, Error> {
         let dir = kept.log();
         let follow = Follow::new(home, kept)?;
-        let mut reader = Self { dir, files: VecDeque::new(), line: Vec::new(), follow };
+        let mut reader = Self { dir, files: VecDeque::new(), line: Vec::new(), follow, left: None };
         let mut at_end = || match reader.file(0)? {
             Some(mut newest) => {
                 newest.seek(io::SeekFrom::End(0))?;
@@ -77,6 +90,7 @@ impl LogReader {
     /// The log cannot be watched.
     pub fn follow(&mut self, home: &Home, kept: &KeptSandbox) -> Result<(), Error> {
         self.follow = Follow::new(home, kept)?;
+        self.left = None;
         Ok(())
     }
 
@@ -98,7 +112,15 @@ impl LogReader {
             // Looked at before the file is: nothing is written after the end.
             let ended = self.follow.as_ref().is_none_or(|follow| follow.ended);
             while let Some(file) = self.files.front_mut() {
-                file.read_until(b'\n', &mut self.line)?;
+                let count = file.read_until(b'\n', &mut self.line)?;
+                let is_newest = self.files.len() == 1;
+                if let Some(left) = self.left.as_mut().filter(|_| is_newest) {
+                    if *left == 0 {
+                        self.line.clear();
+                        break;
+                    }
+                    *left = left.saturating_sub(count as u64);
+                }
                 if self.line.ends_with(b"\n") {
                     let entry = LogEntry::read(&self.line);
                     self.line.clear();
@@ -108,11 +130,11 @@ impl LogReader {
                 } else if self.files.len() > 1 {
                     self.files.pop_front();
                     self.line.clear();
-                } else if !self.take_newer()? {
+                } else if self.left.is_some() || !self.take_newer()? {
                     break;
                 }
             }
-            if self.files.is_empty() && self.take_newer()? {
+            if self.files.is_empty() && self.left.is_none() && self.take_newer()? {
                 continue;
             }
             match &mut self.follow {
@@ -238,12 +260,7 @@ mod tests {
                 }
             });
             let _over = Over(&seen);
-            let mut reader = LogReader {
-                dir: dir.path().to_owned(),
-                files: VecDeque::new(),
-                line: Vec::new(),
-                follow: None,
-            };
+            let mut reader = LogReader::begin(dir.path(), None, false).unwrap();
             for number in 0..lines {
                 let entry = loop {
                     match reader.next_entry().unwrap() {
@@ -257,14 +274,35 @@ mod tests {
             assert!(reader.next_entry().unwrap().is_none());
         });
         // What is kept is the end, whole.
-        let mut kept =
-            LogReader { dir: dir.path().to_owned(), files: VecDeque::new(), line: Vec::new(), follow: None };
+        let mut kept = LogReader::begin(dir.path(), None, true).unwrap();
         let mut numbers = Vec::new();
         while let Some(entry) = kept.next_entry().unwrap() {
             numbers.push(std::str::from_utf8(&entry.bytes).unwrap().trim().parse::<u32>().unwrap());
         }
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
         assert_eq!(numbers.last(), Some(&(lines - 1)));
+    }
+
+    #[test]
+    fn who_does_not_follow_reads_what_was_there_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = LogWriter::open_with(dir.path(), 2000).unwrap();
+        let mut stdout = log.stream(LogStream::Stdout);
+        let mut write = |numbers: std::ops::Range<u32>| {
+            numbers.for_each(|number| stdout.write_all(format!("{number}\n").as_bytes()).unwrap());
+        };
+        let mut none = LogReader::begin(dir.path(), None, true).unwrap();
+        write(0..50);
+        let mut reader = LogReader::begin(dir.path(), None, true).unwrap();
+        let mut seen = 0;
+        while let Some(entry) = reader.next_entry().unwrap() {
+            assert_eq!(entry.bytes, format!("{seen}\n").as_bytes());
+            seen += 1;
+            // As fast as it is read.
+            write(50 + 2 * seen..52 + 2 * seen);
+        }
+        assert_eq!((seen, reader.next_entry().unwrap().is_none()), (50, true));
+        assert!(none.next_entry().unwrap().is_none());
     }
 
     #[test]
