@@ -107,9 +107,13 @@ fn code_runs_in_a_sandbox_of_its_own() {
 #[test]
 fn output_and_logs_are_bounded_and_told() {
     let mut client = Client::start(&[]);
-    let script = "for i in 1 2 3; do echo line $i; done; echo bad >&2; exec sleep 1000";
+    // Two streams have no order among each other: the second one begins when the first is written down.
+    let script = "for i in 1 2 3; do echo line $i; done; until [ -e /tmp/go ]; do sleep 0.1; done; \
+                  echo bad >&2; exec sleep 1000";
     client.call("create_sandbox", plain(&json!({"name": "mcp-out", "command": ["sh", "-c", script]})));
     let wanted = json!({"sandbox": "mcp-out", "tail": 2});
+    eventually("the lines are written down", || client.call("logs", wanted.clone()).contains("line 3"));
+    client.script("mcp-out", ": > /tmp/go");
     eventually("the output is written down", || {
         client.call("logs", wanted.clone()).starts_with("line 3\n[stderr] bad\n--- cut\n2 earlier lines")
     });
