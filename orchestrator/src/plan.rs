@@ -153,7 +153,9 @@ impl Plan {
         if spec.machine.live_mounts || !mounts.shares.is_empty() {
             devices.push(shares(mounts, spec.machine.live_mounts, &mut files));
         }
-        devices.push(DeviceSpec::Balloon);
+        if !run_dir.is_ephemeral() {
+            devices.push(DeviceSpec::Balloon);
+        }
         // Last, so that no other device's place depends on it.
         devices.extend(card.map(DeviceSpec::Net));
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);

@@ -106,12 +106,12 @@ fn an_image_gets_a_disk_to_write_to_unless_it_is_read_only() {
     let config = ImageConfig::default();
     let root = RootFiles::Image(&config, world.image());
     let Some(plan) = world.plan(&spec, &root) else { return };
-    assert_eq!(kinds(&plan), ["vsock", "root", "scratch", "balloon"]);
+    assert_eq!(kinds(&plan), ["vsock", "root", "scratch"]);
     assert_eq!(plan.configure.root, Root::Image { upper: Upper::Disk(ScratchDisk { grow: false }) });
     assert_eq!(plan.configure.hostname, world.run_dir.record().id);
     spec.root.read_only = true;
     let plan = world.plan(&spec, &root).unwrap();
-    assert_eq!(kinds(&plan), ["vsock", "root", "balloon"]);
+    assert_eq!(kinds(&plan), ["vsock", "root"]);
     assert_eq!(plan.configure.root, Root::Image { upper: Upper::ReadOnly });
 }
 
@@ -125,7 +125,7 @@ fn every_share_is_on_one_device() {
     }
     let config = ImageConfig { volumes: vec!["/data".into()], ..ImageConfig::default() };
     let Some(plan) = world.plan(&spec, &RootFiles::Image(&config, world.image())) else { return };
-    assert_eq!(kinds(&plan), ["vsock", "root", "scratch", "fs", "balloon"]);
+    assert_eq!(kinds(&plan), ["vsock", "root", "scratch", "fs"]);
     assert_eq!(plan.configure.mounts.len(), 51);
     assert!(plan.configure.mounts.iter().any(|mount| mount.source == MountSource::Volume));
     let named: Vec<_> = plan.files.iter().map(AsRawFd::as_raw_fd).collect();
@@ -141,7 +141,7 @@ fn a_directory_as_root_is_a_share_written_in_place() {
     std::fs::create_dir(&path).unwrap();
     spec.root.source = RootSource::Directory(path.clone());
     let Some(plan) = world.plan(&spec, &RootFiles::Directory(&path)) else { return };
-    assert_eq!(kinds(&plan), ["vsock", "fs", "balloon"]);
+    assert_eq!(kinds(&plan), ["vsock", "fs"]);
     assert_eq!(plan.configure.root, Root::Share { name: ROOT_SHARE.into(), upper: None });
 }
 
