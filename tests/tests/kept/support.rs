@@ -57,11 +57,16 @@ pub(crate) fn machine(supervisor: Pid) -> Pid {
     Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
-/// Memory of this host that the machine's process has, MiB.
+/// Memory of this host that the machine's process has, MiB; what machines share counts in part.
 pub(crate) fn machine_mib(sandbox: &Background) -> u64 {
+    of_machine(sandbox, "Pss:")
+}
+
+/// A line of the machine's `smaps_rollup`, MiB.
+pub(crate) fn of_machine(sandbox: &Background, name: &str) -> u64 {
     let pid = machine(supervisor(sandbox)).as_raw_nonzero();
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
