@@ -153,9 +153,7 @@ impl Plan {
         if spec.machine.live_mounts || !mounts.shares.is_empty() {
             devices.push(shares(mounts, spec.machine.live_mounts, &mut files));
         }
-        if !run_dir.is_ephemeral() {
-            devices.push(DeviceSpec::Balloon);
-        }
+        devices.extend((!run_dir.is_ephemeral()).then_some(DeviceSpec::Balloon));
         // Last, so that no other device's place depends on it.
         devices.extend(card.map(DeviceSpec::Net));
         let mut vm = machine(spec, run_dir, boot, devices, &mut files);
