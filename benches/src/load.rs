@@ -145,7 +145,7 @@ pub fn serve_between(host: SocketAddr, listener: TcpListener) -> io::Result<()> 
 pub struct Guest {
     listener: TcpListener,
     orders: BufReader<TcpStream>,
-    /// It has another guest carry the loads, which come nowhere near this program.
+    /// The loads go between it and another guest, not to this program.
     is_between: bool,
 }
 

@@ -60,7 +60,7 @@ fn what_is_reported_leaves_the_process_and_reads_as_zeroes() {
     assert_eq!(metrics.reports.load(Ordering::Relaxed), 1);
     assert_eq!(metrics.bytes.load(Ordering::Relaxed), 3 * HUGE as u64 / 2);
     driver.device.stop();
-    // Reading brought small pages of zeroes, which are no memory of the process's.
+    // The zeroes that were read are the system's one page of them, not memory of this process.
     let given = before - resident_kib(&driver.ram);
     assert!(given >= HUGE / 1024, "{given} KiB of {before}");
 }

@@ -16,8 +16,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, Permission
 
 /// The most vectors one system call takes (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
-/// The size of a page of the host, bytes: 4 KiB wherever KVM guests of this project run, and a divisor of none that is
-/// larger, which then refuses what is not whole pages.
+/// The smallest page that a host has, bytes. A host with larger pages refuses to give back a range that does not begin
+/// at one of its own, and the range stays.
 const HOST_PAGE: usize = 4096;
 
 /// Pieces of guest RAM in order, seen as one run of bytes.
@@ -156,9 +156,9 @@ impl<'m> Buffers<'m> {
         }
     }
 
-    /// Gives the host pages that lie wholly in the list back to the system, whether there are any behind it or not, and
-    /// says how many bytes that were: they read as zeroes then, or as the file that is mapped there. `backing` is
-    /// that of the guest's RAM. What the system refuses stays as it was.
+    /// Gives the pages that lie wholly in the list back to the host's system and says how many bytes that were. They
+    /// read as zeroes then, or as the file that is mapped there. `backing` is that of the guest's RAM. What the
+    /// system refuses stays as it was.
     pub fn discard(&self, backing: Backing) -> u64 {
         let advice = match backing {
             Backing::Private => libc::MADV_DONTNEED,

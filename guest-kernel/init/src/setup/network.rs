@@ -87,7 +87,7 @@ pub(super) fn configure(interface: &Interface) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives the interface a further address, or takes it away. What is so already is no error.
+/// Gives the interface a further address, or takes it away. It is no error if that is so already.
 pub(crate) fn set_address(name: &str, (address, prefix): (IpAddr, u8), is_wanted: bool) -> Result<(), Error> {
     let index = index(name)?;
     let flags = SocketFlags::CLOEXEC;
